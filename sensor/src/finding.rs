@@ -1,0 +1,139 @@
+//! Findings: what is wrong with a request, its token or its flow, under stable names.
+#![forbid(unsafe_code)]
+
+use std::{borrow::Cow, fmt};
+
+/// How grave a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// Worth knowing, alone no reason for an alert.
+    Info,
+    /// Unusual, most often a fault.
+    Low,
+    /// Suspicious.
+    Medium,
+    /// An attack unless explained.
+    High,
+    /// An attack by construction.
+    Critical,
+}
+
+impl Severity {
+    /// All, ascending.
+    pub const ALL: [Self; 5] = [Self::Info, Self::Low, Self::Medium, Self::High, Self::Critical];
+
+    /// The stable name in events and in the config.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+macro_rules! findings {
+    ($($variant:ident = $name:literal, $severity:ident, $doc:literal;)*) => {
+        /// The name of a finding. docs/findings.md has a row for each.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum FindingId {
+            $(#[doc = $doc] $variant,)*
+        }
+
+        impl FindingId {
+            /// Every finding, in the order of the table.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The stable name.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// How grave it is.
+            #[must_use]
+            pub const fn severity(self) -> Severity {
+                match self { $(Self::$variant => Severity::$severity,)* }
+            }
+
+            /// What it means, in one sentence.
+            #[must_use]
+            pub const fn summary(self) -> &'static str {
+                match self { $(Self::$variant => $doc,)* }
+            }
+        }
+    };
+}
+
+findings! {
+    // TCP
+    TcpOverlapConflict = "tcp-overlap-conflict", High, "Segments carried different bytes for the same sequence numbers.";
+
+    // HTTP framing
+    HttpMalformedRequest = "http-malformed-request", Medium, "A request head does not parse.";
+    HttpMalformedResponse = "http-malformed-response", Low, "A response head does not parse.";
+    HttpHeadTooLarge = "http-head-too-large", Medium, "A head is over the limit of 64 KiB.";
+    HttpTooManyHeaders = "http-too-many-headers", Medium, "A head has more header fields than the limit.";
+    HttpContentLengthAndTransferEncoding = "http-content-length-and-transfer-encoding", High, "Both Content-Length and Transfer-Encoding frame the body.";
+    HttpContentLengthConflict = "http-content-length-conflict", High, "Content-Length fields or list members differ.";
+    HttpContentLengthInvalid = "http-content-length-invalid", High, "Content-Length is not a plain decimal number.";
+    HttpTransferEncodingInvalid = "http-transfer-encoding-invalid", High, "Transfer-Encoding is unknown, obfuscated, or chunked is not its last coding.";
+    HttpChunkInvalid = "http-chunk-invalid", High, "A chunk size or its delimiters break the chunked framing.";
+    HttpObsFold = "http-obs-fold", Medium, "A header field continues on a line that starts with white space.";
+    HttpBareCr = "http-bare-cr", High, "A head holds a carriage return without a line feed.";
+    HttpBareLf = "http-bare-lf", Medium, "A line of a head ends in a line feed without a carriage return.";
+    HttpNul = "http-nul", High, "A head holds a NUL byte.";
+    HttpSpaceBeforeColon = "http-space-before-colon", High, "White space stands between a field name and its colon.";
+    HttpDuplicateHost = "http-duplicate-host", High, "A request has more than one Host field.";
+    HttpMissingHost = "http-missing-host", Low, "An HTTP/1.1 request has no Host field.";
+    HttpDuplicateAuthorization = "http-duplicate-authorization", High, "A request has more than one Authorization field.";
+
+    // Tokens: what needs no key
+    TokenMalformed = "token-malformed", Medium, "A token has the shape of a JWT, but its parts do not decode to what RFC 7515 asks.";
+    TokenNonCanonicalBase64 = "token-noncanonical-base64", Medium, "A token's base64url has padding, foreign characters, or spare bits that are not zero.";
+    TokenDuplicateKey = "token-duplicate-key", High, "A JSON object in the token names a member twice.";
+    TokenTooLarge = "token-too-large", Medium, "A token is over the size limit.";
+    TokenTooDeep = "token-too-deep", Medium, "JSON in a token nests deeper than the limit.";
+    TokenMultiple = "token-multiple", Medium, "One request carries different tokens in places that a service may choose between.";
+    TokenInQuery = "token-in-query", Info, "A token travels in the request target, where logs keep it.";
+    AlgNone = "alg-none", Critical, "The header says that the token is not signed.";
+    SignatureEmpty = "signature-empty", High, "The signature part is empty although the header names an algorithm.";
+    CritUnknown = "crit-unknown", High, "The header's crit lists an extension that is not understood, or is malformed.";
+    HeaderEmbeddedKey = "header-embedded-key", High, "The header brings its own verification key (jwk or x5c).";
+}
+
+impl fmt::Display for FindingId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One thing that is wrong, with what an engineer needs to check it.
+///
+/// `detail` never holds a token, a key or any part of them that would let one be rebuilt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is.
+    pub id: FindingId,
+    /// How grave it is here; [`FindingId::severity`] unless the stage knows better.
+    pub severity: Severity,
+    /// Where and what, in a short sentence without a full stop.
+    pub detail: Cow<'static, str>,
+}
+
+impl Finding {
+    /// A finding with its usual severity.
+    #[must_use]
+    pub fn new(id: FindingId, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { id, severity: id.severity(), detail: detail.into() }
+    }
+}

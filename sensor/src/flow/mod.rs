@@ -1,0 +1,2 @@
+//! From segments to ordered bytes.
+#![forbid(unsafe_code)]

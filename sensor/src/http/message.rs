@@ -1,0 +1,163 @@
+//! The values that the HTTP stage gives out.
+
+use smallvec::SmallVec;
+
+use crate::{capture::OpaqueKind, finding::Finding, time::Time};
+
+/// Where a piece of a head lies in [`Request::head`]: a half-open byte range.
+pub(crate) type Span = (u32, u32);
+
+/// A header field, borrowed from its head. The name keeps the case that was sent; the value has
+/// no leading or trailing white space (RFC 9110, section 5.5).
+#[derive(Clone, Copy)]
+pub struct Header<'a> {
+    /// The field name as sent.
+    pub name: &'a [u8],
+    /// The field value.
+    pub value: &'a [u8],
+}
+
+/// The captured beginning of a body, decoded from its transfer coding.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Body {
+    /// At most the request body budget.
+    pub bytes: Vec<u8>,
+    /// Whether `bytes` is the whole body.
+    pub complete: bool,
+}
+
+/// A request whose head is complete and whose body is complete, over its budget, or given up.
+///
+/// Holds the head once, as sent, and where its parts lie: building one costs a single copy.
+/// It may hold tokens, therefore `Debug` shows sizes only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Request {
+    pub(crate) head: Vec<u8>,
+    pub(crate) method: Span,
+    pub(crate) target: Span,
+    /// 1.0 is 0, 1.1 is 1.
+    pub(crate) minor_version: u8,
+    pub(crate) headers: SmallVec<[(Span, Span); 16]>,
+    /// The body's captured beginning.
+    pub body: Body,
+    /// When the first byte of the request line passed.
+    pub first_byte: Time,
+    /// When the last byte that is known of the request passed.
+    pub last_byte: Time,
+    /// What is ambiguous or malformed about it.
+    pub findings: Vec<Finding>,
+}
+
+impl Request {
+    fn span(&self, (start, end): Span) -> &[u8] {
+        self.head.get(start as usize..end as usize).unwrap_or_default()
+    }
+
+    /// The method as sent.
+    #[must_use]
+    pub fn method(&self) -> &[u8] {
+        self.span(self.method)
+    }
+
+    /// The request target as sent (RFC 9112, section 3.2).
+    #[must_use]
+    pub fn target(&self) -> &[u8] {
+        self.span(self.target)
+    }
+
+    /// The minor HTTP version.
+    #[must_use]
+    pub fn minor_version(&self) -> u8 {
+        self.minor_version
+    }
+
+    /// The header fields in the order sent.
+    pub fn headers(&self) -> impl Iterator<Item = Header<'_>> {
+        self.headers
+            .iter()
+            .map(|&(name, value)| Header { name: self.span(name), value: self.span(value) })
+    }
+
+    /// The first field of this name, in any case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.headers().find(|h| h.name.eq_ignore_ascii_case(name.as_bytes())).map(|h| h.value)
+    }
+
+    /// Bytes of the head, with its last empty line.
+    #[must_use]
+    pub fn head_len(&self) -> usize {
+        self.head.len()
+    }
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request")
+            .field("head_bytes", &self.head.len())
+            .field("headers", &self.headers.len())
+            .field("body_bytes", &self.body.bytes.len())
+            .field("findings", &self.findings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The head of the final response to a request (interim 1xx responses are passed over).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// The status code, 200..=999; 101 where the protocol was switched.
+    pub status: u16,
+    /// When the first byte of this response passed.
+    pub first_byte: Time,
+    /// What is ambiguous or malformed about it.
+    pub findings: Vec<Finding>,
+}
+
+/// What happens on a connection. `id` counts the requests of the connection from 0; for one id
+/// the events come in the order `Request`, `Response`, `Done`, each at most once, `Done` always.
+#[derive(Debug)]
+pub enum HttpEvent {
+    /// A request is ready to be judged: its head is complete, and its body is complete, over the
+    /// budget, or its response has begun.
+    Request {
+        /// Which request of the connection.
+        id: u64,
+        /// The request.
+        request: Box<Request>,
+    },
+    /// The final response of request `id` has begun.
+    Response {
+        /// Which request of the connection.
+        id: u64,
+        /// Its head.
+        response: Response,
+    },
+    /// The exchange is over: answered to the end, cut off, or given up.
+    Done {
+        /// Which request of the connection.
+        id: u64,
+        /// Bytes of the request on the wire, head and body with framing; grows no more.
+        request_bytes: u64,
+        /// Bytes of the final response on the wire, head and body with framing; 0 without one.
+        response_bytes: u64,
+        /// Whether both messages were followed to their ends.
+        complete: bool,
+        /// When the last byte passed.
+        at: Time,
+    },
+    /// A head that could not be read as a request, or framing that broke: the bytes are passed
+    /// over until the next request head. Counts as seen, not as a request.
+    Malformed {
+        /// When.
+        at: Time,
+        /// Why.
+        findings: Vec<Finding>,
+    },
+    /// From here on the flow is not HTTP/1; the connection takes no more bytes.
+    Opaque {
+        /// When.
+        at: Time,
+        /// Why.
+        kind: OpaqueKind,
+    },
+}

@@ -1,0 +1,16 @@
+//! Jotwatch watches bearer tokens on a Linux host.
+//!
+//! Data flows one way, and every stage is a value in, a value out:
+//!
+//! ```text
+//! capture -> flow -> http -> token -> policy -> sinks
+//! ```
+//!
+//! [`pipeline`] composes the stages; I/O stands at the edges ([`capture`], [`sinks`], [`cli`]).
+
+pub mod capture;
+pub mod finding;
+pub mod flow;
+pub mod http;
+pub mod time;
+pub mod token;

@@ -1,0 +1,2 @@
+//! From requests to judged tokens.
+#![forbid(unsafe_code)]

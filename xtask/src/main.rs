@@ -1,0 +1,2 @@
+//! Jotwatch's developer commands.
+fn main() {}
