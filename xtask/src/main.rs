@@ -1,5 +1,6 @@
 //! Jotwatch's developer commands.
 
+mod demo;
 mod setup;
 
 use clap::{Parser, Subcommand};
@@ -13,6 +14,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Cmd {
+    /// Watch a real service that checks its tokens badly, under good and forged traffic
+    Demo(demo::Args),
+    /// The demo's service; started by it
+    #[command(hide = true)]
+    DemoService { addr: std::net::SocketAddr },
     /// Bring what the live tests, the demo and the benchmarks need to this machine
     Setup {
         /// Only these parts
@@ -22,6 +28,8 @@ enum Cmd {
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
+        Cmd::Demo(args) => demo::run(&args),
+        Cmd::DemoService { addr } => demo::run_service(addr),
         Cmd::Setup { parts } => setup::run(&parts),
     }
 }

@@ -1,0 +1,90 @@
+//! Where the demo plays: a network namespace and a cgroup of its own, so that the sensor
+//! sees the demo's traffic and nothing else of the machine.
+
+use std::{
+    fs, io,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+
+/// The start of the cgroup's name; the process id follows.
+const PREFIX: &str = "jotwatch-demo-";
+
+/// A cgroup, removed when dropped, its processes with it.
+pub(crate) struct Cgroup(PathBuf);
+
+/// Moves this process into a network namespace of its own, with loopback up. Must come
+/// before the first thread. Nothing outside is changed, and the namespace goes with the last
+/// process in it.
+///
+/// # Errors
+/// If the kernel refuses, as it does without root.
+pub(crate) fn enter_network() -> Result<()> {
+    // SAFETY: only the network namespace changes, which no memory or descriptor of this
+    // process depends on.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.context("no network namespace")?;
+    let status = Command::new("ip").args(["link", "set", "lo", "up"]).status()?;
+    ensure!(status.success(), "`ip link set lo up` failed");
+    TcpListener::bind(("127.0.0.1", 0)).context("no loopback in the network namespace")?;
+    Ok(())
+}
+
+impl Cgroup {
+    /// Makes a cgroup below this process's own in the cgroup v2 hierarchy.
+    ///
+    /// # Errors
+    /// If there is no such hierarchy, or it is not writable here.
+    pub(crate) fn new() -> Result<Self> {
+        let parent = own_cgroup()?;
+        // An interrupted demo leaves an empty cgroup; one that is in use is not removable.
+        for entry in fs::read_dir(&parent)?.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+                fs::remove_dir(entry.path()).ok();
+            }
+        }
+        let path = parent.join(format!("{PREFIX}{}", std::process::id()));
+        fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(Self(path))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Moves a process into it. Sockets count for the cgroup that their maker was in, so this
+    /// comes before the process opens any.
+    pub(crate) fn add(&self, child: &Child) -> io::Result<()> {
+        fs::write(self.0.join("cgroup.procs"), child.id().to_string())
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        fs::write(self.0.join("cgroup.kill"), "1").ok();
+        for _ in 0..100 {
+            if fs::remove_dir(&self.0).is_ok() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+}
+
+fn own_cgroup() -> Result<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    let mount = mounts
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split(' ').skip(1);
+            Some((words.next()?, words.next()?))
+        })
+        .find_map(|(path, kind)| (kind == "cgroup2").then_some(path))
+        .context("cgroup v2 is not mounted")?;
+    let own = fs::read_to_string("/proc/self/cgroup")?;
+    let own = own.lines().find_map(|line| line.strip_prefix("0::/"));
+    Ok(Path::new(mount).join(own.unwrap_or_default()))
+}

@@ -1,0 +1,89 @@
+use std::{collections::HashSet, net::TcpListener, thread};
+
+use super::{service, show, traffic};
+
+/// The shop on the host's loopback, for as long as the test process lives.
+fn shop() -> std::net::SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let addr = listener.local_addr().unwrap();
+    thread::spawn(move || service::serve(&listener));
+    addr
+}
+
+#[test]
+fn the_shop_falls_for_every_forgery() {
+    let addr = shop();
+    let token = traffic::log_in(addr, "ann").unwrap();
+    for scene in traffic::scenes(&token) {
+        traffic::play(addr, &scene).unwrap();
+    }
+}
+
+#[test]
+fn the_shop_does_check_something() {
+    let addr = shop();
+    let token = traffic::log_in(addr, "bob").unwrap();
+    let (input, _) = token.rsplit_once('.').unwrap();
+    let ask = |token: &str| {
+        let request = format!("GET /orders HTTP/1.1\r\nAuthorization: Bearer {token}\r\n\r\n");
+        traffic::send(addr, &[request.into_bytes()]).unwrap().1[0].status
+    };
+    assert_eq!(ask(&token), 200);
+    assert_eq!(ask(&format!("{input}.AAAA")), 401);
+    assert_eq!(ask("no token"), 401);
+    assert!(traffic::log_in(addr, "eve").is_err());
+}
+
+#[test]
+fn scenes_hold_what_their_titles_say() {
+    let token =
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let scenes = traffic::scenes(token);
+    let titles: HashSet<&str> = scenes.iter().map(|scene| scene.title).collect();
+    assert_eq!(titles.len(), scenes.len());
+    let of = |finding: &str| {
+        let scene = scenes.iter().find(|scene| scene.finding == Some(finding)).unwrap();
+        String::from_utf8(scene.requests.concat()).unwrap()
+    };
+    let (kept, last) = token.split_at(token.len() - 1);
+    let respelled = of("token-noncanonical-base64");
+    assert!(respelled.contains(kept) && !respelled.contains(token) && last == "A");
+    assert_eq!(of("http-duplicate-authorization").matches("Authorization: ").count(), 2);
+    assert!(of("signature-empty").contains(".eyJzdWIiOiJhbm4ifQ.\r\n"));
+}
+
+#[test]
+fn events_read_well() {
+    let event = r#"{"schema":"jotwatch.event/1","id":"00","time":"2026-11-21T09:00:00.000001Z",
+        "kind":"request","severity":"critical","verdict":"alert",
+        "client":{"ip":"::1","port":40001},"server":{"ip":"::1","port":8080},
+        "service":{"pid":77,"command":"shop"},"exchange":0,
+        "request":{"method":"GET","path":"/admin/users","bytes":200},
+        "response":{"status":200,"latency_us":80,"bytes":100},
+        "tokens":[{"fingerprint":"0123456789abcdef","location":"header:authorization",
+            "kind":"jws","alg":"nOnE","claims":{"sub":"ann\u001b[31m"}}],
+        "findings":[{"id":"alg-none","severity":"critical","detail":"alg is nOnE"},
+            {"id":"http-missing-host","severity":"low"}]}"#;
+    assert_eq!(
+        show::line(event, false),
+        "CRITICAL GET /admin/users -> 200  by shop[77]  from [::1]:40001  \
+         token 01234567 of ann\\u{1b}[31m\n         \
+         alg-none: alg is nOnE\n         http-missing-host"
+    );
+    let (port, findings) = show::findings(event).unwrap();
+    assert_eq!((port, findings), (40001, vec!["alg-none".into(), "http-missing-host".into()]));
+    assert!(!show::is_started(event));
+
+    let unanswered = event.replace(r#"{"status":200,"latency_us":80,"bytes":100}"#, "null");
+    assert!(show::line(&unanswered, true).contains("-> no answer"));
+    let started = r#"{"kind":"sensor","severity":"info","state":"started","version":"0.1.0"}"#;
+    assert!(show::is_started(started));
+    assert_eq!(show::line(started, false), "INFO     sensor started");
+    let flow = r#"{"kind":"flow","severity":"info","reason":"tls",
+        "client":{"ip":"127.0.0.1","port":9},"findings":[]}"#;
+    assert_eq!(
+        show::line(flow, false),
+        "INFO     connection from 127.0.0.1:9 is not readable: tls"
+    );
+    assert_eq!(show::line("not\tJSON", false), "not\\u{9}JSON");
+}
