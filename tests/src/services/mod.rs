@@ -52,7 +52,8 @@ pub struct Place<'a> {
     /// Called on the service's command before it starts, to put it into a network namespace
     /// and a cgroup. It must keep the process id (so `pre_exec`, not a wrapping shell).
     pub enter: &'a dyn Fn(&mut Command),
-    /// Opens a connection in the service's network namespace.
+    /// Opens a connection in the service's network namespace. To see whether a service is
+    /// up, connections are opened and closed without a byte: whoever watches sees those too.
     pub connect: &'a dyn Fn(SocketAddr) -> io::Result<TcpStream>,
 }
 

@@ -87,3 +87,30 @@ fn events_read_well() {
     );
     assert_eq!(show::line("not\tJSON", false), "not\\u{9}JSON");
 }
+
+#[test]
+fn the_capture_holds_the_traffic_of_now() {
+    let path = crate::setup::workspace().join(super::CAPTURE);
+    let capture = std::fs::read(path).unwrap();
+    // Every request is one packet here, so its first line stands whole in the file.
+    let recorded = request_lines(&capture);
+    let scenes = traffic::scenes("header.payload.signature");
+    let sent: Vec<u8> = scenes.into_iter().flat_map(|scene| scene.requests.concat()).collect();
+    let mut expected = vec!["POST /login HTTP/1.1".to_owned()];
+    expected.extend(request_lines(&sent));
+    assert_eq!(recorded, expected, "make it anew with `cargo xtask demo --record`");
+}
+
+/// The request lines in `bytes`, tokens in them masked.
+fn request_lines(bytes: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(bytes);
+    text.match_indices(" HTTP/1.1\r\nHost: shop.test")
+        .map(|(end, _)| {
+            let head = &text[..end];
+            let start = ["GET /", "POST /"].map(|start| head.rfind(start)).into_iter().max();
+            let line = &head[start.flatten().unwrap()..];
+            let line = line.split_once("access_token=").map_or(line, |(line, _)| line);
+            format!("{line} HTTP/1.1")
+        })
+        .collect()
+}
