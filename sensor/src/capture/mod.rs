@@ -2,6 +2,8 @@
 //! what is known of their flow. The kernel programs and a capture file give the same values.
 #![forbid(unsafe_code)]
 
+pub mod file;
+
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
