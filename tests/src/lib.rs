@@ -1,3 +1,8 @@
 //! Helpers shared by the end-to-end tests.
+#![expect(clippy::expect_used, clippy::panic, reason = "a script that makes no sense shall fail")]
 
+pub mod binary;
+pub mod capture;
+pub mod cases;
 pub mod services;
+pub mod token;
