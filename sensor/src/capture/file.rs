@@ -110,7 +110,10 @@ impl CaptureFile {
     /// Opens a file, or standard input where the path is `-`.
     ///
     /// `ports` are the ports of the watched services. Where it is empty, every TCP connection is
-    /// watched, on whatever port; which side is the server is found as `roles.rs` says.
+    /// watched, on whatever port. The server is, by the first of these that applies: the receiver
+    /// of a SYN or the sender of a SYN with ACK; the side on a watched port, where just one side is;
+    /// the receiver of a request line or the sender of a status line; and as a guess, until there
+    /// is better evidence, the side with the lower port number.
     ///
     /// # Errors
     /// The file can't be read, or is not a capture.

@@ -232,7 +232,7 @@ fn a_file_that_is_cut_gives_every_whole_packet_and_says_where() {
             assert_eq!(got, all[..got.len()]);
             assert_eq!(blocks.offset(), last as u64);
             assert_eq!(matches!(stop, Some(Stop::Truncated)), last != cut, "{cut}");
-            // What is missing begins after the cut.
+            // Not one whole packet is missing.
             assert_eq!(packets(&file[..last.max(ends[0])]), got);
         }
     }
