@@ -9,8 +9,11 @@
 //! [`pipeline`] composes the stages; I/O stands at the edges ([`capture`], [`sinks`], [`cli`]).
 
 pub mod capture;
+pub mod event;
 pub mod finding;
 pub mod flow;
 pub mod http;
+pub mod redact;
+pub mod sinks;
 pub mod time;
 pub mod token;
