@@ -78,13 +78,25 @@ impl fmt::Display for Time {
         let day = doy - (153 * mp + 2) / 5 + 1;
         let month = if mp < 10 { mp + 3 } else { mp - 9 };
         let year = yoe + era * 400 + u64::from(month <= 2);
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{micros:06}Z",
-            secs / 3_600,
-            secs / 60 % 60,
-            secs % 60
-        )
+        let mut text = *b"0000-00-00T00:00:00.000000Z";
+        // Each group of digits from its last one, with the number that is written there.
+        for (last, digits, mut number) in [
+            (3, 4, year),
+            (6, 2, month),
+            (9, 2, day),
+            (12, 2, secs / 3_600),
+            (15, 2, secs / 60 % 60),
+            (18, 2, secs % 60),
+            (25, 6, micros),
+        ] {
+            for at in 0..digits {
+                if let Some(digit) = text.get_mut(last - at) {
+                    *digit = b'0' + (number % 10) as u8;
+                }
+                number /= 10;
+            }
+        }
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
 
