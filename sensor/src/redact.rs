@@ -82,47 +82,77 @@ pub fn text(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whether a parameter of this name carries a credential. `name` is in lower case without `-`
-/// and `_`.
-///
-/// OAuth 2.0 and OpenID Connect parameters, passwords, API keys, session ids that travel in the
-/// target, and the signatures of pre-signed URLs. `code` is judged by its length as well.
-#[must_use]
-pub fn is_credential(name: &[u8]) -> bool {
+macro_rules! credentials {
+    ($($name:literal)*) => {
+        /// Whether a parameter of this name carries a credential. `name` is in lower case without
+        /// `-` and `_`.
+        ///
+        /// OAuth 2.0 and OpenID Connect parameters, passwords, API keys, session ids that travel
+        /// in the target, and the signatures of pre-signed URLs. `code` is judged by its length
+        /// as well.
+        #[must_use]
+        pub fn is_credential(name: &[u8]) -> bool {
+            matches!(name, $($name)|*)
+        }
+
+        #[cfg(test)]
+        const NAMES: &[&[u8]] = &[$($name),*];
+    };
+}
+
+credentials! {
+    b"token"
+    b"accesstoken"
+    b"idtoken"
+    b"idtokenhint"
+    b"refreshtoken"
+    b"authtoken"
+    b"bearertoken"
+    b"sessiontoken"
+    b"securitytoken"
+    b"xamzsecuritytoken"
+    b"jwt"
+    b"bearer"
+    b"authorization"
+    b"assertion"
+    b"clientassertion"
+    b"samlresponse"
+    b"code"
+    b"apikey"
+    b"xapikey"
+    b"password"
+    b"passwd"
+    b"pwd"
+    b"passphrase"
+    b"secret"
+    b"clientsecret"
+    b"sessionid"
+    b"jsessionid"
+    b"phpsessid"
+    b"sig"
+    b"signature"
+    b"xamzsignature"
+    b"xgoogsignature"
+}
+
+/// Whether a credential's name ends in these two letters.
+fn ends_credential(c: u8, d: u8) -> bool {
     matches!(
-        name,
-        b"token"
-            | b"accesstoken"
-            | b"idtoken"
-            | b"idtokenhint"
-            | b"refreshtoken"
-            | b"authtoken"
-            | b"bearertoken"
-            | b"sessiontoken"
-            | b"securitytoken"
-            | b"xamzsecuritytoken"
-            | b"jwt"
-            | b"bearer"
-            | b"authorization"
-            | b"assertion"
-            | b"clientassertion"
-            | b"samlresponse"
-            | b"code"
-            | b"apikey"
-            | b"xapikey"
-            | b"password"
-            | b"passwd"
-            | b"pwd"
-            | b"passphrase"
-            | b"secret"
-            | b"clientsecret"
-            | b"sessionid"
-            | b"jsessionid"
-            | b"phpsessid"
-            | b"sig"
-            | b"signature"
-            | b"xamzsignature"
-            | b"xgoogsignature"
+        &[c.to_ascii_lowercase(), d.to_ascii_lowercase()],
+        b"de"
+            | b"en"
+            | b"er"
+            | b"et"
+            | b"ey"
+            | b"id"
+            | b"ig"
+            | b"nt"
+            | b"on"
+            | b"rd"
+            | b"re"
+            | b"se"
+            | b"wd"
+            | b"wt"
     )
 }
 
@@ -211,6 +241,11 @@ fn credential(
     let before = b.get(..eq)?;
     // `user[password]=` is how nested form fields are written.
     let before = before.strip_suffix(b"]").unwrap_or(before);
+    // Most names end in other letters than those of a credential do.
+    let &[c, d] = before.last_chunk()?;
+    if !ends_credential(c, d) {
+        return None;
+    }
     let mut name = [0; NAME_MAX];
     let mut from = NAME_MAX;
     for &c in before.iter().rev().take(2 * NAME_MAX) {

@@ -15,10 +15,11 @@ fn line(event: &Event) -> String {
 /// The schema, with every object closed: what we write is listed there.
 fn closed_schema() -> jsonschema::Validator {
     fn close(schema: &mut Value) {
-        if let Value::Object(members) = schema {
-            if members.contains_key("properties") && members.contains_key("required") {
-                members.entry("additionalProperties").or_insert(Value::Bool(false));
-            }
+        if let Value::Object(members) = schema
+            && members.contains_key("properties")
+            && members.contains_key("required")
+        {
+            members.entry("additionalProperties").or_insert(Value::Bool(false));
         }
         match schema {
             Value::Object(members) => members.values_mut().for_each(close),
@@ -198,6 +199,17 @@ fn shows_hostile_text_unharmed() {
 }
 
 #[test]
+fn a_second_cut_keeps_escapes_whole() {
+    let text = Text::new("ab\\\0é\x01".as_bytes(), 100);
+    assert_eq!(text.as_str(), r"ab\\x00é\x01");
+    let heads = (0..14).map(|limit| text.head(limit).0).collect::<Vec<_>>();
+    assert_eq!(heads[..4], ["", "a", "ab", r"ab\"]);
+    assert_eq!(heads[4..8], [r"ab\", r"ab\", r"ab\", r"ab\\x00"]);
+    assert_eq!(heads[8..13], [r"ab\\x00", r"ab\\x00é", r"ab\\x00é", r"ab\\x00é", r"ab\\x00é"]);
+    assert_eq!(text.head(13), (text.as_str(), true));
+}
+
+#[test]
 fn redacts_before_it_cuts() {
     let target = format!("/{}?access_token={TOKEN}", "a".repeat(40));
     for limit in 0..target.len() + 10 {
@@ -335,6 +347,7 @@ fn cost_of_a_line() {
     measure("event", &|out| event.write(out));
     let clean = b"/api/v1/accounts/48213/orders?limit=50&offset=100&sort=created";
     measure("exchange", &|out| exchange(clean, &[]).write(out));
+    measure("time", &|out| drop(write!(out, "{}", samples::at())));
     let ids = EventIds::new(&[1; 16]);
     measure("id", &|_| {
         std::hint::black_box(ids.id(Kind::Request, Some(&samples::flow()), samples::at(), 1));

@@ -39,9 +39,18 @@ impl Text {
         &self.0
     }
 
-    /// The text's first `limit` bytes or less, ending at a character, and whether that is all.
+    /// The text's first `limit` bytes or less, ending at a character and not in the middle of an
+    /// escape, and whether that is all.
     pub(super) fn head(&self, limit: usize) -> (&str, bool) {
-        let end = self.0.floor_char_boundary(limit);
+        let mut end = self.0.floor_char_boundary(limit);
+        if end < self.0.len() {
+            let last = self.0.as_bytes().get(end.saturating_sub(3)..end).unwrap_or_default();
+            let escape = last.iter().rposition(|&b| b == b'\\').map_or(0, |at| last.len() - at);
+            let from = end - escape;
+            if escape > 0 && self.0.as_bytes().get(from + 1) == Some(&b'x') {
+                end = from;
+            }
+        }
         (self.0.get(..end).unwrap_or_default(), end == self.0.len())
     }
 }

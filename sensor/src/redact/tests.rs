@@ -138,6 +138,23 @@ fn hides_the_values_of_credential_parameters() {
 }
 
 #[test]
+fn knows_every_documented_name_in_every_spelling() {
+    let document = include_str!("../../../docs/events.md");
+    for &name in NAMES {
+        let name = std::str::from_utf8(name).unwrap();
+        assert!(name.len() <= NAME_MAX);
+        for spelling in
+            [name.to_owned(), name.to_uppercase(), format!("{}-_{}", &name[..1], &name[1..])]
+        {
+            let shown = text(&format!("/a?x=1&{spelling}=0123456789abcdef&y=2")).into_owned();
+            assert_eq!(shown, format!("/a?x=1&{spelling}=[redacted]&y=2"));
+        }
+        let plain = document.replace(['-', '_'], "");
+        assert!(plain.contains(&format!("`{name}`")), "{name} is not in docs/events.md");
+    }
+}
+
+#[test]
 fn hides_bearer_credentials_and_user_information() {
     check(&[
         ("curl Bearer 0123456789abcdef x", "curl Bearer [redacted] x"),

@@ -40,6 +40,12 @@ impl Lines {
         Self { name, path, file, buffer: Vec::new(), torn: Vec::new(), torn_at: 0 }
     }
 
+    /// Over any descriptor.
+    #[cfg(test)]
+    pub(super) fn over(name: &str, file: File) -> Self {
+        Self::new(name.to_owned(), None, file)
+    }
+
     pub(super) fn name(&self) -> &str {
         &self.name
     }

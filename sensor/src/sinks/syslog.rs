@@ -1,6 +1,7 @@
 //! Syslog: RFC 5424 messages over a local socket or UDP (RFC 5426).
 
 use std::{
+    cmp::Reverse,
     fmt::Write as _,
     io::{self, Write as _},
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket},
@@ -12,7 +13,7 @@ use std::{
 
 use super::{Facility, MESSAGE_MIN, SyslogAddress, SyslogConfig};
 use crate::{
-    event::{Body, EVENT_MIN, Event, SERVICE_TEXT_MAX, Text},
+    event::{Body, EVENT_MIN, Event, Text},
     finding::Severity,
 };
 
@@ -25,8 +26,8 @@ const APP_NAME: &str = "jotwatch";
 const HOSTNAME_MAX: usize = 255;
 /// Findings named in the structured data; the message has them all.
 const SD_FINDINGS_MAX: usize = 4;
-/// Bytes of a text in the structured data.
-const SD_TEXT_MAX: usize = 32;
+/// Bytes of the service's command in the structured data; the kernel keeps 15.
+const SD_COMMAND_MAX: usize = 32;
 /// How long a local receiver may keep us from writing.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -128,18 +129,21 @@ fn structured_data(out: &mut String, event: &Event) {
         }
     };
     if let Some((client, server, service)) = ends {
-        let _ = write!(out, " client=\"{client}\" server=\"{server}\"");
+        param(out, "client", &client.to_string());
+        param(out, "server", &server.to_string());
         if let Some(command) = service.as_ref().and_then(|service| service.command.as_ref()) {
-            param(out, "service", Text::new(command.as_bytes(), SERVICE_TEXT_MAX).as_str());
+            param(out, "service", Text::new(command.as_bytes(), SD_COMMAND_MAX).as_str());
         }
     }
-    let mut findings = event.findings().iter().collect::<Vec<_>>();
+    let findings = event.findings().iter();
+    let mut findings = findings.map(|f| (Reverse(f.severity), f.id)).collect::<Vec<_>>();
     if !findings.is_empty() {
-        findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+        findings.sort_unstable();
+        findings.dedup();
         out.push_str(" findings=\"");
-        for (i, finding) in findings.into_iter().take(SD_FINDINGS_MAX).enumerate() {
+        for (i, (_, id)) in findings.into_iter().take(SD_FINDINGS_MAX).enumerate() {
             out.push_str(if i > 0 { "," } else { "" });
-            out.push_str(finding.id.as_str());
+            out.push_str(id.as_str());
         }
         out.push('"');
     }
@@ -150,7 +154,7 @@ fn param(out: &mut String, name: &str, value: &str) {
     out.push(' ');
     out.push_str(name);
     out.push_str("=\"");
-    for c in value.get(..value.floor_char_boundary(SD_TEXT_MAX)).unwrap_or_default().chars() {
+    for c in value.chars() {
         if matches!(c, '"' | '\\' | ']') {
             out.push('\\');
         }
@@ -243,7 +247,7 @@ impl Syslog {
 
 impl Connection {
     fn send(&mut self, mut message: String) -> io::Result<()> {
-        match self {
+        let result = match self {
             Self::Datagram(socket) => socket.send(message.as_bytes()).map(drop),
             Self::Udp(socket) => socket.send(message.as_bytes()).map(drop),
             Self::Stream(socket) => {
@@ -251,7 +255,13 @@ impl Connection {
                 message.push('\n');
                 socket.write_all(message.as_bytes())
             }
-        }
+        };
+        result.map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => {
+                io::Error::new(io::ErrorKind::TimedOut, "the receiver does not read")
+            }
+            _ => error,
+        })
     }
 }
 

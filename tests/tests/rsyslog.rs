@@ -1,0 +1,207 @@
+//! Alerts arrive in a real rsyslog as they were sent: over a local socket and over UDP, and again
+//! after it was killed and restarted.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "all of this file is a test, also what stands outside of its functions"
+)]
+
+use std::{
+    fs,
+    net::UdpSocket,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use jotwatch::{
+    capture::FlowKey,
+    event::{
+        Body, Event, EventIds, Kind, RequestEvent, RequestView, ResponseView, Verdict, severity,
+    },
+    finding::{Finding, FindingId},
+    sinks::{Sinks, SinksConfig, SyslogConfig},
+    time::Time,
+};
+use serde_json::Value;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A rsyslogd of our own, in the foreground; ends with the test.
+struct Rsyslog {
+    child: Child,
+    dir: PathBuf,
+}
+
+impl Rsyslog {
+    fn start(dir: &Path, port: u16) -> Option<Self> {
+        let config = format!(
+            r#"
+global(workDirectory="{dir}" processInternalMessages="off" maxMessageSize="64k")
+module(load="imuxsock" SysSock.Use="off")
+module(load="imudp")
+input(type="imuxsock" Socket="{dir}/log" UseSpecialParser="off" IgnoreTimestamp="off")
+input(type="imudp" address="127.0.0.1" port="{port}")
+template(name="fields" type="list") {{
+    property(name="inputname") constant(value="\t")
+    property(name="pri") constant(value="\t")
+    property(name="timereported" dateFormat="rfc3339") constant(value="\t")
+    property(name="hostname") constant(value="\t")
+    property(name="app-name") constant(value="\t")
+    property(name="procid") constant(value="\t")
+    property(name="msgid") constant(value="\t")
+    property(name="structured-data") constant(value="\t")
+    property(name="msg") constant(value="\n")
+}}
+action(type="omfile" file="{dir}/out" template="fields" flushOnTXEnd="on")
+"#,
+            dir = dir.display()
+        );
+        fs::write(dir.join("conf"), config).unwrap();
+        let program = ["/usr/sbin/rsyslogd", "/usr/local/sbin/rsyslogd", "/usr/bin/rsyslogd"]
+            .into_iter()
+            .find(|program| Path::new(program).exists())?;
+        let _ = fs::remove_file(dir.join("log"));
+        let child = Command::new(program)
+            .arg("-n")
+            .arg("-f")
+            .arg(dir.join("conf"))
+            .arg("-i")
+            .arg(dir.join("pid"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let rsyslog = Self { child, dir: dir.to_owned() };
+        wait("rsyslogd to listen", || dir.join("log").exists());
+        Some(rsyslog)
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let out = fs::read_to_string(self.dir.join("out")).unwrap_or_default();
+        out.split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'))
+            .map(|line| line.trim_end_matches('\n').to_owned())
+            .collect()
+    }
+}
+
+impl Drop for Rsyslog {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[track_caller]
+fn wait(what: &str, done: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < DEADLINE, "waited too long for {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn alert(number: u64) -> Event {
+    let at = Time::from_unix_nanos(1_795_251_600_000_001_000);
+    let client = "[2001:db8::7]:51234".parse().unwrap();
+    let server = "[2001:db8::1]:8080".parse().unwrap();
+    let flow = FlowKey { client, server, scope: 0 };
+    let findings = vec![Finding::new(FindingId::AlgNone, "alg is \"none\"")];
+    let request = RequestView::new(
+        b"GET",
+        "/grüße?q=%00\"]\\\t\x01".as_bytes(),
+        Some(b"api.example"),
+        Some(b"\xff\xfe evil"),
+        812,
+    );
+    Event {
+        id: EventIds::new(&[1; 16]).id(Kind::Request, Some(&flow), at, number),
+        at,
+        severity: severity(&findings),
+        body: Body::Request(Box::new(RequestEvent {
+            verdict: Verdict::Alert,
+            client,
+            server,
+            service: None,
+            exchange: number,
+            request,
+            response: Some(ResponseView { status: 200, latency_us: 7, bytes: 99 }),
+            tokens: Vec::new(),
+            findings,
+        })),
+    }
+}
+
+fn start(address: String) -> Sinks {
+    let syslog = SyslogConfig {
+        address: address.try_into().unwrap(),
+        hostname: Some("web1".to_owned()),
+        ..SyslogConfig::default()
+    };
+    let config = SinksConfig { stdout: false, file: Vec::new(), syslog: vec![syslog] };
+    Sinks::start(&config).unwrap().0
+}
+
+fn check(line: &str, input: &str, number: u64) {
+    let event = alert(number);
+    let fields = line.split('\t').collect::<Vec<_>>();
+    let [from, pri, time, hostname, app, pid, msgid, data, msg] = fields.as_slice() else {
+        panic!("{line}")
+    };
+    assert_eq!((*from, *pri, *hostname), (input, "82", "web1"));
+    assert_eq!(*time, event.at.to_string());
+    assert_eq!((*app, *msgid), ("jotwatch", "request"));
+    assert_eq!(*pid, std::process::id().to_string());
+    assert!(data.starts_with("[jotwatch@32473 id=\"") && data.ends_with("\"]"), "{data}");
+    assert!(data.contains(r#"client="[2001:db8::7\]:51234""#), "{data}");
+    let mut sent = Vec::new();
+    event.write(&mut sent);
+    assert_eq!(
+        serde_json::from_str::<Value>(msg).unwrap(),
+        serde_json::from_slice::<Value>(&sent).unwrap()
+    );
+}
+
+#[test]
+fn alerts_arrive_intact() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let Some(rsyslog) = Rsyslog::start(dir.path(), port) else {
+        println!("skipped: rsyslogd is not installed (apt-get install rsyslog)");
+        return;
+    };
+
+    let local = start(dir.path().join("log").display().to_string());
+    for number in 0..50 {
+        local.send(alert(number));
+    }
+    wait("50 lines from the socket", || rsyslog.lines().len() == 50);
+    for (number, line) in rsyslog.lines().iter().enumerate() {
+        check(line, "imuxsock", number as u64);
+    }
+
+    let udp = start(format!("udp://127.0.0.1:{port}"));
+    udp.send(alert(50));
+    wait("a line over UDP", || rsyslog.lines().len() == 51);
+    check(&rsyslog.lines()[50], "imudp", 50);
+
+    // Killed: what is sent now waits, and arrives at the next one.
+    drop(rsyslog);
+    fs::remove_file(dir.path().join("out")).unwrap();
+    for number in 60..70 {
+        local.send(alert(number));
+    }
+    wait("the sink to notice", || local.status()[0].failing);
+    let Some(rsyslog) = Rsyslog::start(dir.path(), port) else { panic!("it was there before") };
+    wait("10 lines after the restart", || rsyslog.lines().len() == 10);
+    for (number, line) in rsyslog.lines().iter().enumerate() {
+        check(line, "imuxsock", 60 + number as u64);
+    }
+    for (sinks, delivered) in [(local, 60), (udp, 1)] {
+        let status = sinks.shutdown(DEADLINE).remove(0);
+        assert_eq!((status.delivered, status.dropped, status.queued), (delivered, [0; 5], 0));
+    }
+}
