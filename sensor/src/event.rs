@@ -29,7 +29,7 @@ use siphasher::sip128::SipHasher13;
 
 pub use self::{
     exchange::{EXCHANGE_PATH_MAX, ExchangeLine},
-    text::{CLAIM_MAX, CLAIMS_MAX, Claims, Text},
+    text::{CLAIM_MAX, CLAIMS_BYTES_MAX, CLAIMS_MAX, Claims, Text},
 };
 use crate::{
     capture::{FlowKey, OpaqueKind, Service},

@@ -234,6 +234,20 @@ fn claims_are_bounded_and_redacted() {
     assert_eq!(shown["a\"b"], "\\x01\"");
 }
 
+#[test]
+fn claims_take_bounded_room() {
+    let wide = serde_json::json!(vec![vec!["x".repeat(200); 16]; 16]);
+    let mut claims = Claims::default();
+    for name in ["a".repeat(300), "b".repeat(300)] {
+        claims.push(&name, &serde_json::json!("small"));
+        claims.push(&name, &wide);
+    }
+    assert!(claims.members().len() <= CLAIMS_BYTES_MAX);
+    assert!(serde_json::from_str::<Value>(&format!("{{{}}}", claims.members())).is_ok());
+    assert_eq!(claims.members().matches("small").count(), 2);
+    assert_eq!(claims.members().matches("\"…\"").count(), 2);
+}
+
 fn exchange<'a>(path: &'a [u8], findings: &'a [Finding]) -> ExchangeLine<'a> {
     ExchangeLine {
         at: samples::at(),

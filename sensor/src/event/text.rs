@@ -11,6 +11,8 @@ use crate::redact;
 pub const CLAIM_MAX: usize = 256;
 /// Claims of one token that are shown.
 pub const CLAIMS_MAX: usize = 16;
+/// Bytes of a token's claims as JSON; a claim that would go over it is shown as `"…"`.
+pub const CLAIMS_BYTES_MAX: usize = 4096;
 /// Elements of a claim's array or object that are shown.
 const CLAIM_ELEMENTS_MAX: usize = 16;
 /// How deep a claim's value is shown.
@@ -123,7 +125,7 @@ fn acts(c: char) -> bool {
 /// The claims of a token that the config allows to be shown, ready to be written.
 ///
 /// Strings are shown as [`Text`] of at most [`CLAIM_MAX`] bytes; at most [`CLAIMS_MAX`] claims;
-/// what is deeper or wider than the limits is shown as `"…"`.
+/// [`CLAIMS_BYTES_MAX`] overall; what is deeper or wider than the limits is shown as `"…"`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claims {
     /// The JSON members, without the braces.
@@ -143,7 +145,12 @@ impl Claims {
         }
         string(&mut self.members, name);
         self.members.push(':');
+        let before = self.members.len();
         render(&mut self.members, value, CLAIM_DEPTH_MAX);
+        if self.members.len() > CLAIMS_BYTES_MAX {
+            self.members.truncate(before);
+            self.members.push_str("\"…\"");
+        }
     }
 
     /// Whether there are none.
