@@ -1,0 +1,849 @@
+//! Reassembly of one direction.
+
+use std::fmt;
+
+use super::{
+    FlowStats, Limits,
+    in_order::{InOrder, Piece},
+    queue::{Queue, Queued},
+};
+use crate::{
+    capture::Segment,
+    finding::{Finding, FindingId},
+    time::Time,
+};
+
+/// Findings that wait to be taken; more in the meantime are only counted.
+const MAX_FINDINGS: usize = 4;
+
+/// How far below the first sequence number seen of a connection joined midway a segment may
+/// begin and still move the beginning down.
+const MAX_REJOIN: u64 = 64 << 10;
+
+/// An acknowledgement further ahead than this is behind, not ahead.
+const MAX_AHEAD: u64 = 1 << 30;
+
+/// Bit 32 is set in the first unwrapped sequence number, so that there is room below it.
+const FIRST_ERA: u64 = 1 << 32;
+
+/// "No FIN seen".
+const NO_FIN: u64 = u64::MAX;
+
+/// When bytes in order become readable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// At once: the observer stands behind the sender's TCP.
+    OnArrival,
+    /// When the receiver's TCP has accepted them, or after [`Limits::confirm_wait`].
+    OnConfirmation,
+}
+
+/// What stands at the read position.
+#[derive(Clone, Copy)]
+pub enum Chunk<'a> {
+    /// Bytes in order: all that are readable up to the next gap or the end.
+    Data {
+        /// Never empty.
+        bytes: &'a [u8],
+        /// When the segment that carried the first of them arrived.
+        at: Time,
+        /// No byte will ever join these: a gap or the end follows.
+        last: bool,
+    },
+    /// Bytes that were sent and are not known.
+    Gap {
+        /// How many, never 0.
+        len: u64,
+    },
+    /// The service refused bytes that had been delivered or shown. What was made of them is void,
+    /// and the read position stands at, or before, the bytes that it did accept. To be consumed
+    /// with `consume(0)`.
+    Restart,
+    /// Nothing more comes.
+    End {
+        /// By an RST.
+        reset: bool,
+    },
+    /// Nothing yet.
+    Empty,
+}
+
+/// Shows sizes only.
+impl fmt::Debug for Chunk<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Data { bytes, at, last } => {
+                write!(f, "Data {{ len: {}, at: {at}, last: {last} }}", bytes.len())
+            }
+            Self::Gap { len } => write!(f, "Gap {{ len: {len} }}"),
+            Self::Restart => f.write_str("Restart"),
+            Self::End { reset } => write!(f, "End {{ reset: {reset} }}"),
+            Self::Empty => f.write_str("Empty"),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Open,
+    /// At `Stream::fin`.
+    Closed,
+    Reset,
+}
+
+/// What most streams never need.
+#[derive(Default)]
+struct Rare {
+    queue: Queue,
+    findings: Vec<Finding>,
+    /// The segment that just took the place of a refused one may come in several pieces: where
+    /// the next piece begins, and its arrival time.
+    replacing: Option<(u64, Time)>,
+}
+
+impl Rare {
+    fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.findings.is_empty() && self.replacing.is_none()
+    }
+}
+
+/// One direction of a connection: segments in, ordered bytes out.
+///
+/// Positions are sequence numbers unwrapped to 64 bits; the low 32 bits are those on the wire.
+///
+/// ```text
+///  base <= pos        confirmed <= ready <= held.end()      queue
+///  |released?|unread, readable ....|in order, unconfirmed|  hole  |segment| hole ..
+/// ```
+///
+/// Where the service's `rcv_nxt` is known, bytes that were delivered unconfirmed are kept until
+/// they are confirmed: if the service refuses them after all, the bytes that it accepts instead
+/// are delivered behind a [`Chunk::Restart`].
+pub struct Stream {
+    held: InOrder,
+    rare: Option<Box<Rare>>,
+    /// The first byte of the stream.
+    origin: u64,
+    /// The read position.
+    pos: u64,
+    /// The receiver has accepted everything before it.
+    confirmed: u64,
+    /// Everything before it may be read, where delivery waits for confirmation.
+    ready: u64,
+    /// Behind the last byte, if the FIN that said so is genuine.
+    fin: u64,
+    fin_at: Time,
+    delivery: Delivery,
+    end: End,
+    started: bool,
+    /// The first segment was a SYN.
+    synced: bool,
+    /// The receiver's `rcv_nxt` is known.
+    live: bool,
+    restart: bool,
+}
+
+/// Shows sizes only.
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream")
+            .field("delivery", &self.delivery)
+            .field("offset", &self.offset())
+            .field("buffered", &self.buffered())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Stream {
+    /// A direction of which nothing has been seen.
+    #[must_use]
+    pub fn new(delivery: Delivery) -> Self {
+        Self {
+            held: InOrder::new(0),
+            rare: None,
+            origin: 0,
+            pos: 0,
+            confirmed: 0,
+            ready: 0,
+            fin: NO_FIN,
+            fin_at: Time::EPOCH,
+            delivery,
+            end: End::Open,
+            started: false,
+            synced: false,
+            live: false,
+            restart: false,
+        }
+    }
+
+    /// What stands at the read position. Costs the number of runs of equal arrival time at most,
+    /// which is bounded, whatever is buffered.
+    #[must_use]
+    pub fn readable(&self) -> Chunk<'_> {
+        if self.restart {
+            return Chunk::Restart;
+        }
+        let limit = self.limit();
+        match self.held.piece(self.pos, limit) {
+            Some(Piece::Gap { len }) => Chunk::Gap { len },
+            Some(Piece::Data { bytes, at }) => {
+                let behind = self.pos + bytes.len() as u64;
+                Chunk::Data { bytes, at, last: behind < limit || self.is_at_end(behind) }
+            }
+            None if self.is_at_end(self.pos) => Chunk::End { reset: self.end == End::Reset },
+            None => Chunk::Empty,
+        }
+    }
+
+    /// Moves the read position over `n` bytes of data or gap, at most to the end of what is
+    /// readable. Consumes a [`Chunk::Restart`] instead where one stands there.
+    pub fn consume(&mut self, n: u64) {
+        if self.restart {
+            self.restart = false;
+            return;
+        }
+        self.pos = self.pos.saturating_add(n).min(self.limit()).max(self.pos);
+        self.release();
+    }
+
+    /// When the segment arrived that carried the byte `ahead` bytes behind the read position; of
+    /// the last byte held where that is further. `None` where nothing is held.
+    ///
+    /// With more than 64 different times in the buffer some neighbours share the earlier time.
+    #[must_use]
+    pub fn arrival(&self, ahead: usize) -> Option<Time> {
+        self.held.arrival(self.pos.saturating_add(ahead as u64))
+    }
+
+    /// Bytes of payload held.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.held.len() + self.rare.as_ref().map_or(0, |rare| rare.queue.bytes())
+    }
+
+    /// Offset of the read position from the first byte seen of this direction, gaps included.
+    /// Goes back at a [`Chunk::Restart`].
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.pos - self.origin
+    }
+
+    /// The sequence number of the first byte seen.
+    #[must_use]
+    pub fn first_seq(&self) -> Option<u32> {
+        self.started.then_some(self.origin as u32)
+    }
+
+    /// Whether no further segment is taken. What is held may still be read.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.end != End::Open
+    }
+
+    /// Whether an RST that TCP acts upon ended it.
+    #[must_use]
+    pub fn is_reset(&self) -> bool {
+        self.end == End::Reset
+    }
+
+    /// The findings since the last call.
+    #[must_use]
+    pub fn take_findings(&mut self) -> Vec<Finding> {
+        let findings = self.rare.as_mut().map(|rare| std::mem::take(&mut rare.findings));
+        self.tidy();
+        findings.unwrap_or_default()
+    }
+
+    /// Takes a segment of this direction.
+    pub fn push(&mut self, segment: &Segment<'_>, limits: &Limits, stats: &mut FlowStats) {
+        let seq = segment.seq.wrapping_add(u32::from(segment.flags.syn));
+        // The socket that a SYN meets is the listener's, or none.
+        let rcv_nxt = match self.delivery {
+            Delivery::OnConfirmation if !segment.flags.syn => segment.rcv_nxt,
+            _ => None,
+        };
+        if !self.started && !self.start(segment, seq, rcv_nxt, limits) {
+            return;
+        }
+        let known = rcv_nxt.is_some_and(|next| self.accepted(next, Some(seq), limits, stats));
+        let start = self.unwrap(seq);
+        let len = u64::from(segment.len).max(segment.payload.len() as u64).min(MAX_AHEAD);
+        if segment.flags.rst {
+            self.push_rst(start, known, limits, stats);
+            return;
+        }
+        if self.end != End::Open {
+            stats.out_of_window += u64::from(len > 0);
+            return;
+        }
+        let rejoins = start < self.origin
+            && self.origin - start <= MAX_REJOIN
+            && !self.synced
+            && !self.live
+            && self.limit() == self.origin;
+        if rejoins && len > 0 {
+            self.move_origin(start);
+        }
+        if segment.flags.fin {
+            self.note_fin(start + len, known, segment.at, limits);
+        }
+        if len > 0 {
+            let data = Incoming { start, len, payload: segment.payload, at: segment.at };
+            self.push_data(data, known, segment.flags.fin, limits, stats);
+        }
+        self.close_in_order();
+    }
+
+    /// The other side says that it received everything before `upto`.
+    ///
+    /// For bytes on their way to the service this is the service's word, and what was not seen of
+    /// them is a gap. A client's word is only taken for bytes of which later ones have been seen:
+    /// it may claim anything.
+    pub fn confirm(&mut self, upto: u32, limits: &Limits, stats: &mut FlowStats) {
+        if !self.started || self.end != End::Open {
+            return;
+        }
+        let mut upto = self.unwrap(upto);
+        if upto <= self.confirmed {
+            return;
+        }
+        if self.delivery == Delivery::OnArrival {
+            let seen = self.rare.as_ref().and_then(|rare| rare.queue.data_end());
+            upto = upto.min(seen.unwrap_or(0).max(self.held.end()));
+            // An acknowledgement inside of a hole says that the rest is still on its way.
+            let waiting = self.rare.as_ref().and_then(|rare| rare.queue.first_start());
+            if waiting.is_some_and(|first| first <= upto) {
+                self.advance(upto, limits, stats);
+            }
+            self.confirmed = self.confirmed.max(upto.min(self.held.end()));
+        } else {
+            if upto > self.held.end().saturating_add(MAX_AHEAD) {
+                return;
+            }
+            let closes = self.fin != NO_FIN && upto == self.fin + 1;
+            if closes {
+                upto = self.fin;
+            } else if self.fin != NO_FIN && upto > self.fin {
+                // It read on behind this FIN: it had refused it.
+                self.fin = NO_FIN;
+            }
+            self.advance(upto, limits, stats);
+            self.confirmed = self.confirmed.max(upto);
+            self.ready = self.ready.max(upto);
+            if closes {
+                self.close(End::Closed, upto);
+            }
+        }
+        self.release();
+    }
+
+    /// The receiving socket expects `rcv_nxt` next: [`confirm`](Self::confirm) in the kernel's own
+    /// words. `near` is a number of the same sequence space in the record that brought it; a
+    /// listening socket's `rcv_nxt` is near to nothing, and false is returned.
+    pub fn accepted(
+        &mut self,
+        rcv_nxt: u32,
+        near: Option<u32>,
+        limits: &Limits,
+        stats: &mut FlowStats,
+    ) -> bool {
+        let plausible = self.started
+            && (is_near(rcv_nxt, self.held.end() as u32, limits)
+                || near.is_some_and(|near| is_near(rcv_nxt, near, limits)));
+        if plausible {
+            self.live = true;
+            self.confirm(rcv_nxt, limits, stats);
+        }
+        plausible
+    }
+
+    /// Gives up what has waited too long: holes, and bytes without confirmation.
+    pub fn expire(&mut self, now: Time, limits: &Limits, stats: &mut FlowStats) {
+        while self.hole_since().is_some_and(|since| now >= since + limits.hole_wait) {
+            stats.holes_given_up += 1;
+            self.skip_hole(limits, stats);
+        }
+        if self.delivery == Delivery::OnConfirmation && self.end == End::Open {
+            let due = self.held.first_younger(self.ready, now, limits.confirm_wait);
+            if due > self.ready {
+                self.ready = due;
+                stats.unconfirmed += 1;
+            }
+            if !self.live && self.ready >= self.fin && now >= self.fin_at + limits.confirm_wait {
+                self.close(End::Closed, self.fin);
+            }
+        }
+        self.tidy();
+    }
+
+    /// When [`expire`](Self::expire) has something to do unless segments come first.
+    #[must_use]
+    pub fn deadline(&self, limits: &Limits) -> Option<Time> {
+        let hole = self.hole_since().map(|since| since + limits.hole_wait);
+        let waits = self.delivery == Delivery::OnConfirmation && self.end == End::Open;
+        let confirm = if waits && self.ready < self.held.end() {
+            self.held.arrival(self.ready)
+        } else if waits && !self.live && self.ready >= self.fin {
+            Some(self.fin_at)
+        } else {
+            None
+        };
+        hole.into_iter().chain(confirm.map(|since| since + limits.confirm_wait)).min()
+    }
+
+    /// Nothing more comes: all that is held becomes readable, holes as gaps, then the end.
+    pub fn flush(&mut self, limits: &Limits, stats: &mut FlowStats) {
+        self.finish(End::Closed, limits, stats);
+    }
+
+    /// The connection was torn down from the other side; else as [`flush`](Self::flush).
+    pub fn reset(&mut self, limits: &Limits, stats: &mut FlowStats) {
+        self.finish(End::Reset, limits, stats);
+    }
+
+    fn finish(&mut self, end: End, limits: &Limits, stats: &mut FlowStats) {
+        if self.end == End::Open {
+            while self.rare.as_ref().is_some_and(|rare| !rare.queue.is_empty()) {
+                self.skip_hole(limits, stats);
+            }
+            self.close(end, self.held.end());
+        }
+    }
+
+    /// The end of what may be read now.
+    fn limit(&self) -> u64 {
+        match (self.end, self.delivery) {
+            (End::Closed | End::Reset, _) => self.fin,
+            (End::Open, Delivery::OnArrival) => self.held.end(),
+            (End::Open, Delivery::OnConfirmation) => self.ready,
+        }
+    }
+
+    fn is_at_end(&self, pos: u64) -> bool {
+        self.end != End::Open && pos >= self.fin
+    }
+
+    /// Reads a sequence number as the one of its kind next to the end of what is in order.
+    fn unwrap(&self, seq: u32) -> u64 {
+        let end = self.held.end();
+        let ahead = seq.wrapping_sub(end as u32) as i32;
+        end.saturating_add_signed(i64::from(ahead))
+    }
+
+    /// Begins the stream at its first segment. False where it tells no position: a segment
+    /// without content may be a keep-alive probe, one below what the receiver expects.
+    fn start(
+        &mut self,
+        segment: &Segment<'_>,
+        seq: u32,
+        rcv_nxt: Option<u32>,
+        limits: &Limits,
+    ) -> bool {
+        let flags = segment.flags;
+        if segment.len == 0 && segment.payload.is_empty() && !flags.syn && !flags.fin && !flags.rst
+        {
+            return false;
+        }
+        let first = rcv_nxt.filter(|&next| is_near(next, seq, limits)).unwrap_or(seq);
+        self.started = true;
+        self.synced = flags.syn;
+        self.origin = FIRST_ERA | u64::from(first);
+        self.held = InOrder::new(self.origin);
+        self.pos = self.origin;
+        self.confirmed = self.origin;
+        self.ready = self.origin;
+        true
+    }
+
+    /// Moves the beginning of a stream of which nothing has become readable down to `to`.
+    fn move_origin(&mut self, to: u64) {
+        if self.held.has_gap() {
+            return;
+        }
+        let (start, end) = (self.origin, self.held.end());
+        if let Some(at) = self.held.arrival(start) {
+            let bytes = self.held.data().into();
+            let segment = Queued { start, data_end: end, end, at, bytes };
+            self.rare.get_or_insert_default().queue.insert(segment);
+        }
+        self.held = InOrder::new(to);
+        self.origin = to;
+        self.pos = to;
+        self.confirmed = to;
+        self.ready = to;
+    }
+
+    /// RFC 5961, section 3.2, as in `tcp_validate_incoming`: a reset counts if it names exactly
+    /// the byte that is expected; within the window where that is not known.
+    fn push_rst(&mut self, start: u64, live: bool, limits: &Limits, stats: &mut FlowStats) {
+        let believed = if live {
+            start == self.confirmed
+        } else {
+            start >= self.confirmed && start <= self.held.end() + u64::from(limits.window)
+        };
+        if believed {
+            self.finish(End::Reset, limits, stats);
+        } else {
+            stats.resets_refused += 1;
+        }
+    }
+
+    /// Remembers where the stream ends if this FIN is genuine. One before bytes in order is not,
+    /// unless it is known that the service has not taken those.
+    fn note_fin(&mut self, fin: u64, live: bool, at: Time, limits: &Limits) {
+        let next = self.held.end();
+        let from = if live { self.confirmed } else { next };
+        if fin >= from && fin <= next + 2 * u64::from(limits.window) {
+            self.fin = fin;
+            self.fin_at = at;
+        }
+    }
+
+    fn push_data(
+        &mut self,
+        mut new: Incoming<'_>,
+        live: bool,
+        fin: bool,
+        limits: &Limits,
+        stats: &mut FlowStats,
+    ) {
+        let next = self.held.end();
+        if new.start == next && self.rare.is_none() {
+            self.append(new, limits, stats);
+            return;
+        }
+        if new.start > next + u64::from(limits.window) {
+            if self.delivery == Delivery::OnConfirmation {
+                stats.out_of_window += 1;
+                return;
+            }
+            // The sender's own TCP sent this: everything before it was lost to the capture.
+            stats.holes_given_up += 1;
+            self.advance(new.start, limits, stats);
+        }
+        if new.len == 1 && new.end() == next && self.confirmed == next {
+            // A keep-alive probe may carry one byte of garbage (RFC 9293, section 3.8.4).
+            stats.retransmitted += 1;
+            return;
+        }
+        let differing = self.compare(&new, stats);
+        if live {
+            self.replace_refused(&new, differing, stats);
+        }
+        let next = self.held.end();
+        if new.end() <= next {
+            stats.retransmitted += 1;
+        } else if new.start <= next {
+            new.skip(next - new.start);
+            self.append(new, limits, stats);
+            self.drain(limits, stats);
+        } else {
+            self.enqueue(new, fin, limits, stats);
+        }
+        self.tidy();
+    }
+
+    /// Appends what begins at the end of what is in order.
+    fn append(&mut self, new: Incoming<'_>, limits: &Limits, stats: &mut FlowStats) {
+        let mut room = limits.buffered.saturating_sub(self.buffered());
+        if new.payload.len() > room {
+            // In order comes before out of order, and what nobody has read before both.
+            self.held.release(self.pos);
+            room = limits.buffered.saturating_sub(self.buffered());
+            while new.payload.len() > room
+                && let Some(last) = self.rare.as_mut().and_then(|rare| rare.queue.pop_last())
+            {
+                stats.limit_dropped += last.bytes.len() as u64;
+                room = limits.buffered.saturating_sub(self.buffered());
+            }
+        }
+        let mut taken = new.payload.get(..room).unwrap_or(new.payload);
+        if !self.held.push_data(taken, new.at) {
+            taken = &[];
+        }
+        let gap = new.len - taken.len() as u64;
+        self.held.push_gap(gap, new.at);
+        stats.gap_bytes += gap;
+        stats.limit_dropped += (new.payload.len() - taken.len()) as u64;
+        if self.delivery == Delivery::OnConfirmation
+            && self.held.len() > limits.buffered / 2
+            && self.ready < self.held.end()
+        {
+            self.ready = self.held.end();
+            stats.unconfirmed += 1;
+        }
+    }
+
+    /// Moves queued segments that are in order now, as `tcp_ofo_queue`: bytes in sequence win.
+    fn drain(&mut self, limits: &Limits, stats: &mut FlowStats) {
+        loop {
+            let next = self.held.end();
+            let Some(segment) = self.rare.as_mut().and_then(|rare| rare.queue.pop_reached(next))
+            else {
+                return;
+            };
+            if segment.data_end > next {
+                let mut new = Incoming {
+                    start: segment.start,
+                    len: segment.data_end - segment.start,
+                    payload: &segment.bytes,
+                    at: segment.at,
+                };
+                new.skip(next - segment.start);
+                self.append(new, limits, stats);
+            }
+        }
+    }
+
+    /// Makes everything before `upto` in order: what is not held becomes a gap.
+    fn advance(&mut self, upto: u64, limits: &Limits, stats: &mut FlowStats) {
+        loop {
+            self.drain(limits, stats);
+            let next = self.held.end();
+            if next >= upto {
+                break;
+            }
+            let queue = self.rare.as_ref().map(|rare| &rare.queue);
+            let at = queue.and_then(Queue::oldest).or(self.held.arrival(next));
+            let to = queue.and_then(Queue::first_start).map_or(upto, |first| first.min(upto));
+            self.held.push_gap(to - next, at.unwrap_or_default());
+            stats.gap_bytes += to - next;
+        }
+        self.tidy();
+    }
+
+    /// Gives up the first hole.
+    fn skip_hole(&mut self, limits: &Limits, stats: &mut FlowStats) {
+        if let Some(first) = self.rare.as_ref().and_then(|rare| rare.queue.first_start()) {
+            // One more, so that the segment behind the hole is taken too.
+            self.advance(first + 1, limits, stats);
+        }
+        self.close_in_order();
+    }
+
+    /// `tcp_data_queue_ofo`.
+    fn enqueue(&mut self, new: Incoming<'_>, fin: bool, limits: &Limits, stats: &mut FlowStats) {
+        let end = new.end() + u64::from(fin);
+        if self.rare.as_ref().is_some_and(|rare| rare.queue.covers(new.start, end)) {
+            stats.retransmitted += 1;
+            return;
+        }
+        let size = new.payload.len();
+        loop {
+            let queued = self.rare.as_ref().map_or(0, |rare| rare.queue.count());
+            if queued < limits.queued && self.buffered() + size <= limits.buffered {
+                break;
+            }
+            if self.delivery == Delivery::OnArrival && queued > 0 {
+                stats.holes_given_up += 1;
+                self.skip_hole(limits, stats);
+                if new.start > self.held.end() {
+                    continue;
+                }
+                // The hole before this one is given up: it may be in order now.
+                let mut new = new;
+                let known = self.held.end() - new.start;
+                if known < new.len {
+                    new.skip(known);
+                    self.append(new, limits, stats);
+                    self.drain(limits, stats);
+                }
+                return;
+            }
+            // The service reads the lower bytes first: the highest go.
+            let rare = self.rare.get_or_insert_default();
+            if rare.queue.last_start().is_none_or(|last| last < new.start) {
+                stats.limit_dropped += size as u64;
+                return;
+            }
+            let dropped = rare.queue.pop_last().map_or(0, |last| last.bytes.len());
+            stats.limit_dropped += dropped as u64;
+        }
+        self.rare.get_or_insert_default().queue.insert(Queued {
+            start: new.start,
+            data_end: new.end(),
+            end,
+            at: new.at,
+            bytes: new.payload.into(),
+        });
+    }
+
+    /// Compares a segment with everything held for the same sequence numbers. Gives the first and
+    /// the last sequence number that differ.
+    fn compare(&mut self, new: &Incoming<'_>, stats: &mut FlowStats) -> Option<(u64, u64)> {
+        let (lo, hi) = (new.start, new.start + new.payload.len() as u64);
+        let mut clash = Clash::default();
+        if lo < self.held.end() {
+            let data = self.held.data();
+            for (from, range) in self.held.parts(lo, hi) {
+                clash.add(from, data.get(range).unwrap_or_default(), new.from(from));
+            }
+        }
+        for other in self.rare.iter().flat_map(|rare| rare.queue.overlapping(lo, hi)) {
+            let from = other.start.max(lo);
+            let held = other.bytes.get((from - other.start) as usize..).unwrap_or_default();
+            clash.add(from, held, new.from(from));
+        }
+        let (first, last) = clash.span?;
+        stats.overlap_conflicts += 1;
+        let findings = &mut self.rare.get_or_insert_default().findings;
+        if findings.len() < MAX_FINDINGS {
+            findings.push(Finding::new(
+                FindingId::TcpOverlapConflict,
+                format!(
+                    "{} bytes differ, the first at stream offset {}",
+                    clash.count,
+                    first.saturating_sub(self.origin)
+                ),
+            ));
+        }
+        Some((first, last))
+    }
+
+    /// A segment reached from the byte that the service expects into bytes that are held: TCP had
+    /// not taken the segment that brought those, so this one's bytes count. Bytes beyond the
+    /// refused segment that TCP may have queued go the same way (`tcp_ofo_queue`).
+    ///
+    /// It may also be that TCP has not come to the first segment yet (the socket's backlog). Then
+    /// the first one counts; the two cases can't be told apart here, and a finding says so.
+    fn replace_refused(
+        &mut self,
+        new: &Incoming<'_>,
+        differing: Option<(u64, u64)>,
+        stats: &mut FlowStats,
+    ) {
+        let next = self.held.end();
+        let continues =
+            self.rare.as_mut().and_then(|rare| rare.replacing.take()) == Some((new.start, new.at));
+        let refused = new.start <= self.confirmed && self.confirmed < new.end();
+        if !(refused || continues) || self.confirmed >= next || new.start >= next {
+            return;
+        }
+        self.rare.get_or_insert_default().replacing = Some((new.end(), new.at));
+        let lo = new.start.max(self.confirmed);
+        let differing = differing.filter(|&(_, last)| last >= lo);
+        if lo < self.held.base() || (lo < self.pos && differing.is_some()) {
+            // Delivered already, and the service reads something else.
+            self.held = InOrder::new(lo);
+            self.pos = lo;
+            self.ready = lo;
+            self.restart = true;
+            stats.restarts += 1;
+            return;
+        }
+        let Some((first, _)) = differing else { return };
+        if first.max(lo) < self.ready && !self.restart {
+            self.restart = true;
+            stats.restarts += 1;
+        }
+        let parts: Vec<_> = self.held.parts(lo, new.start + new.payload.len() as u64).collect();
+        for (from, range) in parts {
+            let held = self.held.data_mut().get_mut(range).unwrap_or_default();
+            for (old, new) in held.iter_mut().zip(new.from(from)) {
+                *old = *new;
+            }
+        }
+    }
+
+    /// Ends a stream that is delivered on arrival at its FIN.
+    fn close_in_order(&mut self) {
+        if self.delivery == Delivery::OnArrival
+            && self.end == End::Open
+            && self.held.end() >= self.fin
+        {
+            self.close(End::Closed, self.fin);
+        }
+    }
+
+    fn close(&mut self, end: End, at: u64) {
+        self.end = end;
+        self.fin = at.max(self.pos);
+        if let Some(rare) = &mut self.rare {
+            rare.queue = Queue::default();
+        }
+        self.release();
+    }
+
+    /// Frees what has been read, unless the service may still refuse it.
+    fn release(&mut self) {
+        let kept = self.live && self.delivery == Delivery::OnConfirmation && self.end == End::Open;
+        let to = if kept { self.pos.min(self.confirmed) } else { self.pos };
+        if to > self.held.base() {
+            self.held.release(to);
+        }
+        self.tidy();
+    }
+
+    /// Frees the rare state when there is none.
+    fn tidy(&mut self) {
+        if self.rare.as_ref().is_some_and(|rare| rare.is_idle()) {
+            self.rare = None;
+        }
+    }
+
+    /// Since when the first hole waits, where waiting ends at all.
+    fn hole_since(&self) -> Option<Time> {
+        if self.live && self.delivery == Delivery::OnConfirmation {
+            return None;
+        }
+        self.rare.as_ref()?.queue.oldest()
+    }
+}
+
+/// The data of one segment.
+#[derive(Clone, Copy)]
+struct Incoming<'a> {
+    start: u64,
+    /// On the wire.
+    len: u64,
+    payload: &'a [u8],
+    at: Time,
+}
+
+impl<'a> Incoming<'a> {
+    fn end(&self) -> u64 {
+        self.start + self.len
+    }
+
+    /// Drops the first `n` bytes, at most all.
+    fn skip(&mut self, n: u64) {
+        self.payload = self.payload.get(n as usize..).unwrap_or_default();
+        self.start += n;
+        self.len -= n;
+    }
+
+    /// The payload from sequence number `seq` on.
+    fn from(&self, seq: u64) -> &'a [u8] {
+        self.payload.get(seq.saturating_sub(self.start) as usize..).unwrap_or_default()
+    }
+}
+
+/// Where two copies differ.
+#[derive(Default)]
+struct Clash {
+    count: u64,
+    span: Option<(u64, u64)>,
+}
+
+impl Clash {
+    /// Compares two copies from sequence number `from` on, as far as both go.
+    fn add(&mut self, from: u64, held: &[u8], new: &[u8]) {
+        let len = held.len().min(new.len());
+        let (held, new) = (held.get(..len), new.get(..len));
+        if held == new {
+            return;
+        }
+        for (k, (a, b)) in held.into_iter().flatten().zip(new.into_iter().flatten()).enumerate() {
+            if a != b {
+                let seq = from + k as u64;
+                self.count += 1;
+                let (first, last) = self.span.unwrap_or((seq, seq));
+                self.span = Some((first.min(seq), last.max(seq)));
+            }
+        }
+    }
+}
+
+fn is_near(a: u32, b: u32, limits: &Limits) -> bool {
+    (a.wrapping_sub(b) as i32).unsigned_abs() <= limits.window
+}
