@@ -117,13 +117,14 @@ impl InOrder {
         self.head = 0;
     }
 
-    /// Halves the resolution of the arrival times: of two neighbouring runs of data the earlier
-    /// one's time stands for both.
+    /// Halves the resolution of the older half of the arrival times: of two neighbouring runs of
+    /// data the earlier one's time stands for both.
     fn thin(&mut self) {
-        let mut absorbs = false;
+        let (mut index, mut absorbs) = (0, false);
         self.runs.retain(|run| {
-            let absorbed = absorbs && !run.gap;
+            let absorbed = absorbs && !run.gap && index < MAX_RUNS / 2;
             absorbs = !run.gap && !absorbed;
+            index += 1;
             !absorbed
         });
     }
