@@ -1,6 +1,6 @@
 //! The way of a segment's bytes into a stream (`tcp_data_queue` in net/ipv4/tcp_input.c).
 
-use super::{Delivery, FlowStats, InOrder, Limits, Queued, Stream};
+use super::{Delivery, End, FlowStats, InOrder, Limits, Queued, Stream};
 use crate::{
     finding::{Finding, FindingId},
     flow::queue::Queue,
@@ -149,6 +149,11 @@ impl Stream {
             if self.delivery == Delivery::OnArrival && queued > 0 {
                 stats.holes_given_up += 1;
                 self.skip_hole(limits, stats);
+                if self.end != End::Open {
+                    // A FIN stood behind that hole.
+                    stats.out_of_window += 1;
+                    return;
+                }
                 if new.start > self.held.end() {
                     continue;
                 }
