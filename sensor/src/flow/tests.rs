@@ -236,6 +236,21 @@ fn bytes_shown_but_not_consumed_are_replaced_with_a_restart() {
 }
 
 #[test]
+fn read_bytes_make_room_and_what_replaces_them_is_read() {
+    let mut b = to_server();
+    b.limits.buffered = 8;
+    b.push(&live(100, b"abcdef", 100));
+    b.expire(at(300));
+    assert_eq!((b.text().as_str(), b.stream.buffered()), ("abcdef", 6));
+    b.push(&live(106, b"ghijkl", 100));
+    assert_eq!((b.stream.buffered(), b.stats.limit_dropped), (6, 0));
+    // Can't be compared any more, and is what the service takes.
+    b.push(&live(100, b"ABCDEF", 100));
+    b.accepted(106);
+    assert_eq!((b.text().as_str(), b.stats.restarts), ("ABCDEF", 1));
+}
+
+#[test]
 fn confirmed_bytes_win_and_a_differing_copy_is_a_conflict() {
     let mut b = to_server();
     b.push(&live(100, b"abcdef", 100));
