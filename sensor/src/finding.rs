@@ -79,12 +79,13 @@ findings! {
     TcpOverlapConflict = "tcp-overlap-conflict", High, "Segments carried different bytes for the same sequence numbers.";
 
     // HTTP framing
-    HttpMalformedRequest = "http-malformed-request", Medium, "A request head does not parse.";
-    HttpMalformedResponse = "http-malformed-response", Low, "A response head does not parse.";
+    HttpMalformedRequest = "http-malformed-request", Medium, "A request head breaks the grammar of RFC 9112.";
+    HttpMalformedResponse = "http-malformed-response", Low, "A response head breaks the grammar of RFC 9112.";
     HttpHeadTooLarge = "http-head-too-large", Medium, "A head is over the limit of 64 KiB.";
     HttpTooManyHeaders = "http-too-many-headers", Medium, "A head has more header fields than the limit.";
     HttpContentLengthAndTransferEncoding = "http-content-length-and-transfer-encoding", High, "Both Content-Length and Transfer-Encoding frame the body.";
     HttpContentLengthConflict = "http-content-length-conflict", High, "Content-Length fields or list members differ.";
+    HttpContentLengthRepeated = "http-content-length-repeated", Low, "Content-Length is repeated with one and the same value.";
     HttpContentLengthInvalid = "http-content-length-invalid", High, "Content-Length is not a plain decimal number.";
     HttpTransferEncodingInvalid = "http-transfer-encoding-invalid", High, "Transfer-Encoding is unknown, obfuscated, or chunked is not its last coding.";
     HttpChunkInvalid = "http-chunk-invalid", High, "A chunk size or its delimiters break the chunked framing.";

@@ -7,6 +7,9 @@ use crate::{capture::OpaqueKind, finding::Finding, time::Time};
 /// Where a piece of a head lies in [`Request::head`]: a half-open byte range.
 pub(crate) type Span = (u32, u32);
 
+/// Where the names and values of header fields lie; most requests have at most 16.
+pub(crate) type FieldSpans = SmallVec<[(Span, Span); 16]>;
+
 /// A header field, borrowed from its head. The name keeps the case that was sent; the value has
 /// no leading or trailing white space (RFC 9110, section 5.5).
 #[derive(Clone, Copy)]
@@ -22,13 +25,14 @@ pub struct Header<'a> {
 pub struct Body {
     /// At most the request body budget.
     pub bytes: Vec<u8>,
-    /// Whether `bytes` is the whole body.
+    /// Whether `bytes` is the whole body. A request without one has a complete body of no bytes.
     pub complete: bool,
 }
 
 /// A request whose head is complete and whose body is complete, over its budget, or given up.
 ///
-/// Holds the head once, as sent, and where its parts lie: building one costs a single copy.
+/// Holds the head once, as sent, and where its parts lie: building one costs a single copy. Only
+/// the line breaks of continued header fields are replaced by spaces (RFC 9112, section 5.2).
 /// It may hold tokens, therefore `Debug` shows sizes only.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Request {
@@ -37,7 +41,7 @@ pub struct Request {
     pub(crate) target: Span,
     /// 1.0 is 0, 1.1 is 1.
     pub(crate) minor_version: u8,
-    pub(crate) headers: SmallVec<[(Span, Span); 16]>,
+    pub(crate) headers: FieldSpans,
     /// The body's captured beginning.
     pub body: Body,
     /// When the first byte of the request line passed.
@@ -84,7 +88,7 @@ impl Request {
         self.headers().find(|h| h.name.eq_ignore_ascii_case(name.as_bytes())).map(|h| h.value)
     }
 
-    /// Bytes of the head, with its last empty line.
+    /// Bytes of the head, with its last empty line; of a head over the limit, the limit.
     #[must_use]
     pub fn head_len(&self) -> usize {
         self.head.len()
@@ -145,8 +149,9 @@ pub enum HttpEvent {
         /// When the last byte passed.
         at: Time,
     },
-    /// A head that could not be read as a request, or framing that broke: the bytes are passed
-    /// over until the next request head. Counts as seen, not as a request.
+    /// A head of either direction that could not be read, or a chunked body whose framing is
+    /// broken or irregular after its request or response has been given out. What can't be read
+    /// is passed over until the next head. Counts as seen, not as a request.
     Malformed {
         /// When.
         at: Time,

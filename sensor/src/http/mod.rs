@@ -1,6 +1,89 @@
 //! From ordered bytes to HTTP/1 exchanges.
+//!
+//! [`Connection`] watches both directions of one connection: it is handed bytes and gaps in the
+//! order in which they passed, and gives [`HttpEvent`]s. It reads what a lenient server would
+//! read, and says as [findings](crate::finding) where servers could read different things.
+//!
+//! # What is done where messages are ambiguous
+//!
+//! | case | framing that is followed |
+//! |---|---|
+//! | `Transfer-Encoding` and `Content-Length` | `Transfer-Encoding` (RFC 9112, section 6.3) |
+//! | last coding of a request is not exactly `chunked` | none: the next request head is searched |
+//! | `Content-Length` invalid or contradictory | none: the next head is searched |
+//! | last coding of a response is not exactly `chunked` | until close (RFC 9112, section 6.3) |
+//! | broken chunk framing | the next head is searched |
+//!
+//! # Which request a response answers
+//!
+//! Responses come in the order of the requests, so both are paired by counting, as long as every
+//! head was seen. Where heads may have been lost, a response is attached to a request only if no
+//! other request can be meant; a request is closed without a response sooner than with a wrong
+//! one. Three facts decide:
+//!
+//! - A response answers a request that was sent before it. So the first response behind a loss
+//!   among the responses is sure when one request waits and no request was lost.
+//! - A client that has never sent a request before the previous response was over does not do
+//!   so later: its next request says that all earlier ones are answered. Once a connection has
+//!   pipelined, this rule is off for good.
+//! - Requests seen before a loss among the requests come before the lost ones.
+//!
+//! A pipelining connection that lost an unknown number of heads stays unpaired.
 #![forbid(unsafe_code)]
+#![deny(clippy::indexing_slicing)]
 
+mod chunked;
+mod connection;
+mod exchange;
+mod fields;
+mod head;
 mod message;
+mod requests;
+mod responses;
+mod search;
 
+#[cfg(test)]
+mod tests;
+
+pub use connection::Connection;
 pub use message::{Body, Header, HttpEvent, Request, Response};
+
+/// What bounds a [`Connection`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one head with its last empty line. The caller's buffer must be able to offer one
+    /// byte more than this at once. Of a longer head what lies within is judged.
+    pub head_bytes: usize,
+    /// Header fields of one head that are recorded.
+    pub headers: usize,
+    /// Bytes of a request body that are kept for judgement.
+    pub request_body_budget: usize,
+    /// Requests of one connection that wait for their responses; more are judged, but no
+    /// response is attached to them.
+    pub pending_requests: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_bytes: 64 * 1024,
+            headers: 512,
+            request_body_budget: 8 * 1024,
+            pending_requests: 256,
+        }
+    }
+}
+
+/// What passed next in one direction.
+#[derive(Clone, Copy, Debug)]
+pub enum Chunk<'a> {
+    /// Bytes: first those that an earlier call left over, then new ones.
+    Data(&'a [u8]),
+    /// This many bytes passed unseen. What earlier calls left over is void.
+    Gap(u64),
+    /// The sender sends no more. What earlier calls left over is void.
+    End {
+        /// The connection was reset: what was sent may not have arrived.
+        reset: bool,
+    },
+}

@@ -1,0 +1,506 @@
+//! One complete head: its parts, and what is wrong with it.
+//!
+//! A head that follows RFC 9112 is read by httparse. Every other head is read line by line as
+//! lenient servers do, and each departure is a finding. Both ways give the same parts for a
+//! correct head.
+
+use std::mem::MaybeUninit;
+
+use memchr::memchr;
+use smallvec::SmallVec;
+
+use super::{
+    Body, Limits, Request,
+    fields::{Fields, Framing, trim},
+    message::{FieldSpans, Span},
+};
+use crate::{
+    finding::{Finding, FindingId, Severity},
+    time::Time,
+};
+
+/// Header fields that the fast way has room for; heads with more are read line by line.
+const FAST_HEADERS: usize = 64;
+
+/// A request as its head gives it.
+pub(super) struct RequestHead {
+    pub(super) request: Box<Request>,
+    pub(super) framing: Framing,
+    pub(super) expects_continue: bool,
+    pub(super) upgrade: bool,
+}
+
+/// A response as its head gives it.
+pub(super) struct ResponseHead {
+    pub(super) status: u16,
+    pub(super) framing: Framing,
+    pub(super) findings: Vec<Finding>,
+}
+
+/// The length of the head that `bytes` begins with, through its empty line; lines end in LF or
+/// CRLF. `from` bytes have been searched by an earlier call.
+pub(super) fn find_end(bytes: &[u8], from: usize) -> Option<usize> {
+    // The LF that ends the last line may be among the last two bytes searched before.
+    let mut at = from.saturating_sub(2);
+    loop {
+        at += memchr(b'\n', bytes.get(at..)?)? + 1;
+        match bytes.get(at..)? {
+            [b'\n', ..] => return Some(at + 1),
+            [b'\r', b'\n', ..] => return Some(at + 2),
+            _ => {}
+        }
+    }
+}
+
+/// The parts of a head.
+struct Parts {
+    method: Span,
+    target: Span,
+    status: u16,
+    minor_version: u8,
+    headers: FieldSpans,
+    fields: Fields,
+    findings: Vec<Finding>,
+    /// Line breaks before continued lines, which RFC 9112, section 5.2 has replaced by spaces.
+    folds: Vec<Span>,
+}
+
+fn span(start: usize, len: usize) -> Span {
+    let start = u32::try_from(start).unwrap_or(u32::MAX);
+    (start, start.saturating_add(u32::try_from(len).unwrap_or(u32::MAX)))
+}
+
+/// Where `part`, a piece of `whole`, lies in it.
+fn span_of(whole: &[u8], part: &[u8]) -> Span {
+    span((part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize), part.len())
+}
+
+/// Reads a request's head. `truncated`: it goes on behind `head`.
+///
+/// # Errors
+///
+/// What is wrong, where no request can be made of it.
+pub(super) fn request(
+    head: &[u8],
+    truncated: bool,
+    (first_byte, last_byte): (Time, Time),
+    limits: &Limits,
+) -> Result<RequestHead, Vec<Finding>> {
+    let parts = match if truncated { None } else { fast_request(head) } {
+        Some(parts) => parts,
+        None => lines(head, true, truncated, limits)?,
+    };
+    let Parts { method, target, minor_version, headers, fields, mut findings, folds, .. } = parts;
+    let framing = fields.framing(true, minor_version, &mut findings);
+    if !truncated {
+        fields.judge_request(minor_version, &mut findings);
+    }
+    let mut head = head.to_vec();
+    for (start, end) in folds {
+        if let Some(fold) = head.get_mut(start as usize..end as usize) {
+            fold.fill(b' ');
+        }
+    }
+    Ok(RequestHead {
+        request: Box::new(Request {
+            head,
+            method,
+            target,
+            minor_version,
+            headers,
+            body: Body::default(),
+            first_byte,
+            last_byte,
+            findings,
+        }),
+        framing: if truncated { Framing::Unreliable } else { framing },
+        expects_continue: fields.expects_continue,
+        upgrade: fields.upgrade,
+    })
+}
+
+/// Reads a response's head; `truncated` as in [`request`].
+///
+/// # Errors
+///
+/// What is wrong, where no status can be had.
+pub(super) fn response(
+    head: &[u8],
+    truncated: bool,
+    limits: &Limits,
+) -> Result<ResponseHead, Vec<Finding>> {
+    let parts = match if truncated { None } else { fast_response(head) } {
+        Some(parts) => parts,
+        None => lines(head, false, truncated, limits)?,
+    };
+    let Parts { status, minor_version, fields, mut findings, .. } = parts;
+    let framing = fields.framing(false, minor_version, &mut findings);
+    // The service's own slips: worth knowing, but nobody's attack on it.
+    for finding in &mut findings {
+        finding.severity = finding.severity.min(Severity::Low);
+    }
+    Ok(ResponseHead {
+        status,
+        framing: if truncated { Framing::Unreliable } else { framing },
+        findings,
+    })
+}
+
+/// Takes over what httparse found, unless a line ends in a bare LF, which it lets pass.
+fn fast_headers(head: &[u8], found: &[httparse::Header<'_>]) -> Option<(FieldSpans, Fields)> {
+    let mut headers = SmallVec::with_capacity(found.len());
+    let mut fields = Fields::default();
+    for header in found {
+        let name = span_of(head, header.name.as_bytes());
+        let start = name.0 as usize;
+        if head.get(start.checked_sub(2)?..start) != Some(b"\r\n") {
+            return None;
+        }
+        // An empty value is not always a piece of the head.
+        let value = if header.value.is_empty() {
+            (name.1 + 1, name.1 + 1)
+        } else {
+            span_of(head, header.value)
+        };
+        headers.push((name, value));
+        fields.see(header.name.as_bytes(), header.value);
+    }
+    head.ends_with(b"\r\n\r\n").then_some((headers, fields))
+}
+
+fn fast_request(head: &[u8]) -> Option<Parts> {
+    let mut room = [const { MaybeUninit::uninit() }; FAST_HEADERS];
+    let mut parsed = httparse::Request::new(&mut []);
+    match parsed.parse_with_uninit_headers(head, &mut room) {
+        Ok(httparse::Status::Complete(n)) if n == head.len() => {}
+        _ => return None,
+    }
+    let (headers, fields) = fast_headers(head, parsed.headers)?;
+    Some(Parts {
+        method: span_of(head, parsed.method?.as_bytes()),
+        target: span_of(head, parsed.path?.as_bytes()),
+        status: 0,
+        minor_version: parsed.version?,
+        headers,
+        fields,
+        findings: Vec::new(),
+        folds: Vec::new(),
+    })
+}
+
+fn fast_response(head: &[u8]) -> Option<Parts> {
+    let mut room = [const { MaybeUninit::uninit() }; FAST_HEADERS];
+    let mut parsed = httparse::Response::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    match config.parse_response_with_uninit_headers(&mut parsed, head, &mut room) {
+        Ok(httparse::Status::Complete(n)) if n == head.len() => {}
+        _ => return None,
+    }
+    let mut fields = Fields::default();
+    for header in &*parsed.headers {
+        let start = span_of(head, header.name.as_bytes()).0 as usize;
+        if head.get(start.checked_sub(2)?..start) != Some(b"\r\n") {
+            return None;
+        }
+        fields.see(header.name.as_bytes(), header.value);
+    }
+    if !head.ends_with(b"\r\n\r\n") {
+        return None;
+    }
+    Some(Parts {
+        method: (0, 0),
+        target: (0, 0),
+        status: parsed.code.filter(|&code| code >= 100)?,
+        minor_version: parsed.version?,
+        headers: SmallVec::new(),
+        fields,
+        findings: Vec::new(),
+        folds: Vec::new(),
+    })
+}
+
+/// Findings of one head, each id once.
+struct Notes(Vec<Finding>);
+
+impl Notes {
+    fn add(&mut self, id: FindingId, detail: &'static str) {
+        if !self.0.iter().any(|f| f.id == id) {
+            self.0.push(Finding::new(id, detail));
+        }
+    }
+}
+
+const fn is_tchar(b: u8) -> bool {
+    b.is_ascii_alphanumeric()
+        || matches!(
+            b,
+            b'!' | b'#'
+                | b'$'
+                | b'%'
+                | b'&'
+                | b'\''
+                | b'*'
+                | b'+'
+                | b'-'
+                | b'.'
+                | b'^'
+                | b'_'
+                | b'`'
+                | b'|'
+                | b'~'
+        )
+}
+
+/// Whether `bytes` is a token of RFC 9110, section 5.6.2.
+pub(super) fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().copied().all(is_tchar)
+}
+
+/// What RFC 9112, section 3 lets a lenient server take for the space in a request line.
+const fn is_line_space(b: u8) -> bool {
+    matches!(b, b' ' | b'\t' | 0x0b | 0x0c | b'\r')
+}
+
+fn trim_line(mut bytes: &[u8]) -> &[u8] {
+    while let [b, rest @ ..] = bytes
+        && is_line_space(*b)
+    {
+        bytes = rest;
+    }
+    while let [rest @ .., b] = bytes
+        && is_line_space(*b)
+    {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// The minor version of `HTTP/1.x`.
+pub(super) fn minor_version(bytes: &[u8]) -> Option<u8> {
+    match bytes {
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'0'..=b'9'] => Some(minor - b'0'),
+        _ => None,
+    }
+}
+
+/// Reads any head line by line.
+fn lines(
+    head: &[u8],
+    is_request: bool,
+    truncated: bool,
+    limits: &Limits,
+) -> Result<Parts, Vec<Finding>> {
+    let malformed =
+        if is_request { FindingId::HttpMalformedRequest } else { FindingId::HttpMalformedResponse };
+    let mut notes = Notes(Vec::new());
+    if truncated {
+        notes.add(FindingId::HttpHeadTooLarge, "the head is longer than the limit");
+    }
+    if memchr(0, head).is_some() {
+        notes.add(FindingId::HttpNul, "the head holds a NUL byte");
+    }
+
+    let mut rest = head;
+    let Some(first) = next_line(&mut rest, &mut notes) else {
+        notes.add(malformed, "the first line is not complete");
+        return Err(notes.0);
+    };
+    let mut parts = Parts {
+        method: (0, 0),
+        target: (0, 0),
+        status: 0,
+        minor_version: 0,
+        headers: SmallVec::new(),
+        fields: Fields::default(),
+        findings: Vec::new(),
+        folds: Vec::new(),
+    };
+    let read = if is_request {
+        request_line(head, first, &mut parts, &mut notes)
+    } else {
+        status_line(first, &mut parts, &mut notes)
+    };
+    if let Err(why) = read {
+        notes.add(malformed, why);
+        return Err(notes.0);
+    }
+
+    while let Some(line) = next_line(&mut rest, &mut notes) {
+        if line.is_empty() {
+            break;
+        }
+        if matches!(line.first(), Some(b' ' | b'\t')) {
+            notes.add(
+                FindingId::HttpObsFold,
+                "a line of the header section starts with white space",
+            );
+            if let Some((_, value)) = parts.headers.last_mut() {
+                let text = trim(line);
+                if !text.is_empty() {
+                    let (start, end) = span_of(head, text);
+                    parts.folds.push((value.1, start));
+                    // A value that was empty so far begins with the text, not with the fold.
+                    *value = if value.0 == value.1 { (start, end) } else { (value.0, end) };
+                }
+                continue;
+            }
+        }
+        let Some(colon) = memchr(b':', line) else {
+            notes.add(malformed, "a header line has no colon");
+            continue;
+        };
+        let (name, value) = line.split_at_checked(colon).unwrap_or((line, b""));
+        let value = trim(value.get(1..).unwrap_or_default());
+        let trimmed = trim(name);
+        if matches!(name.last(), Some(b' ' | b'\t')) {
+            notes.add(
+                FindingId::HttpSpaceBeforeColon,
+                "white space stands between a field name and its colon",
+            );
+        }
+        if trimmed.is_empty() {
+            notes.add(malformed, "a field name is empty");
+            continue;
+        }
+        if !is_token(trimmed) {
+            notes.add(malformed, "a field name holds a character that names may not have");
+        }
+        if value.iter().any(|&b| b < b' ' && !matches!(b, b'\t' | b'\r' | 0) || b == 0x7f) {
+            notes.add(malformed, "a field value holds a control character");
+        }
+        if parts.headers.len() >= limits.headers {
+            notes.add(
+                FindingId::HttpTooManyHeaders,
+                "the head has more header fields than the limit",
+            );
+            break;
+        }
+        let name = span_of(head, trimmed);
+        let value = if value.is_empty() {
+            span(name.0 as usize + line.len(), 0)
+        } else {
+            span_of(head, value)
+        };
+        parts.headers.push((name, value));
+    }
+
+    // Only now are values whole that continue on a second line.
+    for &((name_start, name_end), (value_start, value_end)) in &parts.headers {
+        let name = head.get(name_start as usize..name_end as usize).unwrap_or_default();
+        let value = head.get(value_start as usize..value_end as usize).unwrap_or_default();
+        parts.fields.see(name, value);
+    }
+    parts.findings = notes.0;
+    Ok(parts)
+}
+
+/// Takes the next complete line off `rest`, without its line break.
+fn next_line<'a>(rest: &mut &'a [u8], notes: &mut Notes) -> Option<&'a [u8]> {
+    let end = memchr(b'\n', rest)?;
+    let (line, behind) = rest.split_at_checked(end)?;
+    *rest = behind.get(1..).unwrap_or_default();
+    let line = match line {
+        [line @ .., b'\r'] => line,
+        line => {
+            notes
+                .add(FindingId::HttpBareLf, "a line ends in a line feed without a carriage return");
+            line
+        }
+    };
+    if memchr(b'\r', line).is_some() {
+        notes.add(FindingId::HttpBareCr, "a carriage return stands alone within a line");
+    }
+    Some(line)
+}
+
+fn request_line(
+    head: &[u8],
+    line: &[u8],
+    parts: &mut Parts,
+    notes: &mut Notes,
+) -> Result<(), &'static str> {
+    let text = trim_line(line);
+    let behind_method =
+        text.iter().position(|&b| is_line_space(b)).ok_or("the request line has no target")?;
+    let before_version =
+        text.iter().rposition(|&b| is_line_space(b)).ok_or("the request line has no version")?;
+    let method = text.get(..behind_method).unwrap_or_default();
+    let version = text.get(before_version + 1..).unwrap_or_default();
+    let mut target = text.get(behind_method + 1..before_version).unwrap_or_default();
+    let exact = text.len() == line.len()
+        && text.get(behind_method) == Some(&b' ')
+        && text.get(before_version) == Some(&b' ')
+        && !target.iter().any(|&b| is_line_space(b));
+    target = trim_line(target);
+    if !is_token(method) {
+        return Err("the method is not a token");
+    }
+    if target.is_empty() {
+        return Err("the request line has no target");
+    }
+    parts.minor_version =
+        minor_version(version).ok_or("the request line does not end in a version HTTP/1.x")?;
+    if parts.minor_version > 1 {
+        notes.add(FindingId::HttpMalformedRequest, "the version is neither HTTP/1.0 nor HTTP/1.1");
+    }
+    if !exact {
+        notes.add(FindingId::HttpMalformedRequest, "the request line has surplus white space");
+    }
+    if target.iter().any(|&b| (1..b' ').contains(&b) && !is_line_space(b) || b == 0x7f) {
+        notes.add(FindingId::HttpMalformedRequest, "the target holds a control character");
+    }
+    parts.method = span_of(head, method);
+    parts.target = span_of(head, target);
+    Ok(())
+}
+
+fn status_line(line: &[u8], parts: &mut Parts, notes: &mut Notes) -> Result<(), &'static str> {
+    let (version, rest) = line.split_at_checked(8).ok_or("the status line is too short")?;
+    parts.minor_version =
+        minor_version(version).ok_or("the status line does not begin with HTTP/1.x")?;
+    let code = trim(rest);
+    if code.len() == rest.len() {
+        return Err("no space follows the version");
+    }
+    let [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', reason @ ..] = code else {
+        return Err("the status code is not a number of three digits");
+    };
+    if !matches!(reason.first(), None | Some(b' ' | b'\t')) {
+        return Err("the status code is not followed by a space");
+    }
+    parts.status = u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0');
+    if !rest.starts_with(b" ") || rest.len() - code.len() > 1 && !reason.is_empty() {
+        notes.add(FindingId::HttpMalformedResponse, "the status line has surplus white space");
+    }
+    if parts.minor_version > 1 {
+        notes.add(FindingId::HttpMalformedResponse, "the version is neither HTTP/1.0 nor HTTP/1.1");
+    }
+    if reason.iter().any(|&b| b < b' ' && !matches!(b, b'\t' | b'\r' | 0) || b == 0x7f) {
+        notes.add(FindingId::HttpMalformedResponse, "the reason holds a control character");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+pub(super) mod tests_only {
+    //! Both ways to read a head, for comparison.
+
+    use super::{Limits, fast_request, lines};
+
+    type Read = (Vec<u8>, Vec<u8>, u8, Vec<(Vec<u8>, Vec<u8>)>);
+
+    fn read(head: &[u8], parts: &super::Parts) -> Read {
+        let get = |(a, b): super::Span| head[a as usize..b as usize].to_vec();
+        assert!(parts.findings.is_empty());
+        let headers = parts.headers.iter().map(|&(n, v)| (get(n), get(v))).collect();
+        (get(parts.method), get(parts.target), parts.minor_version, headers)
+    }
+
+    pub(crate) fn fast(head: &[u8]) -> Option<Read> {
+        fast_request(head).map(|parts| read(head, &parts))
+    }
+
+    pub(crate) fn slow(head: &[u8]) -> Option<Read> {
+        lines(head, true, false, &Limits::default()).ok().map(|parts| read(head, &parts))
+    }
+}

@@ -1,0 +1,479 @@
+//! The client's direction: requests and their bodies.
+
+use memchr::memchr;
+
+use super::{
+    HttpEvent, Limits,
+    chunked::{Chunked, Step},
+    connection::{Connection, State, Turn, UNKNOWN},
+    exchange::{Exchange, Method, Progress},
+    fields::Framing,
+    head::{self, RequestHead},
+    search::{self, Found, Verdict},
+};
+use crate::{
+    capture::OpaqueKind,
+    finding::{Finding, FindingId},
+    time::Time,
+};
+
+/// Bytes at the start of a connection in which a request line must end; else the connection is
+/// not HTTP. A service's refusal of the first line (an HTTP response) ends the count.
+const NOT_HTTP_BYTES: usize = 4096;
+
+impl Connection {
+    pub(super) fn request_turn(
+        &mut self,
+        bytes: &[u8],
+        at: Time,
+        limits: &Limits,
+        out: &mut Vec<HttpEvent>,
+    ) -> Turn {
+        match self.requests.state {
+            State::Start => self.request_start(bytes, at, out),
+            State::Head => self.request_head(bytes, at, limits, out),
+            State::Search => self.request_search(bytes, at, out),
+            State::Ended | State::UntilClose => Turn::Used(bytes.len()),
+            State::Length(_) | State::Chunked(_) if self.requests.body_doubtful => {
+                self.requests.body_doubtful = false;
+                let refused = self.open.newest().is_some_and(|e| {
+                    e.expects_continue && !matches!(e.response, Progress::Awaited)
+                });
+                match search::begins_with_request(bytes) {
+                    // RFC 9110, section 10.1.1: a client that is refused before it has sent the
+                    // body may leave the body out.
+                    Verdict::Yes if refused => {
+                        self.end_request(Progress::Cut, None, out);
+                        self.requests.state = State::Head;
+                    }
+                    Verdict::Open if refused && !self.body_is_within(bytes.len()) => {
+                        self.requests.body_doubtful = true;
+                        return self.requests.wait(bytes.len(), at);
+                    }
+                    _ => self.requests.scanned = 0,
+                }
+                Turn::Used(0)
+            }
+            State::Length(left) => {
+                let n = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+                let left = left - n as u64;
+                self.requests.state = State::Length(left);
+                self.request_body(bytes.get(..n).unwrap_or_default(), left > 0, at, limits, out);
+                if left == 0 {
+                    self.end_request(Progress::Whole, Some(at), out);
+                }
+                Turn::Used(n)
+            }
+            State::Chunked(mut chunked) => {
+                let mut irregular = None;
+                let (n, step) = chunked.step(bytes, &mut irregular);
+                self.requests.state = State::Chunked(chunked);
+                if let Some(why) = irregular {
+                    self.request_chunk_finding(why, at, out);
+                }
+                match step {
+                    Step::Data => {
+                        let data = bytes.get(..n).unwrap_or_default();
+                        self.request_body(data, false, at, limits, out);
+                    }
+                    Step::Framing | Step::End => self.count_request(n as u64, at),
+                    Step::Broken(why) => {
+                        self.request_chunk_finding(why, at, out);
+                        self.lose_requests(out);
+                    }
+                }
+                if step == Step::End {
+                    self.end_request(Progress::Whole, Some(at), out);
+                }
+                Turn::Used(n)
+            }
+        }
+    }
+
+    /// Whether the request body ends within `len` bytes.
+    fn body_is_within(&self, len: usize) -> bool {
+        matches!(self.requests.state, State::Length(left) if left <= len as u64)
+    }
+
+    fn request_start(&mut self, bytes: &[u8], at: Time, out: &mut Vec<HttpEvent>) -> Turn {
+        if let [0..b' ', ..] = bytes
+            && !matches!(bytes, [b'\r' | b'\n' | b'\t', ..])
+        {
+            if bytes.len() < search::BINARY_BYTES {
+                return self.requests.wait(bytes.len(), at);
+            }
+            self.requests.looks_like = search::binary_protocol(bytes);
+            match self.requests.looks_like {
+                Some(OpaqueKind::Tls) if !self.joined_midway => {
+                    self.go_opaque(OpaqueKind::Tls, at, out);
+                    return Turn::Used(bytes.len());
+                }
+                _ => {}
+            }
+            if self.both_look_alike(at, out) {
+                return Turn::Used(bytes.len());
+            }
+        } else if !self.joined_midway {
+            match search::http2_preface(bytes) {
+                Verdict::Yes => {
+                    self.go_opaque(OpaqueKind::Http2, at, out);
+                    return Turn::Used(bytes.len());
+                }
+                Verdict::Open => return self.requests.wait(bytes.len(), at),
+                Verdict::No => {}
+            }
+        }
+        let since = self.requests.first_byte(at);
+        let scanned = self.requests.scanned;
+        self.requests.enter(if self.joined_midway { State::Search } else { State::Head });
+        // The search begins anew, but the first byte is as old as it is.
+        (self.requests.since, self.requests.scanned) = (since, scanned.min(1));
+        Turn::Used(0)
+    }
+
+    /// One direction alone could be made to look like another protocol by whoever sends it.
+    pub(super) fn both_look_alike(&mut self, at: Time, out: &mut Vec<HttpEvent>) -> bool {
+        let Some(kind) = self.requests.looks_like.filter(|_| self.joined_midway) else {
+            return false;
+        };
+        if self.responses.looks_like != Some(kind) || self.next_id > 0 {
+            return false;
+        }
+        self.go_opaque(kind, at, out);
+        true
+    }
+
+    fn request_head(
+        &mut self,
+        bytes: &[u8],
+        at: Time,
+        limits: &Limits,
+        out: &mut Vec<HttpEvent>,
+    ) -> Turn {
+        // RFC 9112, section 2.2: empty lines before a request line are ignored.
+        match bytes {
+            [b'\n', ..] | [b'\r', b'\n', ..] => {
+                self.requests.scanned = 0;
+                return Turn::Used(if matches!(bytes, [b'\n', ..]) { 1 } else { 2 });
+            }
+            [b'\r'] => return self.requests.wait(0, at),
+            _ => {}
+        }
+        if search::method_begins(bytes) == Verdict::No {
+            self.broken_request(
+                FindingId::HttpMalformedRequest,
+                "no request line begins here",
+                at,
+                out,
+            );
+            return Turn::Used(0);
+        }
+        let Some(end) = head::find_end(bytes, self.requests.scanned) else {
+            if bytes.len() > limits.head_bytes {
+                return self.request_head_read(bytes, None, at, limits, out);
+            }
+            let new = bytes.get(self.requests.scanned..).unwrap_or_default();
+            if !self.requests.first_line_judged && memchr(b'\n', new).is_some() {
+                self.requests.first_line_judged = true;
+            } else {
+                return self.requests.wait(bytes.len(), at);
+            }
+            if !search::first_line_can_be_request(bytes) {
+                self.broken_request(
+                    FindingId::HttpMalformedRequest,
+                    "the first line does not end in a version of HTTP",
+                    at,
+                    out,
+                );
+                return Turn::Used(0);
+            }
+            return self.requests.wait(bytes.len(), at);
+        };
+        self.request_head_read(bytes, Some(end), at, limits, out)
+    }
+
+    /// Reads a head that ends at `end`, or is over the limit.
+    fn request_head_read(
+        &mut self,
+        bytes: &[u8],
+        end: Option<usize>,
+        at: Time,
+        limits: &Limits,
+        out: &mut Vec<HttpEvent>,
+    ) -> Turn {
+        let (len, truncated) = match end {
+            Some(end) if end <= limits.head_bytes => (end, false),
+            _ => (limits.head_bytes.min(bytes.len()), true),
+        };
+        let first_byte = self.requests.first_byte(at);
+        let bytes = bytes.get(..len).unwrap_or_default();
+        match head::request(bytes, truncated, (first_byte, at), limits) {
+            Ok(parsed) => self.begin_request(parsed, truncated, at, limits, out),
+            Err(findings) => {
+                self.skipped = self.skipped.saturating_add(len);
+                self.broken_requests(findings, at, out);
+            }
+        }
+        Turn::Used(len)
+    }
+
+    fn begin_request(
+        &mut self,
+        parsed: RequestHead,
+        truncated: bool,
+        at: Time,
+        limits: &Limits,
+        out: &mut Vec<HttpEvent>,
+    ) {
+        self.report_broken_start(at, out);
+        let attributable = self.may_be_answered_in_turn(limits, out);
+        let RequestHead { request, framing, expects_continue, upgrade } = parsed;
+        let method = match request.method() {
+            b"HEAD" => Method::Head,
+            b"CONNECT" => Method::Connect,
+            _ => Method::Other,
+        };
+        let id = self.next_id;
+        self.next_id += 1;
+        let mut exchange = Exchange {
+            id,
+            request_bytes: request.head_len() as u64,
+            pending: Some(request),
+            response_bytes: 0,
+            last: at,
+            method,
+            request: Progress::Begun,
+            response: if attributable { Progress::Awaited } else { Progress::Cut },
+            expects_continue,
+            upgrade: upgrade || method == Method::Connect,
+        };
+        let state = match framing {
+            Framing::Length(0) | Framing::Unframed => {
+                exchange.request = Progress::Whole;
+                if let Some(request) = &mut exchange.pending {
+                    request.body.complete = true;
+                }
+                exchange.emit(out);
+                State::Head
+            }
+            Framing::Length(n) => {
+                if let Some(request) = &mut exchange.pending {
+                    let n = usize::try_from(n).unwrap_or(usize::MAX);
+                    request.body.bytes.reserve_exact(n.min(limits.request_body_budget).min(4096));
+                }
+                State::Length(n)
+            }
+            Framing::Chunked => State::Chunked(Chunked::new()),
+            Framing::OtherCoding | Framing::Unreliable => {
+                exchange.request = Progress::Cut;
+                exchange.emit(out);
+                State::Search
+            }
+        };
+        self.open.push(exchange, out);
+        self.requests.enter(state);
+        match state {
+            State::Search => {
+                self.unattributed = UNKNOWN;
+                // The service may well refuse what could not be framed, or answer what hides in it.
+                self.refusal_due |= !truncated;
+            }
+            State::Length(_) | State::Chunked(_) => self.requests.body_doubtful = expects_continue,
+            _ => {}
+        }
+    }
+
+    /// Whether the response to the request that begins can be found by counting; settles what
+    /// its coming says about earlier ones.
+    fn may_be_answered_in_turn(&mut self, limits: &Limits, out: &mut Vec<HttpEvent>) -> bool {
+        let unanswered = self.open.unanswered();
+        let between_responses = match self.responses.state {
+            State::Start | State::Search => true,
+            State::Head => self.responses.scanned == 0,
+            _ => false,
+        };
+        let mut attributable = true;
+        if self.unattributed == 0 && !self.responses_lost {
+            self.pipelined |= unanswered;
+        } else if !self.pipelined
+            && !self.refusal_due
+            && between_responses
+            && (self.responses_lost || !unanswered)
+        {
+            self.open.abandon(out);
+            self.unattributed = 0;
+        } else {
+            self.pipelined |= unanswered && !self.responses_lost;
+            attributable = self.unattributed == 0;
+        }
+        attributable &= self.open.len() < limits.pending_requests;
+        if !attributable {
+            self.unattributed = self.unattributed.saturating_add(1);
+        }
+        attributable
+    }
+
+    fn count_request(&mut self, n: u64, at: Time) {
+        if let Some(exchange) = self.open.newest() {
+            exchange.request_bytes += n;
+            exchange.last = at;
+        }
+    }
+
+    /// Takes body bytes; `more` are surely to come.
+    fn request_body(
+        &mut self,
+        data: &[u8],
+        more: bool,
+        at: Time,
+        limits: &Limits,
+        out: &mut Vec<HttpEvent>,
+    ) {
+        self.count_request(data.len() as u64, at);
+        let Some(exchange) = self.open.newest() else { return };
+        let Some(request) = &mut exchange.pending else { return };
+        let room = limits.request_body_budget.saturating_sub(request.body.bytes.len());
+        request.body.bytes.extend_from_slice(data.get(..room).unwrap_or(data));
+        request.last_byte = at;
+        if data.len() > room || (data.len() == room && more) {
+            exchange.emit(out);
+        }
+    }
+
+    /// The request that passes is over.
+    pub(super) fn end_request(
+        &mut self,
+        how: Progress,
+        at: Option<Time>,
+        out: &mut Vec<HttpEvent>,
+    ) {
+        if let State::Length(_) | State::Chunked(_) = self.requests.state {
+            if let Some(exchange) = self.open.newest() {
+                exchange.request = how;
+                if let Some(request) = &mut exchange.pending {
+                    request.body.complete = how == Progress::Whole;
+                    request.last_byte = at.unwrap_or(request.last_byte);
+                }
+                exchange.emit(out);
+            }
+            self.open.settle(out);
+            self.requests.enter(State::Head);
+        }
+    }
+
+    /// Something is wrong with the chunks of the request that passes.
+    fn request_chunk_finding(&mut self, why: &'static str, at: Time, out: &mut Vec<HttpEvent>) {
+        if std::mem::replace(&mut self.requests.irregular, true) {
+            return;
+        }
+        let finding = Finding::new(FindingId::HttpChunkInvalid, why);
+        match self.open.newest().and_then(|e| e.pending.as_mut()) {
+            Some(request) => request.findings.push(finding),
+            None => out.push(HttpEvent::Malformed { at, findings: vec![finding] }),
+        }
+    }
+
+    fn broken_request(
+        &mut self,
+        id: FindingId,
+        why: &'static str,
+        at: Time,
+        out: &mut Vec<HttpEvent>,
+    ) {
+        self.broken_requests(vec![Finding::new(id, why)], at, out);
+    }
+
+    /// No request can be made of what comes next.
+    fn broken_requests(&mut self, findings: Vec<Finding>, at: Time, out: &mut Vec<HttpEvent>) {
+        let at_start = self.next_id == 0 && !self.joined_midway;
+        // Behind a request for a tunnel the tunnel's bytes may come before its grant is seen.
+        let tunnel = self.open.newest().is_some_and(|e| e.upgrade && !e.response.is_over());
+        if at_start && matches!(self.responses.state, State::Start) {
+            // What answers decides whether this is HTTP at all.
+            self.start_broken = true;
+        } else if !tunnel {
+            out.push(HttpEvent::Malformed { at, findings });
+        }
+        self.refusal_due = true;
+        self.lose_requests(out);
+    }
+
+    pub(super) fn report_broken_start(&mut self, at: Time, out: &mut Vec<HttpEvent>) {
+        if std::mem::take(&mut self.start_broken) {
+            let finding = Finding::new(
+                FindingId::HttpMalformedRequest,
+                "the connection does not begin with a request",
+            );
+            out.push(HttpEvent::Malformed { at, findings: vec![finding] });
+        }
+    }
+
+    /// Requests may have passed unseen.
+    fn lose_requests(&mut self, out: &mut Vec<HttpEvent>) {
+        self.end_request(Progress::Cut, None, out);
+        self.unattributed = UNKNOWN;
+        self.requests.enter(State::Search);
+    }
+
+    fn request_search(&mut self, bytes: &[u8], at: Time, out: &mut Vec<HttpEvent>) -> Turn {
+        let found = search::next_request(bytes, self.requests.scanned);
+        if self.start_broken {
+            let judged = match found {
+                Found::Head(n) => {
+                    let line = bytes.get(n..).unwrap_or_default();
+                    n + memchr(b'\n', line).unwrap_or(line.len())
+                }
+                Found::Nothing(_) => bytes.len(),
+            };
+            if self.skipped.saturating_add(judged) > NOT_HTTP_BYTES {
+                self.go_opaque(OpaqueKind::NotHttp, at, out);
+                return Turn::Used(bytes.len());
+            }
+        }
+        match found {
+            Found::Nothing(0) => self.requests.wait(bytes.len(), at),
+            Found::Head(0) => {
+                self.requests.state = State::Head;
+                Turn::Used(0)
+            }
+            Found::Head(n) | Found::Nothing(n) => {
+                self.requests.scanned = 0;
+                self.skipped = self.skipped.saturating_add(n);
+                Turn::Used(n)
+            }
+        }
+    }
+
+    pub(super) fn request_gap(&mut self, n: u64, at: Time, out: &mut Vec<HttpEvent>) {
+        self.requests.body_doubtful = false;
+        let (absorbed, lost) = match &mut self.requests.state {
+            State::Ended => return,
+            State::Length(left) => {
+                let absorbed = n.min(*left);
+                *left -= absorbed;
+                (absorbed, n > absorbed)
+            }
+            State::Chunked(chunked) => {
+                let known = chunked.skip(n);
+                (if known { n } else { 0 }, !known)
+            }
+            _ => (0, true),
+        };
+        if absorbed > 0 {
+            self.count_request(absorbed, at);
+            // The body can't be had in full any more: no reason to wait.
+            if let Some(exchange) = self.open.newest() {
+                if let Some(request) = &mut exchange.pending {
+                    request.last_byte = at;
+                }
+                exchange.emit(out);
+            }
+        }
+        if let State::Length(0) = self.requests.state {
+            self.end_request(Progress::Whole, Some(at), out);
+        }
+        if lost {
+            self.lose_requests(out);
+        }
+    }
+}

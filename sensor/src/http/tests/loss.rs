@@ -1,0 +1,167 @@
+//! Gaps, connections joined midway, and what is paired then.
+
+use super::*;
+
+const GET: &str = "GET /g HTTP/1.1\r\nHost: a\r\n\r\n";
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+fn get(n: u32) -> Pass {
+    c(format!("GET /{n} HTTP/1.1\r\nHost: a\r\n\r\n"))
+}
+
+/// A response that says which request it answers.
+fn answer(n: u32) -> Pass {
+    s(format!("HTTP/1.1 {} x\r\nContent-Length: 0\r\n\r\n", 200 + n))
+}
+
+fn server_gap(n: u64) -> Pass {
+    Pass::Gap(ToClient, n)
+}
+
+fn client_gap(n: u64) -> Pass {
+    Pass::Gap(ToServer, n)
+}
+
+/// `request number -> status` of what was paired.
+fn pairs(joined_midway: bool, passes: &[Pass]) -> Vec<(u32, u32)> {
+    let events = run_joined(joined_midway, passes);
+    let mut targets = std::collections::HashMap::new();
+    let mut pairs = Vec::new();
+    for event in &events {
+        match event {
+            HttpEvent::Request { id, request } => {
+                let n = std::str::from_utf8(&request.target()[1..]).unwrap().parse().unwrap();
+                targets.insert(*id, n);
+            }
+            HttpEvent::Response { id, response } => {
+                pairs.push((targets[id], u32::from(response.status) - 200));
+            }
+            _ => {}
+        }
+    }
+    pairs
+}
+
+#[test]
+fn gaps_within_a_known_length_are_absorbed() {
+    let request = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n0123456789";
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n0123456789";
+    let seen = run(&[
+        c(request),
+        client_gap(80),
+        c("0123456789"),
+        s(answer),
+        server_gap(90),
+        c(GET),
+        s(OK),
+    ]);
+    assert_eq!(
+        seen[..5],
+        [
+            "0 POST / body=10..",
+            "0 -> 200",
+            &format!("0 done {}/{}", request.len() + 90, answer.len() + 90),
+            "1 GET /g",
+            "1 -> 200"
+        ]
+    );
+    let chunked = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n64\r\nab";
+    let seen = run(&[c(chunked), client_gap(98), c("\r\n0\r\n\r\n"), s(OK), c(GET), s(OK)]);
+    assert_eq!(seen[0], "0 POST / body=2..");
+    assert_eq!(seen[2], format!("0 done {}/{}", chunked.len() + 105, OK.len()));
+    assert_eq!(seen[4], "1 -> 200");
+}
+
+#[test]
+fn a_gap_through_chunks_loses_the_position() {
+    let chunked = s("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab");
+    let seen = run(&[get(0), chunked, server_gap(500), s("tail\r\n0\r\n\r\n"), get(1), answer(1)]);
+    assert!(seen[2].starts_with("0 cut"), "{seen:?}");
+    assert_eq!(seen[3..5], ["1 GET /1", "1 -> 201"]);
+}
+
+#[test]
+fn a_lost_response_shifts_nothing() {
+    // The client goes on, so its first request has been answered.
+    assert_eq!(
+        pairs(false, &[get(0), server_gap(50), get(1), answer(1), get(2), answer(2)]),
+        [(1, 1), (2, 2)]
+    );
+    // Only one request waits: the response behind the gap is its.
+    assert_eq!(
+        pairs(false, &[get(0), answer(0), get(1), server_gap(9), answer(1), get(2), answer(2)]),
+        [(0, 0), (1, 1), (2, 2)]
+    );
+    // Pipelined: the response behind the gap may be for either.
+    let both = [get(0), get(1), server_gap(50), answer(1), get(2), answer(2)];
+    assert!(pairs(false, &both).iter().all(|(a, b)| a == b), "{:?}", pairs(false, &both));
+    // All of them arrive after all: sure again.
+    let seen =
+        pairs(false, &[get(0), get(1), server_gap(5), answer(0), answer(1), get(2), answer(2)]);
+    assert_eq!(seen, [(2, 2)]);
+}
+
+#[test]
+fn a_lost_request_shifts_nothing() {
+    assert_eq!(
+        pairs(false, &[get(0), answer(0), client_gap(50), answer(1), get(2), answer(2)]),
+        [(0, 0), (2, 2)]
+    );
+    // What was sent before the loss is answered first.
+    assert_eq!(
+        pairs(false, &[get(0), client_gap(50), answer(0), answer(1), get(2), answer(2)]),
+        [(0, 0), (2, 2)]
+    );
+    // Behind the loss, before the answer to what went before: pipelined, so nothing is sure.
+    assert_eq!(
+        pairs(false, &[get(0), client_gap(50), get(2), answer(0), answer(1), answer(2)]),
+        [(0, 0)]
+    );
+    // Losses on both sides.
+    let both = [get(0), client_gap(9), server_gap(9), answer(1), get(2), answer(2)];
+    assert_eq!(pairs(false, &both), [(2, 2)]);
+}
+
+#[test]
+fn joined_midway() {
+    let late = [s("body of something\r\n"), answer(9), get(0), answer(0)];
+    assert_eq!(pairs(true, &late), [(0, 0)]);
+    let upload = [c("...}GET /0 HTTP/1.1\r\nHost: a\r\n\r\n"), answer(0), get(1), answer(1)];
+    assert_eq!(pairs(true, &upload), [(0, 0), (1, 1)]);
+    let mid_head = [c("t: */*\r\nX: y\r\n\r\n"), answer(7), c("\r\n"), get(1), answer(1)];
+    assert_eq!(pairs(true, &mid_head), [(1, 1)]);
+    // Prose about HTTP is not a request.
+    assert!(run_joined(true, &[c("say GET / HTTP/1.1\r\nGET / HTTP/1.1 is\r\n")]).is_empty());
+    // The answer to an unseen HEAD has a length and no body.
+    let head = [
+        s("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n"),
+        s("HTTP/1.1 204 x\r\n\r\n"),
+        get(1),
+        answer(1),
+    ];
+    assert_eq!(pairs(true, &head), [(1, 1)]);
+}
+
+#[test]
+fn a_second_answer_does_not_go_to_the_next_request() {
+    // Two answers to one request: the request was read as two. The next is not shifted, because
+    // the surplus answer came before it was sent.
+    assert_eq!(pairs(false, &[get(0), answer(0), answer(5), get(1), answer(1)]), [(0, 0), (1, 1)]);
+}
+
+#[test]
+fn what_is_left_over_at_the_end() {
+    let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n0123456789";
+    assert_eq!(run(&[c(post)]), ["0 POST / body=10..", &format!("0 cut {}/0", post.len())]);
+    assert_eq!(
+        run(&[c(post), Pass::End(ToServer, false), s(OK)])[..2],
+        ["0 POST / body=10..", "0 -> 200"]
+    );
+    assert!(run(&[c("GET / HTTP/1.1\r\nHo")]).is_empty(), "unfinished is not malformed");
+    let seen = run(&[
+        c(GET),
+        s("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n123"),
+        Pass::End(ToClient, false),
+    ]);
+    assert_eq!(seen[2], format!("0 cut {}/{}", GET.len(), 41));
+}
