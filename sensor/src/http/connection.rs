@@ -95,9 +95,8 @@ pub(super) enum Turn {
 
 /// Watches both directions of one connection.
 ///
-/// Pure: bytes, gaps and their times in, [`HttpEvent`]s out. It takes at most 320 bytes while no
-/// exchange is open (and what the queue of open exchanges has grown to), and never more than
-/// [`Limits`] allow.
+/// Pure: bytes, gaps and their times in, [`HttpEvent`]s out. It takes about 150 bytes and what
+/// the queue of open exchanges has grown to, which [`Limits`] bound.
 ///
 /// # Which bytes count
 ///
@@ -124,7 +123,7 @@ pub struct Connection {
     pub(super) pipelined: bool,
     /// Response heads may have been lost since the last one.
     pub(super) responses_lost: bool,
-    /// A broken request has been sent that no response has followed yet.
+    /// A broken request has been sent, which the service may answer out of count.
     pub(super) refusal_due: bool,
     /// The connection began with what is no request, and this has not been reported.
     pub(super) start_broken: bool,

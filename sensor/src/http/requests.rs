@@ -208,7 +208,7 @@ impl Connection {
         let first_byte = self.requests.first_byte(at);
         let bytes = bytes.get(..len).unwrap_or_default();
         match head::request(bytes, truncated, (first_byte, at), limits) {
-            Ok(parsed) => self.begin_request(parsed, truncated, at, limits, out),
+            Ok(parsed) => self.begin_request(parsed, at, limits, out),
             Err(findings) => {
                 self.skipped = self.skipped.saturating_add(len);
                 self.broken_requests(findings, at, out);
@@ -220,7 +220,6 @@ impl Connection {
     fn begin_request(
         &mut self,
         parsed: RequestHead,
-        truncated: bool,
         at: Time,
         limits: &Limits,
         out: &mut Vec<HttpEvent>,
@@ -273,11 +272,8 @@ impl Connection {
         self.open.push(exchange, out);
         self.requests.enter(state);
         match state {
-            State::Search => {
-                self.unattributed = UNKNOWN;
-                // The service may well refuse what could not be framed, or answer what hides in it.
-                self.refusal_due |= !truncated;
-            }
+            // What hides in its body may be read as requests.
+            State::Search => self.unattributed = UNKNOWN,
             State::Length(_) | State::Chunked(_) => self.requests.body_doubtful = expects_continue,
             _ => {}
         }

@@ -184,7 +184,6 @@ impl Connection {
             }
             return;
         }
-        self.refusal_due = false;
         let paired = self.takes_response(out);
         let mut method = None;
         if paired && let Some(exchange) = self.open.oldest() {
@@ -199,6 +198,7 @@ impl Connection {
             });
         } else {
             self.unpaired_responses += 1;
+            self.refusal_due = false;
         }
         let tunnel = method == Some(Method::Connect) && (200..=299).contains(&status);
         if status == 101 || tunnel {

@@ -18,7 +18,7 @@ fn findings(bytes: impl AsRef<[u8]>) -> Vec<Id> {
 
 #[test]
 fn an_idle_connection_is_small() {
-    assert!(size_of::<Connection>() <= 320, "{}", size_of::<Connection>());
+    assert!(size_of::<Connection>() <= 200, "{}", size_of::<Connection>());
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Gaps, connections joined midway, and what is paired then.
 
+use proptest::{collection::vec, prelude::*};
+
 use super::*;
 
 const GET: &str = "GET /g HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -164,4 +166,79 @@ fn what_is_left_over_at_the_end() {
         Pass::End(ToClient, false),
     ]);
     assert_eq!(seen[2], format!("0 cut {}/{}", GET.len(), 41));
+}
+
+#[test]
+fn the_refusal_of_a_broken_request_is_no_answer_to_the_next() {
+    let broken = || c("GET / HTTP/7.7\r\n\r\n");
+    let seen = pairs(false, &[get(0), broken(), answer(0), get(1), answer(9), get(2), answer(2)]);
+    assert_eq!(seen, [(0, 0), (2, 2)]);
+    let seen = pairs(false, &[get(0), answer(0), broken(), answer(9), get(1), answer(1)]);
+    assert_eq!(seen, [(0, 0), (1, 1)]);
+    let seen = pairs(false, &[get(0), answer(0), broken(), get(1), answer(9), get(2), answer(2)]);
+    assert_eq!(seen, [(0, 0), (2, 2)]);
+}
+
+#[test]
+fn a_request_of_unreliable_length_is_paired_and_what_hides_in_it_is_not() {
+    let bad =
+        |body: &str| c(format!("PUT /0 HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 2\r\n\r\n{body}"));
+    let seen = pairs(false, &[bad("{}"), answer(0), get(1), answer(1)]);
+    assert_eq!(seen, [(0, 0), (1, 1)]);
+    let hidden = "{GET /8 HTTP/1.1\r\nHost: a\r\n\r\n";
+    let seen = pairs(false, &[bad(hidden), answer(0), answer(8), get(1), answer(1)]);
+    assert_eq!(seen[0], (0, 0));
+    assert!(seen.iter().all(|(a, b)| a == b));
+}
+
+/// A message that a gap may swallow.
+fn or_gap(pass: Pass, lost: bool) -> Pass {
+    match pass {
+        Pass::Bytes(direction, bytes) if lost => Pass::Gap(direction, bytes.len() as u64),
+        pass => pass,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    /// A client that waits for each answer: whatever was seen of both sides is paired, all of it.
+    #[test]
+    fn losses_on_a_connection_in_turns(lost in vec((prop::bool::weighted(0.3), prop::bool::weighted(0.3)), 1..30), midway: bool) {
+        let mut passes = Vec::new();
+        let mut expected = Vec::new();
+        for (n, &(request, response)) in (0..).zip(&lost) {
+            passes.push(or_gap(get(n), request));
+            passes.push(or_gap(answer(n), response));
+            if !request && !response {
+                expected.push((n, n));
+            }
+        }
+        prop_assert_eq!(pairs(midway, &passes), expected);
+    }
+
+    /// A client that sends ahead: nothing is paired wrongly, and without a loss everything is.
+    #[test]
+    fn losses_on_a_pipelining_connection(
+        steps in vec((any::<bool>(), prop::bool::weighted(0.15)), 2..60),
+        lossless: bool,
+    ) {
+        let mut passes = vec![get(0), get(1)];
+        let (mut sent, mut answered) = (2, 0);
+        for (send, lost) in steps {
+            let lost = lost && !lossless;
+            if send || answered == sent {
+                passes.push(or_gap(get(sent), lost));
+                sent += 1;
+            } else {
+                passes.push(or_gap(answer(answered), lost));
+                answered += 1;
+            }
+        }
+        let pairs = pairs(false, &passes);
+        prop_assert!(pairs.iter().all(|(request, response)| request == response), "{:?} of {:?}", pairs, passes);
+        if lossless {
+            prop_assert_eq!(pairs.len(), answered as usize);
+        }
+    }
 }
