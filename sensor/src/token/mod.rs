@@ -1,2 +1,168 @@
 //! From requests to judged tokens.
+//!
+//! [`extract`] finds what may be a token, [`decode`] judges its bytes, and a [`Judge`] does both
+//! for a request, decoding each distinct token once. No key is needed for any of it.
 #![forbid(unsafe_code)]
+#![deny(clippy::indexing_slicing)]
+
+use std::{borrow::Cow, fmt, sync::Arc};
+
+use siphasher::sip128::SipHasher24;
+
+use crate::finding::Finding;
+
+pub mod base64url;
+mod decode;
+pub mod extract;
+mod header;
+pub mod json;
+mod judge;
+mod value;
+
+pub use decode::{DecodeOptions, Decoded, Header, Kind, MAX_SIGNATURES, Signature, decode};
+pub use extract::{Location, Scheme};
+pub use judge::{CACHE_BYTES_PER_ENTRY, Judge, JudgeConfig, TokenCounters, TokenReport};
+
+/// What stands for a token in events and tables: SipHash-2-4 with 128 bits of output over all its
+/// bytes, under a key of this installation. `Display` gives 32 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Fingerprint([u8; 16]);
+
+impl Fingerprint {
+    /// The bytes that are printed.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The secret that keys fingerprints: without it a fingerprint cannot be compared with a guess.
+#[derive(Clone)]
+pub struct FingerprintKey([u8; 16]);
+
+impl FingerprintKey {
+    /// A key of these bytes, which have to be random and kept secret.
+    #[must_use]
+    pub const fn new(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The fingerprint of a token.
+    #[must_use]
+    pub fn fingerprint(&self, token: &[u8]) -> Fingerprint {
+        Fingerprint(SipHasher24::new_with_key(&self.0).hash(token).as_bytes())
+    }
+}
+
+impl fmt::Debug for FingerprintKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FingerprintKey(…)")
+    }
+}
+
+/// A token of a request, judged. Never holds the token itself; `Debug` shows no claims either.
+#[derive(Clone)]
+pub struct Token {
+    /// Where it stands.
+    pub location: Location,
+    /// What stands in front of it.
+    pub scheme: Scheme,
+    /// What it is.
+    pub kind: Kind,
+    /// What stands for it.
+    pub fingerprint: Fingerprint,
+    /// Its length.
+    pub bytes: usize,
+    /// Header, claims and signature; shared with all uses of the same token. `None` for an opaque
+    /// token.
+    pub decoded: Option<Arc<Decoded>>,
+    /// What is wrong with it.
+    pub findings: Vec<Finding>,
+}
+
+impl Token {
+    /// A string parameter of its header (`alg`, `kid`, `typ`), safe to print.
+    #[must_use]
+    pub fn header_text(&self, name: &str) -> Option<String> {
+        let text = self.decoded.as_ref()?.header()?.get(name)?.as_str()?;
+        Some(show(&text).into_owned())
+    }
+
+    /// A claim for an event, safe to print: strings, lists and nesting are bounded.
+    #[must_use]
+    pub fn claim(&self, name: &str) -> Option<serde_json::Value> {
+        Some(self.decoded.as_ref()?.claims()?.get(name)?.to_event())
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token")
+            .field("location", &self.location)
+            .field("scheme", &self.scheme)
+            .field("kind", &self.kind)
+            .field("fingerprint", &self.fingerprint)
+            .field("bytes", &self.bytes)
+            .field("findings", &self.findings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Characters of an attacker's string that are shown.
+pub const MAX_SHOWN: usize = 256;
+
+/// A foreign string, safe to print: control characters and those that change the direction or
+/// hide text are written as `\u{XXXX}`, and what goes beyond [`MAX_SHOWN`] characters is cut and
+/// replaced by `…`.
+#[must_use]
+pub fn show(text: &str) -> Cow<'_, str> {
+    show_at_most(text, MAX_SHOWN)
+}
+
+fn show_at_most(text: &str, max: usize) -> Cow<'_, str> {
+    let hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}')
+    };
+    if text.len() <= max
+        && (text.bytes().all(|b| matches!(b, b' '..=b'~')) || !text.contains(hidden))
+    {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::new();
+    for (k, c) in text.chars().enumerate() {
+        if k == max {
+            shown.push('…');
+            break;
+        }
+        if hidden(c) {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// A cookie's or field's name for a [`Location`], safe to print and no longer than 64 characters.
+fn show_name(name: &[u8]) -> extract::Name {
+    const MAX_NAME: usize = 64;
+    Cow::Owned(show_at_most(&String::from_utf8_lossy(name), MAX_NAME).into_owned())
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
