@@ -238,6 +238,13 @@ fn encrypted_tokens_are_checked_part_by_part() {
 }
 
 #[test]
+fn a_fault_that_is_repeated_is_one_finding() {
+    let many = r#""crit":["b64"],"alg":1,"jwk":{},"#.repeat(300);
+    let found = header(&format!("{{{many}\"b64\":1}}"));
+    assert_eq!(found, [TokenDuplicateKey, TokenMalformed, HeaderEmbeddedKey, TokenMalformed]);
+}
+
+#[test]
 fn a_jwt_inside_a_jwt_is_no_fault() {
     let inner = jws(HEADER, CLAIMS);
     let outer = r#"{"alg":"HS256","cty":"JWT"}"#;

@@ -151,7 +151,7 @@ pub fn extract<'a>(request: &'a Request, extra_headers: &[Box<str>]) -> Extracte
     let target = request.target();
     if let Some(at) = memchr::memchr(b'?', target) {
         let query = target.get(at + 1..).unwrap_or_default();
-        let query = query.split(|&b| b == b'#').next().unwrap_or_default();
+        let query = split(query, b'#').next().unwrap_or_default();
         found.parameters(query, &QUERY, Location::Query, true);
     }
     let mut content_type: &[u8] = b"";
@@ -250,7 +250,7 @@ impl<'a> Extracted<'a> {
 
     /// A list of credentials (RFC 9110, section 11.4, and what several fields combine to).
     fn authorization(&mut self, value: &'a [u8], location: impl Fn() -> Location) {
-        for (k, item) in value.split(|&b| b == b',').enumerate() {
+        for (k, item) in split(value, b',').enumerate() {
             if k == MAX_LIST {
                 self.over_limit += 1;
                 return;
@@ -289,7 +289,7 @@ impl<'a> Extracted<'a> {
         /// The convention of Kubernetes' API server.
         const KUBERNETES: &[u8] = b"base64url.bearer.authorization.k8s.io.";
         let mut before: &[u8] = b"";
-        for (k, item) in value.split(|&b| b == b',').enumerate() {
+        for (k, item) in split(value, b',').enumerate() {
             if k == MAX_LIST {
                 self.over_limit += 1;
                 return;
@@ -319,7 +319,7 @@ impl<'a> Extracted<'a> {
     }
 
     fn cookies(&mut self, value: &'a [u8]) {
-        for (k, pair) in value.split(|&b| b == b';').enumerate() {
+        for (k, pair) in split(value, b';').enumerate() {
             if k == MAX_COOKIES {
                 self.over_limit += 1;
                 return;
@@ -350,17 +350,12 @@ impl<'a> Extracted<'a> {
         location: impl Fn(Name) -> Location,
         complete: bool,
     ) {
-        let mut rest = Some(pairs);
-        for k in 0.. {
-            let Some(text) = rest else { return };
+        let mut pairs = split(pairs, b'&').enumerate().peekable();
+        while let Some((k, pair)) = pairs.next() {
             if k == MAX_PARAMETERS {
                 self.over_limit += 1;
                 return;
             }
-            let end = memchr::memchr(b'&', text);
-            let (pair, behind) =
-                text.split_at_checked(end.unwrap_or(text.len())).unwrap_or_default();
-            rest = end.and_then(|_| behind.get(1..));
             let Some(at) = memchr::memchr(b'=', pair) else { continue };
             let (name, value) = pair.split_at_checked(at).unwrap_or_default();
             // No name that counts is longer when every byte of it is percent-encoded.
@@ -371,7 +366,7 @@ impl<'a> Extracted<'a> {
             let Some(&(name, accept)) = names.iter().find(|(n, _)| n.as_bytes() == &*name) else {
                 continue;
             };
-            if !complete && rest.is_none() {
+            if !complete && pairs.peek().is_none() {
                 self.incomplete += 1;
                 return;
             }
@@ -387,7 +382,7 @@ impl<'a> Extracted<'a> {
     }
 
     fn body(&mut self, body: &'a [u8], complete: bool, content_type: &[u8]) {
-        let media_type = content_type.split(|&b| b == b';').next().unwrap_or_default();
+        let media_type = split(content_type, b';').next().unwrap_or_default();
         let media_type = media_type.trim_ascii();
         let is = |name: &str| media_type.eq_ignore_ascii_case(name.as_bytes());
         let subtype_ends_jwt = media_type.last_chunk::<4>().is_some_and(|end| {
@@ -466,7 +461,7 @@ fn dedicated_kind(value: &[u8]) -> Option<Kind> {
     if dots < 2 && !begins_json_object(value) {
         return None;
     }
-    let first = value.split(|&b| b == b'.').next().unwrap_or_default();
+    let first = split(value, b'.').next().unwrap_or_default();
     if FOREIGN.contains(&first) {
         return None;
     }
@@ -484,6 +479,17 @@ fn is_scheme(word: &[u8]) -> bool {
 /// The token in `token="TOKEN"`, as Rails reads the scheme `Token`.
 fn unwrap_token(credentials: &[u8]) -> &[u8] {
     credentials.strip_prefix(b"token=").map_or(credentials, unquote)
+}
+
+/// The pieces between the bytes `at`, as `slice::split` gives them, but not byte by byte.
+fn split(text: &[u8], at: u8) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let end = memchr::memchr(at, text);
+        rest = end.and_then(|end| text.get(end + 1..));
+        text.get(..end.unwrap_or(text.len()))
+    })
 }
 
 fn unquote(value: &[u8]) -> &[u8] {

@@ -1,5 +1,7 @@
 //! What a JOSE header says that needs no key to be wrong.
 
+use std::collections::BTreeSet;
+
 use super::{
     decode::Header,
     json::{Kind, Value},
@@ -38,68 +40,85 @@ impl Default for Facts {
 pub(super) const EMBEDDED_JWK: &str = "the header holds jwk";
 
 /// Judges a header. Every instance of a parameter counts, as services differ in which of two
-/// they read.
+/// they read; a finding comes once however many there are.
 pub(super) fn judge(header: Header<'_>, encrypted: bool, findings: &mut Vec<Finding>) -> Facts {
     let mut facts = Facts::default();
-    let mut add = |id, detail: &'static str| findings.push(Finding::new(id, detail));
-    let mut enc = false;
-    let mut b64_listed = false;
-    let protected = header.protected.into_iter().flat_map(|h| h.members().map(|m| (m, true)));
-    let unprotected = header.unprotected.into_iter().flat_map(|h| h.members().map(|m| (m, false)));
-    for ((name, value), protected) in protected.chain(unprotected) {
-        match &*name {
-            "alg" => match value.as_str() {
-                Some(alg) => {
-                    facts.alg = true;
-                    facts.direct |= matches!(&*alg, "dir" | "ECDH-ES");
-                    if is_none(&alg) && !facts.none {
-                        facts.none = true;
-                        add(FindingId::AlgNone, "alg reads as none");
+    let first = findings.len();
+    let mut add = |id, detail: &'static str| {
+        let mut own = findings.iter().skip(first);
+        if !own.any(|f| f.id == id && f.detail == detail) {
+            findings.push(Finding::new(id, detail));
+        }
+    };
+    let (mut alg, mut enc, mut b64, mut b64_listed) = (false, false, false, false);
+    for (part, protected) in [(header.protected, true), (header.unprotected, false)] {
+        let Some(part) = part else { continue };
+        for (name, value) in part.members() {
+            match &*name {
+                "alg" => {
+                    alg = true;
+                    match value.as_str() {
+                        Some(name) => {
+                            facts.alg = true;
+                            facts.none |= is_none(&name);
+                            facts.direct |= matches!(&*name, "dir" | "ECDH-ES");
+                        }
+                        None => add(FindingId::TokenMalformed, "alg is not a string"),
                     }
                 }
-                None => add(FindingId::TokenMalformed, "alg is not a string"),
-            },
-            "enc" => enc |= value.kind() == Kind::String,
-            "crit" if !protected => {
-                add(FindingId::CritUnknown, "crit stands in the unprotected header");
+                "enc" => enc |= value.kind() == Kind::String,
+                "crit" if !protected => {
+                    add(FindingId::CritUnknown, "crit stands in the unprotected header");
+                }
+                "crit" => match crit(value, encrypted) {
+                    Ok(()) => b64_listed = true,
+                    Err(detail) => add(FindingId::CritUnknown, detail),
+                },
+                "b64" => {
+                    b64 |= protected;
+                    match value.as_bool() {
+                        Some(encoded) => facts.b64 = encoded,
+                        None => add(FindingId::TokenMalformed, "b64 is not a boolean"),
+                    }
+                }
+                "cty" => {
+                    facts.nested |= value.as_str().is_some_and(|cty| {
+                        cty.eq_ignore_ascii_case("JWT")
+                            || cty.eq_ignore_ascii_case("application/jwt")
+                    });
+                }
+                // In an encrypted token they name the recipient's key, which verifies nothing.
+                "jwk" if !encrypted => add(FindingId::HeaderEmbeddedKey, EMBEDDED_JWK),
+                "x5c" if !encrypted => add(FindingId::HeaderEmbeddedKey, "the header holds x5c"),
+                _ => {}
             }
-            "crit" => match crit(value, header, encrypted) {
-                Ok(()) => b64_listed = true,
-                Err(detail) => add(FindingId::CritUnknown, detail),
-            },
-            "b64" => match value.as_bool() {
-                Some(b64) => facts.b64 = b64,
-                None => add(FindingId::TokenMalformed, "b64 is not a boolean"),
-            },
-            "cty" => {
-                facts.nested |= value.as_str().is_some_and(|cty| {
-                    cty.eq_ignore_ascii_case("JWT") || cty.eq_ignore_ascii_case("application/jwt")
-                });
-            }
-            // In an encrypted token they name the recipient's key, which verifies nothing.
-            "jwk" if !encrypted => add(FindingId::HeaderEmbeddedKey, EMBEDDED_JWK),
-            "x5c" if !encrypted => add(FindingId::HeaderEmbeddedKey, "the header holds x5c"),
-            _ => {}
         }
     }
-    if header.get("alg").is_none() {
+    if facts.none {
+        add(FindingId::AlgNone, "alg reads as none");
+    }
+    if !alg {
         add(FindingId::TokenMalformed, "header has no alg");
     }
     if encrypted && !enc {
         add(FindingId::TokenMalformed, "header has no enc");
     }
+    if b64_listed && !b64 {
+        add(FindingId::CritUnknown, "crit lists a name that the header does not have");
+    }
     // RFC 7797, section 6.
     if !facts.b64 && !b64_listed {
         add(FindingId::CritUnknown, "b64 is false but crit does not list it");
     }
-    if let (Some(protected), Some(unprotected)) = (header.protected, header.unprotected)
-        && protected.members().any(|(name, _)| unprotected.get(&name).is_some())
-    {
+    if let (Some(protected), Some(unprotected)) = (header.protected, header.unprotected) {
         // RFC 7515, section 7.2.1: the names must be disjoint.
-        add(
-            FindingId::TokenDuplicateKey,
-            "a parameter stands in both the protected and the unprotected header",
-        );
+        let names: BTreeSet<_> = protected.members().map(|(name, _)| name).collect();
+        if unprotected.members().any(|(name, _)| names.contains(&name)) {
+            add(
+                FindingId::TokenDuplicateKey,
+                "a parameter stands in both the protected and the unprotected header",
+            );
+        }
     }
     facts
 }
@@ -112,7 +131,7 @@ fn is_none(alg: &str) -> bool {
 }
 
 /// Judges `crit` (RFC 7515, section 4.1.11). The one extension that is understood is `b64`.
-fn crit(crit: Value<'_>, header: Header<'_>, encrypted: bool) -> Result<(), &'static str> {
+fn crit(crit: Value<'_>, encrypted: bool) -> Result<(), &'static str> {
     if crit.kind() != Kind::Array {
         return Err("crit is not an array");
     }
@@ -124,9 +143,6 @@ fn crit(crit: Value<'_>, header: Header<'_>, encrypted: bool) -> Result<(), &'st
         }
         if &*name != "b64" || encrypted {
             return Err("crit lists an extension that is not understood");
-        }
-        if header.protected.is_none_or(|h| h.get(&name).is_none()) {
-            return Err("crit lists a name that the header does not have");
         }
         // Nothing but `b64` comes this far.
         if listed {

@@ -377,15 +377,17 @@ fn duplicate_name(object: Value<'_>) -> Option<u32> {
     /// Up to here comparing every pair is quicker than sorting.
     const PAIRS: usize = 16;
     let mut escaped = false;
-    let mut names: SmallVec<[(&[u8], u32); PAIRS]> = SmallVec::new();
+    let mut names: SmallVec<[(u64, u32); PAIRS]> = SmallVec::new();
     for (name, _) in object.member_nodes() {
         escaped |= object.at(name).node().is_some_and(|n| n.escaped);
-        names.push((object.at(name).raw(), name));
+        names.push((object.at(name).digest(), name));
     }
     if names.len() <= PAIRS && !escaped {
-        return names.iter().enumerate().find_map(|(k, (name, _))| {
-            let rest = names.get(k + 1..).unwrap_or_default();
-            rest.iter().find(|(other, _)| other == name).map(|&(_, index)| index)
+        let same = |a: u32, b: u32| object.at(a).raw() == object.at(b).raw();
+        return names.iter().enumerate().find_map(|(k, &(digest, name))| {
+            let behind = names.get(k + 1..).unwrap_or_default().iter();
+            let mut alike = behind.filter(|&&(other, _)| other == digest);
+            alike.find(|&&(_, other)| same(name, other)).map(|&(_, other)| other)
         });
     }
     let mut names: Vec<(Cow<'_, str>, u32)> =
@@ -408,7 +410,8 @@ pub(crate) fn string_members<'a>(
 
 /// Whether a name node reads as one of `names`; gives that one.
 pub(crate) fn name_among(name: Value<'_>, names: &[&'static str]) -> Option<&'static str> {
-    names.iter().copied().find(|n| name.is_named(n))
+    let name = name.name();
+    names.iter().copied().find(|n| *n == name)
 }
 
 #[cfg(test)]

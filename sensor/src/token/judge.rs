@@ -155,8 +155,7 @@ impl Judge {
         }
         token.kind = decoded.kind();
         token.findings = decoded.findings().to_vec();
-        let typ = decoded.header().and_then(|h| h.get("typ"));
-        if token.location == Location::Dpop && text_is(typ, "dpop+jwt") {
+        if token.location == Location::Dpop && is_dpop_proof(&decoded) {
             // RFC 9449, section 4.2: the proof brings its public key, and no private one.
             token.findings.retain(|f| f.detail != EMBEDDED_JWK);
         }
@@ -165,8 +164,9 @@ impl Judge {
     }
 }
 
-fn text_is(value: Option<Value<'_>>, text: &str) -> bool {
-    value.and_then(Value::as_str).is_some_and(|v| v.eq_ignore_ascii_case(text))
+fn is_dpop_proof(decoded: &Decoded) -> bool {
+    let typ = decoded.header().and_then(|h| h.get("typ")).and_then(Value::as_str);
+    typ.is_some_and(|typ| typ.eq_ignore_ascii_case("dpop+jwt"))
 }
 
 impl std::fmt::Debug for Judge {
@@ -217,41 +217,60 @@ impl Cache {
 ///   audience, and another subject.
 /// - Tokens that are the matter of a request and not its credentials (refresh and ID tokens,
 ///   assertions, tokens to revoke) and proofs of possession stand beside an access token by right.
-fn ambiguous(a: &Token, b: &Token) -> bool {
-    #[derive(PartialEq)]
-    enum Use {
-        Method,
-        Beside,
-        Matter,
-    }
-    let use_of = |token: &Token| match &token.location {
-        Location::Authorization | Location::WebSocketProtocol => Use::Method,
-        Location::Query(name) | Location::Form(name) if name == "access_token" => Use::Method,
-        Location::Query(name) if name == "token" || name == "jwt" => Use::Beside,
-        Location::Cookie(_) | Location::Header(_) => Use::Beside,
-        _ => Use::Matter,
-    };
-    let repeatable = matches!(a.location, Location::Cookie(_) | Location::Json(_) | Location::Body);
-    if a.fingerprint == b.fingerprint {
-        return false;
-    }
-    if a.location == b.location && !repeatable {
-        return true;
-    }
-    match (use_of(a), use_of(b)) {
-        (Use::Matter, _) | (_, Use::Matter) => false,
-        (Use::Method, Use::Method) => true,
-        _ => {
-            let claims = |token: &Token, name| {
-                let claims = token.decoded.as_ref().and_then(|d| d.claims());
-                claims.and_then(|c| c.get(name)).map(|v| v.raw().to_vec())
-            };
-            let both = |name| (claims(a, name), claims(b, name));
-            let issuer = matches!(both("iss"), (Some(a), Some(b)) if a == b);
-            let subject = matches!(both("sub"), (Some(a), Some(b)) if a != b);
-            let (audience_a, audience_b) = both("aud");
-            issuer && subject && audience_a == audience_b
+fn ambiguous(a: &Standing<'_>, b: &Standing<'_>) -> bool {
+    let (one, other) = (&a.token.location, &b.token.location);
+    let repeatable = matches!(one, Location::Cookie(_) | Location::Json(_) | Location::Body);
+    if a.token.fingerprint == b.token.fingerprint {
+        false
+    } else if one == other && !repeatable {
+        true
+    } else {
+        match (a.role, b.role) {
+            (Role::Matter, _) | (_, Role::Matter) => false,
+            (Role::Method, Role::Method) => true,
+            _ => {
+                a.issuer.is_some()
+                    && a.issuer == b.issuer
+                    && a.audience == b.audience
+                    && a.subject.zip(b.subject).is_some_and(|(a, b)| a != b)
+            }
         }
+    }
+}
+
+/// What a token is in its request.
+#[derive(Clone, Copy, PartialEq)]
+enum Role {
+    /// Credentials by a method of RFC 6750.
+    Method,
+    /// Credentials by another way.
+    Beside,
+    /// What the request is about, or a proof.
+    Matter,
+}
+
+/// A token with what [`ambiguous`] compares, the claims as they are written.
+struct Standing<'a> {
+    token: &'a Token,
+    role: Role,
+    issuer: Option<&'a [u8]>,
+    subject: Option<&'a [u8]>,
+    audience: Option<&'a [u8]>,
+}
+
+impl<'a> Standing<'a> {
+    fn new(token: &'a Token) -> Self {
+        let role = match &token.location {
+            Location::Authorization | Location::WebSocketProtocol => Role::Method,
+            Location::Query(name) | Location::Form(name) if name == "access_token" => Role::Method,
+            Location::Query(name) if name == "token" || name == "jwt" => Role::Beside,
+            Location::Cookie(_) | Location::Header(_) => Role::Beside,
+            _ => Role::Matter,
+        };
+        let claims = token.decoded.as_ref().and_then(|d| d.claims());
+        let claim = |name| claims.and_then(|c| c.get(name)).map(Value::raw);
+        let (issuer, subject, audience) = (claim("iss"), claim("sub"), claim("aud"));
+        Self { token, role, issuer, subject, audience }
     }
 }
 
@@ -262,10 +281,14 @@ fn judge_together(report: &mut TokenReport) {
             token.findings.push(Finding::new(FindingId::TokenInQuery, detail));
         }
     }
+    if report.tokens.len() < 2 {
+        return;
+    }
+    let standings: SmallVec<[Standing<'_>; 4]> = report.tokens.iter().map(Standing::new).collect();
     // At most MAX_CANDIDATES tokens: no more than 120 pairs.
-    let pair = report.tokens.iter().enumerate().find_map(|(k, a)| {
-        let behind = report.tokens.get(k + 1..)?;
-        behind.iter().find(|b| ambiguous(a, b)).map(|b| (a, b))
+    let pair = standings.iter().enumerate().find_map(|(k, a)| {
+        let behind = standings.get(k + 1..)?;
+        behind.iter().find(|b| ambiguous(a, b)).map(|b| (a.token, b.token))
     });
     if let Some((a, b)) = pair {
         let detail = format!("{} and {} carry different tokens", a.location, b.location);
