@@ -374,21 +374,27 @@ fn plain_prefix(text: &[u8]) -> usize {
 
 /// The index of a name that `object` has twice.
 fn duplicate_name(object: Value<'_>) -> Option<u32> {
-    /// Up to here comparing every pair is quicker than sorting.
-    const PAIRS: usize = 16;
-    let mut escaped = false;
-    let mut names: SmallVec<[(u64, u32); PAIRS]> = SmallVec::new();
+    /// More names than this, or names with escapes, are sorted.
+    const COMPARED: usize = 16;
+    let mut names: SmallVec<[(u64, u32); COMPARED]> = SmallVec::new();
+    // One bit for each name so far, by its digest: most names need no comparison.
+    let mut seen = 0_u64;
+    let mut plain = true;
     for (name, _) in object.member_nodes() {
-        escaped |= object.at(name).node().is_some_and(|n| n.escaped);
-        names.push((object.at(name).digest(), name));
+        plain &= names.len() < COMPARED && object.at(name).node().is_some_and(|n| !n.escaped);
+        let digest = object.at(name).digest();
+        let bit = 1 << (digest.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58);
+        if plain && seen & bit != 0 {
+            let same = |other: u32| object.at(other).raw() == object.at(name).raw();
+            if names.iter().any(|&(d, other)| d == digest && same(other)) {
+                return Some(name);
+            }
+        }
+        seen |= bit;
+        names.push((digest, name));
     }
-    if names.len() <= PAIRS && !escaped {
-        let same = |a: u32, b: u32| object.at(a).raw() == object.at(b).raw();
-        return names.iter().enumerate().find_map(|(k, &(digest, name))| {
-            let behind = names.get(k + 1..).unwrap_or_default().iter();
-            let mut alike = behind.filter(|&&(other, _)| other == digest);
-            alike.find(|&&(_, other)| same(name, other)).map(|&(_, other)| other)
-        });
+    if plain {
+        return None;
     }
     let mut names: Vec<(Cow<'_, str>, u32)> =
         names.iter().map(|&(_, index)| (object.at(index).name(), index)).collect();
