@@ -9,10 +9,15 @@
 //! [`pipeline`] composes the stages; I/O stands at the edges ([`capture`], [`sinks`], [`cli`]).
 
 pub mod capture;
+pub mod cli;
+pub mod config;
+pub mod control;
 pub mod event;
 pub mod finding;
+pub mod fingerprint_key;
 pub mod flow;
 pub mod http;
+pub mod pipeline;
 pub mod redact;
 pub mod sinks;
 pub mod time;

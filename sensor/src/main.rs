@@ -1,2 +1,7 @@
 //! The command line of Jotwatch.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    jotwatch::cli::main()
+}

@@ -67,7 +67,7 @@ impl Default for Limits {
 }
 
 /// What reassembly dropped, lost or repaired, by cause. Only ever grows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct FlowStats {
     /// Segments that held nothing new.
     pub retransmitted: u64,

@@ -57,7 +57,7 @@ pub enum SinkError {
 }
 
 /// How a sink fares.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SinkStatus {
     /// `stdout`, `file:PATH`, `syslog:PATH` or `syslog:udp://HOST:PORT`.
     pub name: String,

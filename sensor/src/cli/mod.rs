@@ -1,0 +1,104 @@
+//! The command line: arguments are read and typed here, each command has a module of its own.
+//!
+//! Results go to standard output, everything else to standard error. The exit code is 0 where the
+//! command did what was asked, 1 where it failed, 2 where the arguments were wrong. A failure is
+//! one line that says what and where.
+
+mod check_config;
+mod replay;
+mod status;
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+/// Watches bearer tokens on a Linux host: captures HTTP with eBPF, judges JSON Web Tokens, alerts.
+#[derive(Debug, Parser)]
+#[command(name = "jotwatch", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Replay(replay::Arguments),
+    Status(status::Arguments),
+    CheckConfig(check_config::Arguments),
+}
+
+/// Reads the arguments of the process and runs the command that they name.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return refuse(&error),
+    };
+    let result = match arguments.command {
+        Command::Replay(arguments) => replay::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::CheckConfig(arguments) => check_config::run(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // The reader of a pipe has seen enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "jotwatch: {error:#}");
+            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+        }
+    }
+}
+
+/// The arguments contradict each other or miss something; exits with 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Shows what clap has to say: help and version whole, a mistake in one line.
+fn refuse(error: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind;
+
+    match error.kind() {
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayVersion
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            ExitCode::from(u8::from(error.use_stderr()) * 2)
+        }
+        _ => {
+            let text = error.to_string();
+            let complaint: Vec<&str> =
+                text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage")).collect();
+            let complaint = complaint.join(" ");
+            let complaint = complaint.trim().trim_start_matches("error: ");
+            let _ = writeln!(io::stderr(), "jotwatch: {complaint} (see jotwatch --help)");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The configuration named by `--config`, or the one at the default place, or the defaults.
+///
+/// # Errors
+/// The file can't be read or is not a valid configuration.
+fn load_config(path: Option<&PathBuf>) -> anyhow::Result<crate::config::Config> {
+    use crate::config::{Config, DEFAULT_PATH, load};
+
+    match path {
+        Some(path) => Ok(load(path)?),
+        None if PathBuf::from(DEFAULT_PATH).exists() => Ok(load(DEFAULT_PATH.as_ref())?),
+        None => Ok(Config::default()),
+    }
+}

@@ -1,0 +1,101 @@
+use std::{
+    io::{self, BufWriter, Write},
+    path::PathBuf,
+};
+
+use anyhow::Context as _;
+
+use crate::{
+    capture::file::CaptureFile,
+    config::Config,
+    event::{Event, ExchangeLine},
+    fingerprint_key,
+    pipeline::{Output, Pipeline, Settings},
+};
+
+/// Bytes of output that are gathered before they are written.
+const OUTPUT_BUFFER: usize = 256 << 10;
+
+/// Read a capture file through the pipeline of the daemon and print the events as JSON lines.
+///
+/// The same file and configuration give the same bytes. A file that ends in the middle of a packet
+/// is read up to there, and the exit code is 1.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    jotwatch replay incident.pcap\n  \
+    jotwatch replay incident.pcapng --exchanges | jq -c 'select(.status == 200)'\n  \
+    tcpdump -i lo -w - port 8080 | jotwatch replay -")]
+pub(super) struct Arguments {
+    /// A pcap or pcapng file; `-` reads standard input.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Configuration file; without it the built-in defaults hold, never the host's own file.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print one line for every request instead of the events.
+    #[arg(long)]
+    exchanges: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    // The host's configuration is not taken by itself: the same file shall give the same bytes on
+    // every machine.
+    let config = match &arguments.config {
+        Some(path) => crate::config::load(path)?,
+        None => Config::default(),
+    };
+    let key = match &config.events.fingerprint_key_file {
+        Some(path) => fingerprint_key::read(path)?,
+        None => fingerprint_key::REPLAY,
+    };
+    let mut capture = CaptureFile::open(&arguments.file, &config.capture.ports)?;
+    let mut pipeline = Pipeline::new(Settings::new(&config, key, fingerprint_key::REPLAY_SALT));
+    let mut lines = Lines {
+        exchanges: arguments.exchanges,
+        out: BufWriter::with_capacity(OUTPUT_BUFFER, io::stdout().lock()),
+        scratch: Vec::new(),
+        result: Ok(()),
+    };
+    let end = loop {
+        match capture.next() {
+            Ok(Some(input)) => pipeline.push(&input, &mut lines),
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+        if lines.result.is_err() {
+            break Ok(());
+        }
+    };
+    pipeline.finish(&mut lines);
+    lines.result?;
+    lines.out.flush().context("standard output")?;
+    Ok(end?)
+}
+
+/// Writes each line as it comes; after a failed write the rest is passed over.
+struct Lines<W> {
+    exchanges: bool,
+    out: W,
+    scratch: Vec<u8>,
+    result: io::Result<()>,
+}
+
+impl<W: Write> Output for Lines<W> {
+    fn event(&mut self, event: Event) {
+        if !self.exchanges && self.result.is_ok() {
+            self.result = event.write_line(&mut self.scratch, &mut self.out);
+        }
+    }
+
+    fn wants_exchanges(&self) -> bool {
+        self.exchanges
+    }
+
+    fn exchange(&mut self, line: &ExchangeLine<'_>) {
+        if self.result.is_ok() {
+            self.scratch.clear();
+            line.write(&mut self.scratch);
+            self.result = self.out.write_all(&self.scratch);
+        }
+    }
+}

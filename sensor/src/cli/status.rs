@@ -1,0 +1,96 @@
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use anyhow::Context as _;
+
+use crate::control::{self, Request, Status};
+
+/// Show what the running daemon watches, has seen and has lost.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  jotwatch status\n  jotwatch status --json | jq .balance")]
+pub(super) struct Arguments {
+    /// The daemon's configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print the daemon's answer as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let config = super::load_config(arguments.config.as_ref())?;
+    let answer = control::ask(&config.daemon.runtime_dir, Request::Status)?;
+    let mut out = io::stdout().lock();
+    if arguments.json {
+        serde_json::to_writer(&mut out, &answer)?;
+        writeln!(out)?;
+        return Ok(());
+    }
+    let status: Status = serde_json::from_value(answer)
+        .context("the daemon's answer is of another version than this command")?;
+    show(&status, &mut out)?;
+    Ok(())
+}
+
+fn show(status: &Status, out: &mut impl Write) -> io::Result<()> {
+    let ports: Vec<String> = status.ports.iter().map(u16::to_string).collect();
+    writeln!(
+        out,
+        "jotwatch {} · process {} · since {}\nwatching port {} in cgroup {} · mode {}\n",
+        status.version,
+        status.pid,
+        status.started,
+        ports.join(", "),
+        status.cgroup,
+        status.mode
+    )?;
+    let balance = &status.balance;
+    let lost: u64 = balance.lost.values().sum();
+    writeln!(
+        out,
+        "requests {} = seen {} + under way {} + lost {lost}",
+        balance.requests, balance.seen, balance.pending
+    )?;
+    for (cause, count) in balance.lost.iter().filter(|&(_, &count)| count > 0) {
+        writeln!(out, "  lost: {cause:<24} {count}")?;
+    }
+    writeln!(out, "\nkernel")?;
+    for (name, count) in &status.kernel.0 {
+        writeln!(out, "  {name:<30} {count:>14}")?;
+    }
+    writeln!(out, "\npipeline")?;
+    show_counters(&serde_json::to_value(&status.pipeline).unwrap_or_default(), "", out)?;
+    writeln!(out, "\nsinks")?;
+    for sink in &status.sinks {
+        write!(
+            out,
+            "  {:<30} delivered {}, queued {}, dropped {}, errors {}",
+            sink.name,
+            sink.delivered,
+            sink.queued,
+            sink.dropped.iter().sum::<u64>(),
+            sink.errors
+        )?;
+        match &sink.last_error {
+            Some(error) => writeln!(out, " ({error})")?,
+            None => writeln!(out)?,
+        }
+    }
+    Ok(())
+}
+
+/// Nested counters, one a line.
+fn show_counters(value: &serde_json::Value, name: &str, out: &mut impl Write) -> io::Result<()> {
+    match value {
+        serde_json::Value::Object(members) => {
+            for (key, member) in members {
+                let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+                show_counters(member, &name, out)?;
+            }
+            Ok(())
+        }
+        other => writeln!(out, "  {name:<30} {other:>14}"),
+    }
+}

@@ -1,0 +1,104 @@
+use std::{io, ops::Range, path::PathBuf};
+
+/// Why a configuration was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file can't be opened or read.
+    #[error("{}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is too large to be a configuration.
+    #[error("{}: {len} bytes are too many for a configuration", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size in bytes.
+        len: u64,
+    },
+    /// A place in the file is wrong.
+    #[error("{}:{line}:{column}: {message}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// The column in characters, counted from 1.
+        column: usize,
+        /// What is wrong, in one line.
+        message: String,
+    },
+}
+
+impl Error {
+    pub(super) fn at(
+        span: Range<usize>,
+        message: String,
+        text: &str,
+        path: &std::path::Path,
+    ) -> Self {
+        let before = text.get(..span.start).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        Self::Invalid {
+            path: path.into(),
+            line: before.matches('\n').count() + 1,
+            column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
+            message,
+        }
+    }
+
+    pub(super) fn from_toml(error: &toml::de::Error, text: &str, path: &std::path::Path) -> Self {
+        let message = error.message().lines().collect::<Vec<_>>().join(" ");
+        Self::at(error.span().unwrap_or_default(), propose(&message), text, path)
+    }
+}
+
+/// Turns serde's list of expected names into the one that was most likely meant.
+fn propose(message: &str) -> String {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let (Some(unknown), true) = (quoted.next(), message.starts_with("unknown field")) else {
+        return message.to_owned();
+    };
+    let nearest = quoted
+        .map(|known| (distance(unknown, known), known))
+        .min()
+        .filter(|&(distance, known)| distance <= known.len().max(unknown.len()).div_ceil(3));
+    match nearest {
+        Some((_, known)) => format!("unknown key `{unknown}`, did you mean `{known}`?"),
+        None => message.replacen("field", "key", 1),
+    }
+}
+
+/// Edits between two names where a swap of neighbours is one edit (optimal string alignment).
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let width = b.len() + 1;
+    let mut cost: Vec<usize> = (0..(a.len() + 1) * width)
+        .map(|k| {
+            if k < width {
+                k
+            } else if k % width == 0 {
+                k / width
+            } else {
+                0
+            }
+        })
+        .collect();
+    for i in 1..=a.len() {
+        for j in 1..=b.len() {
+            let at = |i: usize, j: usize| i * width + j;
+            let differ = usize::from(a[i - 1] != b[j - 1]);
+            let mut best = (cost[at(i - 1, j)] + 1)
+                .min(cost[at(i, j - 1)] + 1)
+                .min(cost[at(i - 1, j - 1)] + differ);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(cost[at(i - 2, j - 2)] + 1);
+            }
+            cost[at(i, j)] = best;
+        }
+    }
+    cost[a.len() * width + b.len()]
+}

@@ -1,0 +1,291 @@
+//! The configuration file: one TOML document, read into [`Config`] whole or not at all.
+//!
+//! [`load`] reads a file, [`parse`] text. Unknown keys, wrong types and values out of range are
+//! errors that name the file, the line and the key, and propose the nearest known key.
+#![forbid(unsafe_code)]
+
+mod error;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use ipnet::IpNet;
+use serde::Deserialize;
+use toml::Spanned;
+
+pub use self::error::Error;
+use crate::{finding::Severity, sinks::SinksConfig};
+
+/// Where `jotwatch run` looks for its configuration unless `--config` says otherwise.
+pub const DEFAULT_PATH: &str = "/etc/jotwatch/config.toml";
+
+/// Largest configuration file that is read.
+pub const MAX_CONFIG_BYTES: u64 = 1 << 20;
+
+/// The whole configuration.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// What to watch, and how much of it to copy.
+    pub capture: CaptureConfig,
+    /// Where tokens are looked for, and what of them is shown.
+    pub tokens: TokenConfig,
+    /// Upper bounds of memory and time.
+    pub limits: LimitConfig,
+    /// What becomes an event.
+    pub events: EventConfig,
+    /// Where events go.
+    pub sinks: SinksConfig,
+    /// Folders of the running daemon.
+    pub daemon: DaemonConfig,
+}
+
+/// `[capture]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CaptureConfig {
+    /// TCP ports whose services are watched.
+    pub ports: Vec<u16>,
+    /// Local addresses or networks that the watched services use; any when empty.
+    pub addresses: Vec<IpNet>,
+    /// The cgroup to watch: absolute, or relative to the cgroup v2 mount; the root when absent.
+    pub cgroup: Option<PathBuf>,
+    /// Size of the ring between the kernel and the daemon, in bytes: a power of two.
+    ring_bytes: Spanned<u32>,
+    /// Bytes of each request's body that are copied.
+    pub request_body_budget: u32,
+    /// Bytes of each response's body that are copied.
+    pub response_body_budget: u32,
+}
+
+impl CaptureConfig {
+    /// Size of the ring between the kernel and the daemon, in bytes.
+    #[must_use]
+    pub fn ring_bytes(&self) -> u32 {
+        *self.ring_bytes.get_ref()
+    }
+}
+
+impl Default for CaptureConfig {
+    fn default() -> Self {
+        Self {
+            ports: Vec::new(),
+            addresses: Vec::new(),
+            cgroup: None,
+            ring_bytes: Spanned::new(0..0, 16 << 20),
+            request_body_budget: 8 << 10,
+            response_body_budget: 1 << 10,
+        }
+    }
+}
+
+/// `[tokens]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TokenConfig {
+    /// Further request header fields that carry a token.
+    pub headers: Vec<String>,
+    /// Claims that events may show. Everything else in a token stays unseen.
+    pub claims: Vec<String>,
+    /// Tokens over this many bytes are not decoded.
+    pub max_bytes: Spanned<usize>,
+    /// Decoded tokens that are kept for reuse.
+    pub cache_entries: usize,
+}
+
+impl Default for TokenConfig {
+    fn default() -> Self {
+        Self {
+            headers: Vec::new(),
+            claims: ["iss", "sub", "aud", "azp", "client_id", "scope", "jti", "iat", "nbf", "exp"]
+                .map(String::from)
+                .to_vec(),
+            max_bytes: Spanned::new(0..0, 16 << 10),
+            cache_entries: 65_536,
+        }
+    }
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitConfig {
+    /// Connections that are followed at once; the longest silent one gives way.
+    pub flows: Spanned<usize>,
+    /// Bytes buffered for one direction of a connection.
+    pub flow_bytes: Spanned<usize>,
+    /// Bytes buffered over all connections.
+    pub total_bytes: usize,
+    /// A connection that is silent for so long is forgotten.
+    pub idle_seconds: u64,
+    /// An alert waits so long for its answer before it goes out without one.
+    pub answer_seconds: u64,
+}
+
+impl LimitConfig {
+    /// A connection that is silent for so long is forgotten.
+    #[must_use]
+    pub fn idle(&self) -> Duration {
+        Duration::from_secs(self.idle_seconds)
+    }
+
+    /// An alert waits so long for its answer before it goes out without one.
+    #[must_use]
+    pub fn answer(&self) -> Duration {
+        Duration::from_secs(self.answer_seconds)
+    }
+}
+
+impl Default for LimitConfig {
+    fn default() -> Self {
+        Self {
+            flows: Spanned::new(0..0, 65_536),
+            flow_bytes: Spanned::new(0..0, 256 << 10),
+            total_bytes: 64 << 20,
+            idle_seconds: 300,
+            answer_seconds: 5,
+        }
+    }
+}
+
+/// `[events]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EventConfig {
+    /// Requests whose gravest finding is below this raise no event.
+    pub min_severity: Severity,
+    /// The 16-byte secret, as 32 hexadecimal digits, under which tokens are fingerprinted. The
+    /// daemon makes one in its state folder when the file is absent.
+    pub fingerprint_key_file: Option<PathBuf>,
+}
+
+impl Default for EventConfig {
+    fn default() -> Self {
+        Self { min_severity: Severity::Low, fingerprint_key_file: None }
+    }
+}
+
+/// `[daemon]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DaemonConfig {
+    /// Holds the control socket.
+    pub runtime_dir: PathBuf,
+    /// Holds what survives a restart.
+    pub state_dir: PathBuf,
+}
+
+impl Default for DaemonConfig {
+    fn default() -> Self {
+        Self { runtime_dir: "/run/jotwatch".into(), state_dir: "/var/lib/jotwatch".into() }
+    }
+}
+
+/// Reads and checks a configuration file.
+///
+/// # Errors
+/// The file can't be read, is over [`MAX_CONFIG_BYTES`], is not TOML, or holds a key or a value
+/// that is not known; the error names the file and, where there is one, the line.
+pub fn load(path: &Path) -> Result<Config, Error> {
+    let unreadable = |source| Error::Unreadable { path: path.into(), source };
+    let len = fs::metadata(path).map_err(unreadable)?.len();
+    if len > MAX_CONFIG_BYTES {
+        return Err(Error::TooLarge { path: path.into(), len });
+    }
+    parse(&fs::read_to_string(path).map_err(unreadable)?, path)
+}
+
+/// Reads and checks a configuration; `path` is for the errors.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse(text: &str, path: &Path) -> Result<Config, Error> {
+    let config: Config =
+        toml::from_str(text).map_err(|error| Error::from_toml(&error, text, path))?;
+    check(&config).map_err(|(span, message)| Error::at(span, message, text, path))?;
+    Ok(config)
+}
+
+type Complaint = (std::ops::Range<usize>, String);
+
+fn check(config: &Config) -> Result<(), Complaint> {
+    let ring = &config.capture.ring_bytes;
+    if !ring.get_ref().is_power_of_two() || !(64 << 10..=1 << 30).contains(ring.get_ref()) {
+        return Err((
+            ring.span(),
+            format!(
+                "ring_bytes must be a power of two from 65536 to 1073741824, not {}",
+                ring.get_ref()
+            ),
+        ));
+    }
+    within(&config.limits.flows, "flows", 16, 4 << 20)?;
+    within(&config.limits.flow_bytes, "flow_bytes", 128 << 10, 16 << 20)?;
+    within(&config.tokens.max_bytes, "max_bytes", 256, 1 << 20)?;
+    Ok(())
+}
+
+fn within(value: &Spanned<usize>, key: &str, low: usize, high: usize) -> Result<(), Complaint> {
+    if (low..=high).contains(value.get_ref()) {
+        return Ok(());
+    }
+    Err((value.span(), format!("{key} must be from {low} to {high}, not {}", value.get_ref())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Config, parse};
+
+    fn fails(text: &str) -> String {
+        parse(text, Path::new("c.toml")).unwrap_err().to_string()
+    }
+
+    fn reads(text: &str) -> Config {
+        parse(text, Path::new("c.toml")).unwrap()
+    }
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        let config = reads("");
+        assert_eq!(config.capture.ring_bytes(), 16 << 20);
+        assert!(config.capture.ports.is_empty());
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line_and_the_nearest_known() {
+        assert_eq!(
+            fails("[capture]\nring_bytes = 65536\nprots = [80]\n"),
+            "c.toml:3:1: unknown key `prots`, did you mean `ports`?"
+        );
+        assert_eq!(
+            fails("[captrue]\n"),
+            "c.toml:1:2: unknown key `captrue`, did you mean `capture`?"
+        );
+    }
+
+    #[test]
+    fn a_wrong_type_or_range_is_named_with_its_line() {
+        assert!(fails("[capture]\nports = \"80\"\n").starts_with("c.toml:2:9: "));
+        assert!(fails("[capture]\nports = [70000]\n").starts_with("c.toml:2:10: "));
+        assert_eq!(
+            fails("\n[capture]\nring_bytes = 3\n"),
+            "c.toml:3:14: ring_bytes must be a power of two from 65536 to 1073741824, not 3"
+        );
+        assert!(fails("[capture]\nports = [80\n").starts_with("c.toml:"));
+        assert!(fails("[events]\nmin_severity = \"loud\"\n").contains("`info`"));
+    }
+
+    #[test]
+    fn errors_are_one_line() {
+        for text in
+            ["[capture", "a = ", "[capture]\nports = {}", "[[sinks.file]]\nname = \"smoke\"\n"]
+        {
+            assert_eq!(fails(text).lines().count(), 1, "{}", fails(text));
+        }
+    }
+}

@@ -1,0 +1,334 @@
+use std::{collections::VecDeque, sync::Arc};
+
+use smallvec::SmallVec;
+
+use super::{Wait, output::Reporter};
+use crate::{
+    capture::{Direction, FlowKey, OpaqueKind, Segment, Service},
+    finding::Finding,
+    flow::{self, Flow, Stream},
+    http::{self, Connection, HttpEvent, Request, Response},
+    time::Time,
+    token::TokenReport,
+};
+
+/// Flow events of malformed bytes that one connection may raise; the rest is only counted.
+const MAX_MALFORMED_EVENTS: u8 = 4;
+
+/// Findings of the TCP layer that one connection keeps for its next request.
+const MAX_PENDING_FINDINGS: usize = 8;
+
+/// A request whose exchange is not over.
+pub(super) struct Open {
+    pub(super) id: u64,
+    pub(super) request: Box<Request>,
+    pub(super) tokens: TokenReport,
+    pub(super) response: Option<Response>,
+    /// Its event has gone out.
+    pub(super) reported: bool,
+}
+
+impl Open {
+    fn held_bytes(&self) -> usize {
+        self.request.head_len() + self.request.body.bytes.len()
+    }
+}
+
+/// How an exchange ended.
+pub(super) struct End {
+    pub(super) request_bytes: u64,
+    pub(super) response_bytes: u64,
+    pub(super) complete: bool,
+}
+
+/// One connection through all stages.
+pub(super) struct FlowState {
+    pub(super) key: FlowKey,
+    cookie: u64,
+    pub(super) last_seen: Time,
+    pub(super) service: Option<Arc<Service>>,
+    flow: Flow,
+    http: Connection,
+    /// Bytes at each read position that the HTTP stage has seen and left: an unfinished head.
+    offered: [usize; 2],
+    open: VecDeque<Open>,
+    open_bytes: usize,
+    pending: SmallVec<[Finding; 0]>,
+    opaque: bool,
+    awaits_confirmation: bool,
+    malformed_events: u8,
+}
+
+impl FlowState {
+    pub(super) fn new(key: FlowKey, cookie: u64, now: Time, joined_midway: bool) -> Self {
+        Self {
+            key,
+            cookie,
+            last_seen: now,
+            service: None,
+            flow: Flow::new(),
+            http: Connection::new(joined_midway),
+            offered: [0; 2],
+            open: VecDeque::new(),
+            open_bytes: 0,
+            pending: SmallVec::new(),
+            opaque: false,
+            awaits_confirmation: false,
+            malformed_events: 0,
+        }
+    }
+
+    pub(super) fn held_bytes(&self) -> usize {
+        self.flow.buffered() + self.open_bytes
+    }
+
+    /// Whether the socket that `cookie` names may be this one: 0 names none.
+    pub(super) fn is_socket(&self, cookie: u64) -> bool {
+        self.cookie == cookie || self.cookie == 0 || cookie == 0
+    }
+
+    pub(super) fn learn_cookie(&mut self, cookie: u64) {
+        if self.cookie == 0 {
+            self.cookie = cookie;
+        }
+    }
+
+    /// Whether the segment belongs to another connection that took over the addresses.
+    pub(super) fn is_replaced_by(&self, segment: &Segment<'_>) -> bool {
+        !self.is_socket(segment.cookie) || self.flow.is_reopened_by(segment)
+    }
+
+    pub(super) fn segment(&mut self, segment: &Segment<'_>, reporter: &mut Reporter<'_, '_>) {
+        if self.opaque {
+            reporter.stats.opaque_bytes += u64::from(segment.len);
+            return;
+        }
+        self.flow.push(segment, &reporter.settings.flow, &mut reporter.stats.flow);
+        self.drain(reporter);
+    }
+
+    /// Hands on what TCP never confirmed: the capture may show one side only.
+    pub(super) fn expire_unconfirmed(&mut self, reporter: &mut Reporter<'_, '_>) {
+        self.awaits_confirmation = false;
+        if !self.opaque {
+            self.flow.expire(reporter.now, &reporter.settings.flow, &mut reporter.stats.flow);
+            self.drain(reporter);
+        }
+    }
+
+    pub(super) fn turn_opaque(&mut self, kind: OpaqueKind, reporter: &mut Reporter<'_, '_>) {
+        if self.opaque {
+            return;
+        }
+        self.finish(reporter);
+        self.opaque = true;
+        self.flow = Flow::new();
+        reporter.stats.count_opaque(kind);
+        reporter.out.stop_flow(self.cookie);
+        reporter.opaque_event(self, kind);
+    }
+
+    /// The connection is over: what is buffered is handed on, every exchange is closed.
+    pub(super) fn finish(&mut self, reporter: &mut Reporter<'_, '_>) {
+        if self.opaque {
+            return;
+        }
+        self.flow.flush(&reporter.settings.flow, &mut reporter.stats.flow);
+        self.drain(reporter);
+        let mut events = Vec::new();
+        self.http.finish(reporter.now, &mut events);
+        self.take(events, reporter);
+        if !self.pending.is_empty() {
+            let findings = std::mem::take(&mut self.pending).into_vec();
+            reporter.malformed_event(self, findings);
+        }
+    }
+
+    /// The answer is late: the event goes out with what is known.
+    pub(super) fn report_unfinished(
+        &mut self,
+        id: u64,
+        wait: Wait,
+        reporter: &mut Reporter<'_, '_>,
+    ) {
+        let Some(at) = self.position(id) else { return };
+        let Some(open) = self.open.get_mut(at) else { return };
+        // Once the head is there, the tail's deadline decides.
+        if open.reported || (matches!(wait, Wait::Answer(_)) && open.response.is_some()) {
+            return;
+        }
+        open.reported = true;
+        reporter.request_event(&self.key, self.service.as_ref(), open, None);
+    }
+
+    fn drain(&mut self, reporter: &mut Reporter<'_, '_>) {
+        // Requests first: a response's own segment confirms the request that it answers.
+        let mut events = Vec::new();
+        for direction in [Direction::ToServer, Direction::ToClient] {
+            self.drain_direction(direction, &mut events, reporter);
+        }
+        if !self.opaque
+            && !self.awaits_confirmation
+            && self.flow.deadline(&reporter.settings.flow).is_some()
+        {
+            self.awaits_confirmation = true;
+            reporter.waits.push(Wait::Confirmation);
+        }
+    }
+
+    fn drain_direction(
+        &mut self,
+        direction: Direction,
+        events: &mut Vec<HttpEvent>,
+        reporter: &mut Reporter<'_, '_>,
+    ) {
+        while !self.opaque {
+            let (stream, offered) = match direction {
+                Direction::ToServer => (&mut self.flow.to_server, &mut self.offered[0]),
+                Direction::ToClient => (&mut self.flow.to_client, &mut self.offered[1]),
+            };
+            let limits = &reporter.settings.http;
+            let mut ended = false;
+            match stream.readable() {
+                flow::Chunk::Empty => return,
+                flow::Chunk::Data { bytes, last, .. } => {
+                    if bytes.len() <= *offered {
+                        if !last {
+                            return;
+                        }
+                        // No more comes behind this unfinished head but a gap or the end.
+                        let left = bytes.len() as u64;
+                        stream.consume(left);
+                        continue;
+                    }
+                    let (at, upto) = same_arrival(stream, *offered, bytes.len(), reporter.now);
+                    let chunk = http::Chunk::Data(bytes.get(..upto).unwrap_or(bytes));
+                    let taken = self.http.push(direction, at, chunk, limits, events);
+                    *offered = upto.saturating_sub(taken);
+                    stream.consume(taken as u64);
+                }
+                flow::Chunk::Gap { len } => {
+                    *offered = 0;
+                    self.http.push(direction, reporter.now, http::Chunk::Gap(len), limits, events);
+                    stream.consume(len);
+                }
+                flow::Chunk::Restart => {
+                    // The place in the messages is lost, as behind a gap of unknown length.
+                    *offered = 0;
+                    self.http.push(direction, reporter.now, http::Chunk::Gap(0), limits, events);
+                    stream.consume(0);
+                }
+                flow::Chunk::End { reset } => {
+                    *offered = 0;
+                    ended = true;
+                    let chunk = http::Chunk::End { reset };
+                    self.http.push(direction, reporter.now, chunk, limits, events);
+                }
+            }
+            let findings = stream.take_findings();
+            self.keep(findings);
+            if !events.is_empty() {
+                let batch = std::mem::take(events);
+                self.take(batch, reporter);
+            }
+            if ended {
+                return;
+            }
+        }
+    }
+
+    fn keep(&mut self, findings: Vec<Finding>) {
+        let room = MAX_PENDING_FINDINGS.saturating_sub(self.pending.len());
+        self.pending.extend(findings.into_iter().take(room));
+    }
+
+    fn take(&mut self, events: Vec<HttpEvent>, reporter: &mut Reporter<'_, '_>) {
+        for event in events {
+            match event {
+                HttpEvent::Request { id, request } => self.take_request(id, request, reporter),
+                HttpEvent::Response { id, response } => self.take_response(id, response, reporter),
+                HttpEvent::Done { id, request_bytes, response_bytes, complete, .. } => {
+                    self.take_done(id, &End { request_bytes, response_bytes, complete }, reporter);
+                }
+                HttpEvent::Malformed { findings, .. } => {
+                    reporter.stats.malformed += 1;
+                    if self.malformed_events < MAX_MALFORMED_EVENTS {
+                        self.malformed_events += 1;
+                        reporter.malformed_event(self, findings);
+                    }
+                }
+                HttpEvent::Opaque { kind, .. } => self.turn_opaque(kind, reporter),
+            }
+        }
+    }
+
+    fn take_request(
+        &mut self,
+        id: u64,
+        mut request: Box<Request>,
+        reporter: &mut Reporter<'_, '_>,
+    ) {
+        reporter.stats.requests += 1;
+        request.findings.extend(std::mem::take(&mut self.pending));
+        let tokens = reporter.judge.judge(&request);
+        reporter.stats.tokens += tokens.tokens.len() as u64;
+        let open = Open { id, request, tokens, response: None, reported: false };
+        if reporter.is_suspicious(&open) {
+            reporter.stats.suspicious += 1;
+            reporter.waits.push(Wait::Answer(id));
+        }
+        self.open_bytes += open.held_bytes();
+        self.open.push_back(open);
+    }
+
+    fn take_response(&mut self, id: u64, response: Response, reporter: &mut Reporter<'_, '_>) {
+        reporter.stats.responses += 1;
+        let Some(at) = self.position(id) else { return };
+        let Some(open) = self.open.get_mut(at) else { return };
+        open.response = Some(response);
+        if !open.reported && reporter.is_suspicious(open) {
+            reporter.waits.push(Wait::Tail(id));
+        }
+    }
+
+    fn take_done(&mut self, id: u64, end: &End, reporter: &mut Reporter<'_, '_>) {
+        let Some(open) = self.position(id).and_then(|at| self.open.remove(at)) else { return };
+        if self.open.is_empty() {
+            // Idle connections are many; they shall not hold a queue.
+            self.open = VecDeque::new();
+        }
+        self.open_bytes -= open.held_bytes();
+        reporter.stats.exchanges += 1;
+        if !end.complete {
+            reporter.stats.exchanges_incomplete += 1;
+        }
+        if !open.reported && reporter.is_suspicious(&open) {
+            reporter.request_event(&self.key, self.service.as_ref(), &open, Some(end));
+        }
+        reporter.exchange(&self.key, &open, end);
+    }
+
+    /// Where exchange `id` stands: ids ascend, and most often it is the first.
+    fn position(&self, id: u64) -> Option<usize> {
+        match self.open.front() {
+            Some(open) if open.id == id => Some(0),
+            _ => self.open.binary_search_by_key(&id, |open| open.id).ok(),
+        }
+    }
+}
+
+/// The arrival time of the byte `from`, and how far the bytes behind it share that time. One
+/// segment's bytes do, so most often this is all of them.
+fn same_arrival(stream: &Stream, from: usize, len: usize, now: Time) -> (Time, usize) {
+    let at = |ahead| stream.arrival(ahead).unwrap_or(now);
+    let time = at(from);
+    if at(len - 1) == time {
+        return (time, len);
+    }
+    let (mut same, mut other) = (from, len - 1);
+    while other - same > 1 {
+        let middle = same + (other - same) / 2;
+        if at(middle) == time { same = middle } else { other = middle }
+    }
+    (time, other)
+}

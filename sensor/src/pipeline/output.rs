@@ -1,0 +1,185 @@
+use smallvec::SmallVec;
+
+use super::{
+    Settings, Stats, Wait,
+    flow_state::{End, FlowState, Open},
+};
+use crate::{
+    capture::{FlowKey, OpaqueKind, Service},
+    event::{
+        self, Body, Claims, Event, EventIds, ExchangeLine, FlowEvent, FlowReason, Kind,
+        RequestEvent, RequestView, ResponseView, TOKEN_TEXT_MAX, Text, TokenView, Verdict,
+    },
+    finding::{Finding, Severity},
+    time::Time,
+    token::{Judge, Scheme, Token},
+};
+
+/// Takes what the pipeline gives out.
+pub trait Output {
+    /// Something worth telling.
+    fn event(&mut self, event: Event);
+
+    /// Whether [`Output::exchange`] wants to be called.
+    fn wants_exchanges(&self) -> bool {
+        false
+    }
+
+    /// An exchange is over.
+    fn exchange(&mut self, _line: &ExchangeLine<'_>) {}
+
+    /// The rest of a flow is of no use: capture may stop copying it. `cookie` may be 0.
+    fn stop_flow(&mut self, _cookie: u64) {}
+}
+
+/// The policy: turns what the stages found into events, where it is worth one.
+pub(super) struct Reporter<'p, 'o> {
+    pub(super) settings: &'p Settings,
+    pub(super) ids: &'p EventIds,
+    pub(super) judge: &'p mut Judge,
+    pub(super) stats: &'p mut Stats,
+    pub(super) now: Time,
+    pub(super) out: &'o mut dyn Output,
+    /// What the flow waits for from now on.
+    pub(super) waits: SmallVec<[Wait; 4]>,
+}
+
+impl Reporter<'_, '_> {
+    /// Whether the exchange has a finding that raises an event.
+    pub(super) fn is_suspicious(&self, open: &Open) -> bool {
+        open.findings().any(|finding| finding.severity >= self.settings.min_severity)
+    }
+
+    pub(super) fn request_event(
+        &mut self,
+        key: &FlowKey,
+        service: Option<&std::sync::Arc<Service>>,
+        open: &Open,
+        end: Option<&End>,
+    ) {
+        let request = &open.request;
+        let findings: Vec<Finding> = open.findings().cloned().collect();
+        let sent = (request.head_len() + request.body.bytes.len()) as u64;
+        let body = RequestEvent {
+            verdict: Verdict::Alert,
+            client: key.client,
+            server: key.server,
+            service: service.cloned(),
+            exchange: open.id,
+            request: RequestView::new(
+                request.method(),
+                request.target(),
+                request.header("host"),
+                request.header("user-agent"),
+                end.map_or(sent, |end| end.request_bytes),
+            ),
+            response: open.response.as_ref().map(|response| ResponseView {
+                status: response.status,
+                latency_us: micros(request.last_byte, response.first_byte),
+                bytes: end.map_or(0, |end| end.response_bytes),
+            }),
+            tokens: open.tokens.tokens.iter().map(|token| self.token_view(token)).collect(),
+            findings,
+        };
+        self.give(Event {
+            id: self.ids.id(Kind::Request, Some(key), request.first_byte, open.id),
+            at: request.first_byte,
+            severity: event::severity(&body.findings),
+            body: Body::Request(Box::new(body)),
+        });
+    }
+
+    pub(super) fn opaque_event(&mut self, state: &FlowState, kind: OpaqueKind) {
+        self.flow_event(state, FlowReason::Opaque(kind), Vec::new());
+    }
+
+    pub(super) fn malformed_event(&mut self, state: &FlowState, findings: Vec<Finding>) {
+        if event::severity(&findings) >= self.settings.min_severity {
+            self.flow_event(state, FlowReason::Malformed, findings);
+        }
+    }
+
+    pub(super) fn exchange(&mut self, key: &FlowKey, open: &Open, end: &End) {
+        if !self.out.wants_exchanges() {
+            return;
+        }
+        let request = &open.request;
+        let findings: SmallVec<[Finding; 0]> = open.findings().cloned().collect();
+        self.out.exchange(&ExchangeLine {
+            at: request.first_byte,
+            flow: *key,
+            method: request.method(),
+            path: request.target(),
+            host: request.header("host"),
+            status: open.response.as_ref().map(|response| response.status),
+            latency_us: open
+                .response
+                .as_ref()
+                .map(|response| micros(request.last_byte, response.first_byte)),
+            request_bytes: end.request_bytes,
+            response_bytes: end.response_bytes,
+            token: open.tokens.tokens.first().map(|token| *token.fingerprint.as_bytes()),
+            findings: &findings,
+        });
+    }
+
+    fn flow_event(&mut self, state: &FlowState, reason: FlowReason, findings: Vec<Finding>) {
+        let body = FlowEvent {
+            reason,
+            client: state.key.client,
+            server: state.key.server,
+            service: state.service.clone(),
+            findings,
+        };
+        self.give(Event {
+            id: self.ids.id(Kind::Flow, Some(&state.key), self.now, self.stats.events),
+            at: self.now,
+            severity: event::severity(&body.findings).max(Severity::Info),
+            body: Body::Flow(Box::new(body)),
+        });
+    }
+
+    fn give(&mut self, event: Event) {
+        self.stats.events += 1;
+        self.out.event(event);
+    }
+
+    fn token_view(&self, token: &Token) -> TokenView {
+        let text = |text: &str| Text::new(text.as_bytes(), TOKEN_TEXT_MAX);
+        let header = |name| token.header_text(name).map(|value| text(&value));
+        let mut claims = Claims::default();
+        for name in &self.settings.claims {
+            if let Some(value) = token.claim(name) {
+                claims.push(name, &value);
+            }
+        }
+        TokenView {
+            fingerprint: *token.fingerprint.as_bytes(),
+            location: text(&token.location.to_string()),
+            scheme: (token.scheme != Scheme::Bare).then(|| text(token.scheme.as_str())),
+            kind: token.kind.as_str(),
+            alg: header("alg"),
+            kid: header("kid"),
+            typ: header("typ"),
+            claims,
+            findings: token.findings.clone(),
+        }
+    }
+}
+
+impl Open {
+    /// Everything that is wrong with the exchange.
+    fn findings(&self) -> impl Iterator<Item = &Finding> {
+        let response = self.response.iter().flat_map(|response| &response.findings);
+        self.request
+            .findings
+            .iter()
+            .chain(&self.tokens.findings)
+            .chain(self.tokens.tokens.iter().flat_map(|token| &token.findings))
+            .chain(response)
+    }
+}
+
+fn micros(from: Time, to: Time) -> u64 {
+    u64::try_from(to.since(from).as_micros()).unwrap_or(u64::MAX)
+}

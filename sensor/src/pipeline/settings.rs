@@ -1,0 +1,63 @@
+use std::time::Duration;
+
+use crate::{
+    config::Config,
+    finding::Severity,
+    flow, http,
+    token::{FingerprintKey, JudgeConfig},
+};
+
+/// What the pipeline needs of the configuration, resolved.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Reassembly.
+    pub flow: flow::Limits,
+    /// HTTP.
+    pub http: http::Limits,
+    /// Tokens.
+    pub judge: JudgeConfig,
+    /// Connections that are followed at once.
+    pub max_flows: usize,
+    /// Bytes that all connections together may hold.
+    pub max_held_bytes: usize,
+    /// A connection that is silent for so long is forgotten.
+    pub idle: Duration,
+    /// An alert waits so long for its answer.
+    pub answer: Duration,
+    /// Requests below raise no event.
+    pub min_severity: Severity,
+    /// Claims that events may show, in this order.
+    pub claims: Vec<String>,
+    /// Makes event ids of this sensor differ from those of others.
+    pub id_salt: [u8; 16],
+}
+
+impl Settings {
+    /// The settings that `config` asks for.
+    #[must_use]
+    pub fn new(config: &Config, fingerprint_key: FingerprintKey, id_salt: [u8; 16]) -> Self {
+        Self {
+            flow: flow::Limits {
+                buffered: *config.limits.flow_bytes.get_ref(),
+                ..flow::Limits::default()
+            },
+            http: http::Limits {
+                request_body_budget: config.capture.request_body_budget as usize,
+                ..http::Limits::default()
+            },
+            judge: JudgeConfig {
+                extra_headers: config.tokens.headers.clone(),
+                max_token_bytes: *config.tokens.max_bytes.get_ref(),
+                cache_entries: config.tokens.cache_entries,
+                fingerprint_key,
+            },
+            max_flows: *config.limits.flows.get_ref(),
+            max_held_bytes: config.limits.total_bytes,
+            idle: config.limits.idle(),
+            answer: config.limits.answer(),
+            min_severity: config.events.min_severity,
+            claims: config.tokens.claims.clone(),
+            id_salt,
+        }
+    }
+}

@@ -1,0 +1,61 @@
+use crate::{capture::OpaqueKind, flow::FlowStats};
+
+/// What the pipeline has seen and lost since it started. All count up but the two gauges.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Stats {
+    /// Segments, and pieces of segments.
+    pub segments: u64,
+    /// Connections that came into sight.
+    pub flows_opened: u64,
+    /// Connections whose end was seen.
+    pub flows_closed: u64,
+    /// Connections that were forgotten after a long silence.
+    pub flows_expired: u64,
+    /// Connections that were given up because of a limit on their number or their bytes.
+    pub flows_evicted: u64,
+    /// Requests of those that had begun and were not judged.
+    pub requests_evicted: u64,
+    /// Gauge: connections followed now.
+    pub flows_open: u64,
+    /// Gauge: bytes that the connections hold now.
+    pub held_bytes: u64,
+    /// Requests that were judged.
+    pub requests: u64,
+    /// Final responses that were joined with their request.
+    pub responses: u64,
+    /// Exchanges that are over.
+    pub exchanges: u64,
+    /// Of these, the ones that were not followed to their end.
+    pub exchanges_incomplete: u64,
+    /// Stretches of bytes that could not be read as HTTP messages.
+    pub malformed: u64,
+    /// Connections that turned out to be TLS.
+    pub opaque_tls: u64,
+    /// Connections that turned out to be HTTP/2.
+    pub opaque_http2: u64,
+    /// Connections that turned out not to be HTTP.
+    pub opaque_not_http: u64,
+    /// Connections that switched to another protocol.
+    pub opaque_upgraded: u64,
+    /// Bytes that passed on opaque connections after they were known as such.
+    pub opaque_bytes: u64,
+    /// Tokens found.
+    pub tokens: u64,
+    /// Requests with a finding at or above the configured severity.
+    pub suspicious: u64,
+    /// Events given out.
+    pub events: u64,
+    /// Reassembly.
+    pub flow: FlowStats,
+}
+
+impl Stats {
+    pub(super) fn count_opaque(&mut self, kind: OpaqueKind) {
+        match kind {
+            OpaqueKind::Tls => self.opaque_tls += 1,
+            OpaqueKind::Http2 => self.opaque_http2 += 1,
+            OpaqueKind::NotHttp => self.opaque_not_http += 1,
+            OpaqueKind::Upgraded => self.opaque_upgraded += 1,
+        }
+    }
+}

@@ -1,0 +1,263 @@
+use std::time::Duration;
+
+use super::{ANSWER_TAIL, Output, Pipeline, Settings};
+use crate::{
+    capture::{Direction, FlowKey, Input, OpaqueKind, Segment, TcpFlags},
+    config::Config,
+    event::{Body, Event, ExchangeLine},
+    time::Time,
+    token::FingerprintKey,
+};
+
+/// `{"alg":"none"}.{}.`
+const UNSIGNED: &str = "eyJhbGciOiJub25lIn0.e30.";
+
+#[derive(Default)]
+struct Gathered {
+    events: Vec<Event>,
+    exchanges: Vec<String>,
+    stopped: Vec<u64>,
+}
+
+impl Output for Gathered {
+    fn event(&mut self, event: Event) {
+        self.events.push(event);
+    }
+
+    fn wants_exchanges(&self) -> bool {
+        true
+    }
+
+    fn exchange(&mut self, line: &ExchangeLine<'_>) {
+        let mut text = Vec::new();
+        line.write(&mut text);
+        self.exchanges.push(String::from_utf8(text).unwrap());
+    }
+
+    fn stop_flow(&mut self, cookie: u64) {
+        self.stopped.push(cookie);
+    }
+}
+
+/// A pipeline with one client's connection in it.
+struct Bench {
+    pipeline: Pipeline,
+    out: Gathered,
+    sent: [u32; 2],
+    port: u16,
+    now: Time,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::with(|_| ())
+    }
+
+    fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings::new(&Config::default(), FingerprintKey::new([7; 16]), [1; 16]);
+        change(&mut settings);
+        Self {
+            pipeline: Pipeline::new(settings),
+            out: Gathered::default(),
+            sent: [1000, 5000],
+            port: 40_000,
+            now: Time::from_unix_secs(1_700_000_000),
+        }
+    }
+
+    fn key(&self) -> FlowKey {
+        FlowKey {
+            client: ([10, 0, 0, 1], self.port).into(),
+            server: ([10, 0, 0, 2], 8080).into(),
+            scope: 0,
+        }
+    }
+
+    fn connect(&mut self, port: u16) {
+        self.port = port;
+        self.sent = [1000, 5000];
+        let flags = TcpFlags { syn: true, ..TcpFlags::default() };
+        self.segment(Direction::ToServer, b"", flags);
+        self.sent[0] += 1;
+        self.segment(Direction::ToClient, b"", flags);
+        self.sent[1] += 1;
+    }
+
+    fn segment(&mut self, direction: Direction, payload: &[u8], flags: TcpFlags) {
+        let (own, other) = match direction {
+            Direction::ToServer => (0, 1),
+            Direction::ToClient => (1, 0),
+        };
+        let segment = Segment {
+            flow: self.key(),
+            cookie: 9,
+            direction,
+            at: self.now,
+            seq: self.sent[own],
+            len: payload.len() as u32,
+            payload,
+            flags,
+            ack: Some(self.sent[other]),
+            rcv_nxt: None,
+        };
+        self.pipeline.push(&Input::Segment(segment), &mut self.out);
+        self.sent[own] += payload.len() as u32;
+    }
+
+    fn request(&mut self, token: &str) {
+        let text = format!("GET /a HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n");
+        self.segment(Direction::ToServer, text.as_bytes(), TcpFlags::default());
+    }
+
+    fn response(&mut self, text: &str) {
+        self.segment(Direction::ToClient, text.as_bytes(), TcpFlags::default());
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.pipeline.tick(self.now, &mut self.out);
+    }
+
+    /// Status and answer bytes of each request event so far.
+    fn answers(&self) -> Vec<Option<(u16, u64)>> {
+        let request = |event: &Event| match &event.body {
+            Body::Request(request) => Some(request.response.map(|r| (r.status, r.bytes))),
+            _ => None,
+        };
+        self.out.events.iter().filter_map(request).collect()
+    }
+}
+
+#[test]
+fn an_alert_goes_out_with_its_whole_answer() {
+    let mut bench = Bench::new();
+    bench.connect(40_000);
+    bench.request(UNSIGNED);
+    assert!(bench.out.events.is_empty());
+    bench.response("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n");
+    assert!(bench.out.events.is_empty(), "the body is still to come");
+    bench.response("okay");
+    assert_eq!(bench.answers(), [Some((200, 42))]);
+    assert_eq!(bench.out.exchanges.len(), 1);
+    bench.pass(Duration::from_secs(60));
+    assert_eq!(bench.answers().len(), 1, "told once");
+}
+
+#[test]
+fn an_alert_does_not_wait_for_a_long_answer_or_for_none() {
+    let mut bench = Bench::new();
+    bench.connect(40_000);
+    bench.request(UNSIGNED);
+    bench.response("HTTP/1.1 200 OK\r\nContent-Length: 400\r\n\r\n");
+    bench.pass(ANSWER_TAIL / 2);
+    assert!(bench.out.events.is_empty());
+    bench.pass(ANSWER_TAIL);
+    assert_eq!(bench.answers().len(), 1);
+
+    let mut bench = Bench::new();
+    bench.connect(40_000);
+    bench.request(UNSIGNED);
+    bench.pass(Duration::from_secs(1));
+    assert!(bench.out.events.is_empty());
+    bench.pass(Duration::from_secs(5));
+    assert_eq!(bench.answers(), [None]);
+    bench.response("HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(bench.answers().len(), 1, "told once");
+    assert!(bench.out.exchanges[0].contains("\"status\":401"));
+}
+
+#[test]
+fn a_request_that_nobody_confirms_is_judged_after_the_wait() {
+    let mut bench = Bench::new();
+    // Neither handshake nor answer: a capture of one side.
+    bench.request(UNSIGNED);
+    assert_eq!(bench.pipeline.stats().requests, 0);
+    bench.pass(Duration::from_millis(600));
+    assert_eq!(bench.pipeline.stats().requests, 1);
+}
+
+#[test]
+fn good_tokens_and_no_tokens_raise_nothing() {
+    let mut bench = Bench::new();
+    bench.connect(40_000);
+    for token in ["opaque-credential", "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl"] {
+        bench.request(token);
+        bench.response("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    }
+    bench.pipeline.finish(&mut bench.out);
+    assert!(bench.out.events.is_empty());
+    assert_eq!(bench.out.exchanges.len(), 2);
+}
+
+#[test]
+fn the_number_of_connections_is_bounded_and_the_oldest_gives_way() {
+    let mut bench = Bench::with(|settings| settings.max_flows = 3);
+    for port in 1..=10 {
+        bench.connect(port);
+        bench.request(UNSIGNED);
+    }
+    let stats = bench.pipeline.stats();
+    assert_eq!((stats.flows_open, stats.flows_evicted), (3, 7));
+    assert_eq!(bench.answers().len(), 7, "what an evicted connection held is told");
+}
+
+#[test]
+fn the_bytes_of_all_connections_are_bounded() {
+    let mut bench = Bench::with(|settings| settings.max_held_bytes = 100_000);
+    for port in 1..=100 {
+        bench.connect(port);
+        let unfinished = format!("GET / HTTP/1.1\r\nX: {}", "y".repeat(20_000));
+        bench.segment(Direction::ToServer, unfinished.as_bytes(), TcpFlags::default());
+        assert!(bench.pipeline.stats().held_bytes <= 100_000);
+    }
+    assert!(bench.pipeline.stats().flows_evicted >= 90);
+}
+
+#[test]
+fn held_bytes_come_back_to_nothing() {
+    let mut bench = Bench::new();
+    for port in 1..=20 {
+        bench.connect(port);
+        bench.request(UNSIGNED);
+        if port % 2 == 0 {
+            bench.response("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n");
+        }
+    }
+    assert!(bench.pipeline.stats().held_bytes > 0);
+    bench.pass(Duration::from_secs(301));
+    let stats = bench.pipeline.stats();
+    assert_eq!((stats.flows_open, stats.held_bytes, stats.flows_expired), (0, 0, 20));
+}
+
+#[test]
+fn an_opaque_flow_is_told_once_and_copied_no_more() {
+    let mut bench = Bench::new();
+    bench.connect(40_000);
+    bench.segment(
+        Direction::ToServer,
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        TcpFlags::default(),
+    );
+    bench.response("\x16\x03\x03");
+    let opaque =
+        Input::Opaque { flow: bench.key(), cookie: 9, at: bench.now, kind: OpaqueKind::Tls };
+    bench.pipeline.push(&opaque, &mut bench.out);
+    assert_eq!(bench.out.stopped, [9]);
+    assert_eq!(bench.out.events.len(), 1);
+    assert_eq!(bench.pipeline.stats().opaque_tls, 1);
+}
+
+#[test]
+fn another_socket_on_the_same_addresses_is_another_connection() {
+    let mut bench = Bench::new();
+    bench.connect(40_000);
+    bench.request("x");
+    bench.response("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let at = bench.now;
+    let closed = |cookie| Input::Closed { flow: bench.key(), cookie, at };
+    let (stale, own) = (closed(8), closed(9));
+    bench.pipeline.push(&stale, &mut bench.out);
+    assert_eq!(bench.pipeline.stats().flows_open, 1, "the end of another socket");
+    bench.pipeline.push(&own, &mut bench.out);
+    assert_eq!(bench.pipeline.stats().flows_open, 0);
+}
