@@ -1,3 +1,242 @@
 //! What crosses the boundary between the kernel programs and the daemon, and nothing else.
+//!
+//! Everything here is plain data of fixed layout (`repr(C)`, no padding), in the host's byte
+//! order unless a field says otherwise. Both sides are built from this crate and ship together:
+//! there is no versioning between them.
 #![no_std]
-#![forbid(unsafe_code)]
+
+use bytemuck::{Pod, Zeroable};
+
+/// Payload bytes in the first record of a segment at most; a longer segment comes as several.
+pub const CHUNK: u32 = 4096;
+/// Payload bytes in each further record of a segment at most.
+pub const PIECE: u32 = 16_384;
+/// A head is copied whole up to this many bytes.
+pub const HEAD_LIMIT: u32 = 64 * 1024;
+/// The largest body budget that the programs honour.
+pub const BUDGET_LIMIT: u32 = 64 * 1024;
+/// Words of the port bitmap: one bit a TCP port.
+pub const PORT_WORDS: u32 = 1024;
+
+/// [`Record::kind`]: a TCP segment, or a piece of one.
+pub const KIND_SEGMENT: u8 = 0;
+/// [`Record::kind`]: the connection left the socket table.
+pub const KIND_CLOSED: u8 = 1;
+/// [`Record::kind`]: the kernel stopped copying this flow; [`Record::detail`] says why.
+pub const KIND_OPAQUE: u8 = 2;
+
+/// [`Record::detail`] of an opaque flow: TLS records.
+pub const OPAQUE_TLS: u8 = 1;
+/// [`Record::detail`] of an opaque flow: HTTP/2 with prior knowledge.
+pub const OPAQUE_HTTP2: u8 = 2;
+/// [`Record::detail`] of an opaque flow: not HTTP.
+pub const OPAQUE_NOT_HTTP: u8 = 3;
+
+/// [`Record::direction`]: from the client to the watched service (ingress of its socket).
+pub const TO_SERVER: u8 = 0;
+/// [`Record::direction`]: from the watched service to its client (egress of its socket).
+pub const TO_CLIENT: u8 = 1;
+
+/// [`Record::tcp_flags`]: as in the TCP header.
+pub const TCP_FIN: u8 = 0x01;
+/// [`Record::tcp_flags`]: as in the TCP header.
+pub const TCP_SYN: u8 = 0x02;
+/// [`Record::tcp_flags`]: as in the TCP header.
+pub const TCP_RST: u8 = 0x04;
+/// [`Record::tcp_flags`]: as in the TCP header.
+pub const TCP_PSH: u8 = 0x08;
+/// [`Record::tcp_flags`]: as in the TCP header; without it `ack` means nothing.
+pub const TCP_ACK: u8 = 0x10;
+
+/// [`Record::marks`]: `rcv_nxt` is known.
+pub const MARK_RCV_NXT: u8 = 0x01;
+/// [`Record::marks`]: bytes of this direction that were wanted before this record were lost
+/// because the ring was full.
+pub const MARK_LOSS: u8 = 0x02;
+/// [`Record::marks`]: the record stands for a run of bytes that were left out on purpose.
+pub const MARK_SKIPPED: u8 = 0x04;
+/// [`Record::marks`]: the first record of a message that looks like an HTTP request and was
+/// counted in [`Counter::Requests`].
+pub const MARK_REQUEST: u8 = 0x08;
+/// [`Record::marks`]: seen by the listening socket, before the connection had its own.
+pub const MARK_LISTENER: u8 = 0x10;
+/// [`Record::marks`]: the first delivered record of a flow whose state is new to the kernel.
+pub const MARK_NEW: u8 = 0x20;
+
+/// The head of every ring record; `captured` payload bytes follow it directly, then padding.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Record {
+    /// `CLOCK_MONOTONIC` in nanoseconds when the program ran.
+    pub at: u64,
+    /// The connection's socket cookie; 0 where only the listener's was to be had.
+    pub cookie: u64,
+    /// Id of the cgroup v2 that owns the socket.
+    pub cgroup: u64,
+    /// The service's address, network order; IPv4 in the first four bytes, the rest 0.
+    pub local: [u8; 16],
+    /// The client's address, in the same form.
+    pub remote: [u8; 16],
+    /// Sequence number of the first byte that this record stands for (or of the SYN).
+    pub seq: u32,
+    /// The acknowledgement number of the segment.
+    pub ack: u32,
+    /// `tcp_sock.rcv_nxt` of the service's socket when the program ran.
+    pub rcv_nxt: u32,
+    /// Payload bytes that this record stands for, captured or not.
+    pub len: u32,
+    /// Payload bytes that follow this head, the first of `len`.
+    pub captured: u16,
+    /// The service's port.
+    pub local_port: u16,
+    /// The client's port.
+    pub remote_port: u16,
+    /// The network interface's index, cut to 16 bits; loopback is 1.
+    pub ifindex: u16,
+    /// `KIND_*`.
+    pub kind: u8,
+    /// `TO_SERVER` or `TO_CLIENT`.
+    pub direction: u8,
+    /// `TCP_*`.
+    pub tcp_flags: u8,
+    /// 4 or 6.
+    pub family: u8,
+    /// `MARK_*`.
+    pub marks: u8,
+    /// What `kind` says it is.
+    pub detail: u8,
+    /// Which piece of its segment this is: 0 for the first, then ascending with `seq`.
+    pub piece: u16,
+}
+
+/// Settings that the programs read on every segment of a watched port.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Settings {
+    /// Body bytes copied of a request.
+    pub request_budget: u32,
+    /// Body bytes copied of a response.
+    pub response_budget: u32,
+    /// Not 0: the local address must be in the trie of watched addresses too.
+    pub by_address: u32,
+    /// Above so many bytes pending in the ring, bodies are given up.
+    pub pressure_at: u32,
+    /// When so many bytes are pending in the ring, the reader is woken at once.
+    pub wake_at: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+/// Index into the per-CPU counters.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counter {
+    /// Segments of watched ports and addresses that the programs handled.
+    Segments,
+    /// Payload bytes of those segments.
+    PayloadBytes,
+    /// Request starts that were seen (delivered or lost); see the protocol's notes on pipelining.
+    Requests,
+    /// Request starts that the ring had no room for.
+    RequestsLost,
+    /// Requests whose start was delivered and of which a later copied piece was lost.
+    RequestsCut,
+    /// Records that were put in the ring.
+    Records,
+    /// Payload bytes that were put in the ring.
+    CapturedBytes,
+    /// Records that the ring had no room for.
+    RingFullRecords,
+    /// Payload bytes that the ring had no room for.
+    RingFullBytes,
+    /// Payload bytes left out because a body was over its budget.
+    BudgetBytes,
+    /// Payload bytes of bodies left out because the ring was over three quarters full.
+    PressureBytes,
+    /// Payload bytes left out of flows that are not HTTP/1.
+    OpaqueBytes,
+    /// Flows that the kernel found not to be HTTP/1.
+    OpaqueFlows,
+    /// Segments of watched ports on addresses that are not watched.
+    FilteredAddress,
+    /// Segments whose headers could not be read.
+    ParseFailures,
+    /// Segments handled by the listening socket (handshakes, and data that came with them).
+    ListenerSegments,
+    /// Flows for which no state could be kept; their segments are copied whole.
+    StateFailures,
+    /// Sequence gaps and overlaps that made the kernel copy more than a budget.
+    Reordered,
+    /// Markers of skipped runs.
+    Markers,
+}
+
+impl Counter {
+    /// How many there are.
+    pub const COUNT: usize = Self::Markers as usize + 1;
+
+    /// All of them, in order.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Segments,
+        Self::PayloadBytes,
+        Self::Requests,
+        Self::RequestsLost,
+        Self::RequestsCut,
+        Self::Records,
+        Self::CapturedBytes,
+        Self::RingFullRecords,
+        Self::RingFullBytes,
+        Self::BudgetBytes,
+        Self::PressureBytes,
+        Self::OpaqueBytes,
+        Self::OpaqueFlows,
+        Self::FilteredAddress,
+        Self::ParseFailures,
+        Self::ListenerSegments,
+        Self::StateFailures,
+        Self::Reordered,
+        Self::Markers,
+    ];
+
+    /// The stable name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Segments => "segments",
+            Self::PayloadBytes => "payload-bytes",
+            Self::Requests => "requests",
+            Self::RequestsLost => "requests-lost",
+            Self::RequestsCut => "requests-cut",
+            Self::Records => "records",
+            Self::CapturedBytes => "captured-bytes",
+            Self::RingFullRecords => "ring-full-records",
+            Self::RingFullBytes => "ring-full-bytes",
+            Self::BudgetBytes => "budget-bytes",
+            Self::PressureBytes => "pressure-bytes",
+            Self::OpaqueBytes => "opaque-bytes",
+            Self::OpaqueFlows => "opaque-flows",
+            Self::FilteredAddress => "filtered-address",
+            Self::ParseFailures => "parse-failures",
+            Self::ListenerSegments => "listener-segments",
+            Self::StateFailures => "state-failures",
+            Self::Reordered => "reordered",
+            Self::Markers => "markers",
+        }
+    }
+}
+
+/// All counters, in the order of [`Counter`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Counters {
+    /// The values.
+    pub values: [u64; Counter::COUNT],
+}
+
+impl Counters {
+    /// One counter's value.
+    #[must_use]
+    pub const fn get(&self, counter: Counter) -> u64 {
+        self.values[counter as usize]
+    }
+}

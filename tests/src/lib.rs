@@ -4,5 +4,6 @@
 pub mod binary;
 pub mod capture;
 pub mod cases;
+pub mod net;
 pub mod services;
 pub mod token;

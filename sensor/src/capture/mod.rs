@@ -11,6 +11,8 @@ use std::{
 
 use crate::time::Time;
 
+pub mod live;
+
 /// Which way bytes travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Direction {

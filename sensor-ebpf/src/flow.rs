@@ -1,0 +1,459 @@
+//! Which bytes of a connection are copied.
+//!
+//! A direction's *turn* starts when payload passes in it after payload passed in the other. At
+//! the start of a turn, or right behind a message whose end is known, a message starts: its head
+//! is copied whole up to [`HEAD_LIMIT`], its body up to the direction's budget. When the framing
+//! is not known for sure, more is copied, never less.
+//!
+//! Two programs may run on one flow at a time, without a lock. Every field is one aligned word,
+//! and a torn view makes more be copied or a count be off by one, nothing worse.
+
+use jotwatch_common::{
+    HEAD_LIMIT, OPAQUE_HTTP2, OPAQUE_NOT_HTTP, OPAQUE_TLS, TO_CLIENT, TO_SERVER,
+};
+
+use crate::scan::{EXACT_LIMIT, Framing, Head};
+
+/// A run of skipped bytes is signalled at the latest when it is this long.
+pub const RUN_LIMIT: u32 = 1 << 20;
+/// [`Half::left`]: copy until the turn changes.
+pub const NO_LIMIT: u32 = u32::MAX;
+
+/// [`Half::mode`]: the next new byte starts a message.
+pub const START: u8 = 0;
+/// [`Half::mode`]: copy everything, [`Half::left`] bytes more at most.
+pub const ALL: u8 = 1;
+/// [`Half::mode`]: inside a message whose end is known.
+pub const BODY: u8 = 2;
+/// [`Half::mode`]: skip until the turn changes or a head starts.
+pub const SKIP: u8 = 3;
+
+/// State of one direction.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Half {
+    /// Sequence number behind the highest byte seen.
+    pub next: u32,
+    /// [`BODY`]: bytes before this are copied.
+    pub copy_upto: u32,
+    /// [`BODY`]: the message ends here.
+    pub end: u32,
+    /// [`ALL`]: bytes that may still be copied, or [`NO_LIMIT`].
+    pub left: u32,
+    /// First byte of the skipped run that has not been signalled.
+    pub hole_seq: u32,
+    /// Its length; 0 is no run.
+    pub hole_len: u32,
+    /// One of the modes.
+    pub mode: u8,
+    /// Not 0: `next` means something.
+    pub seen: u8,
+    /// Not 0: wanted bytes were lost since the last delivered record.
+    pub lost: u8,
+    /// Not 0: the loss was counted against the running request.
+    pub cut: u8,
+}
+
+/// State of one connection.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// The cgroup's id.
+    pub cgroup: u64,
+    /// The service's address.
+    pub local: [u8; 16],
+    /// The client's address.
+    pub remote: [u8; 16],
+    /// The service's port.
+    pub local_port: u16,
+    /// The client's port.
+    pub remote_port: u16,
+    /// 4 or 6.
+    pub family: u8,
+    /// The direction whose turn it is.
+    pub turn: u8,
+    /// Not 0: nothing is copied any more.
+    pub stopped: u8,
+    /// Not 0: the last request was a `HEAD`.
+    pub head_method: u8,
+    /// Not 0: the daemon was told of this flow.
+    pub told: u8,
+    pad: [u8; 7],
+    /// Request bytes before this were acknowledged in a delivered record.
+    pub confirmed: u32,
+    /// Request bytes before this were copied.
+    pub copied: u32,
+    /// Requests and responses.
+    pub halves: [Half; 2],
+}
+
+/// One segment with payload.
+#[derive(Clone, Copy, Debug)]
+pub struct Segment {
+    /// [`TO_SERVER`] or [`TO_CLIENT`].
+    pub direction: u8,
+    /// First payload byte.
+    pub seq: u32,
+    /// Payload bytes, not 0.
+    pub len: u32,
+    /// The sender had no more to send at that moment.
+    pub push: bool,
+    /// The first payload byte is the first of its direction.
+    pub fresh: bool,
+    /// The first 8 payload bytes, little endian, 0 behind the payload's end.
+    pub first: u64,
+    /// The last 4 payload bytes, little endian; 0 if there are fewer.
+    pub last: u32,
+}
+
+/// What to do with a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Payload bytes to copy from its start; a scan may lower this.
+    pub copy: u32,
+    /// Scan the first chunk and call [`Flow::scanned`].
+    pub scan: bool,
+    /// It looks like the start of a request.
+    pub request: bool,
+    /// Not 0: stop copying this flow, `OPAQUE_*`.
+    pub opaque: u8,
+    /// The turn changed with this segment.
+    pub turned: bool,
+    /// A gap or an overlap made more be copied.
+    pub reordered: bool,
+}
+
+/// `a` is behind `b` in sequence space.
+#[inline(always)]
+#[must_use]
+pub const fn after(a: u32, b: u32) -> bool {
+    (a.wrapping_sub(b) as i32) > 0
+}
+
+const CRLF_CRLF: u32 = u32::from_le_bytes(*b"\r\n\r\n");
+
+#[inline(always)]
+const fn capital(byte: u64) -> bool {
+    byte.wrapping_sub(b'A' as u64) < 26
+}
+
+/// The bytes may start an HTTP request line, as far as they go: capital letters, then a space or
+/// another capital.
+#[inline(always)]
+#[must_use]
+pub const fn looks_like_request(first: u64, len: u32) -> bool {
+    capital(first & 0xff)
+        && (len < 2 || capital(first >> 8 & 0xff))
+        && (len < 3 || capital(first >> 16 & 0xff))
+        && (len < 4 || capital(first >> 24 & 0xff) || (first >> 24 & 0xff) == b' ' as u64)
+}
+
+/// The bytes start an HTTP/1 status line, as far as they go.
+#[inline(always)]
+#[must_use]
+pub const fn looks_like_response(first: u64, len: u32) -> bool {
+    const STATUS: u64 = u64::from_le_bytes(*b"HTTP/1.\0");
+    let known = if len >= 7 { 0x00ff_ffff_ffff_ffff } else { (1u64 << (len * 8)) - 1 };
+    len > 0 && (first ^ STATUS) & known == 0
+}
+
+/// The method seldom has a body: `GET`, `HEAD`, `DELETE`, `OPTIONS`, `CONNECT`, `TRACE`.
+#[inline(always)]
+const fn bodiless(first: u64) -> bool {
+    matches!(
+        &(first as u32).to_le_bytes(),
+        b"GET " | b"HEAD" | b"DELE" | b"OPTI" | b"CONN" | b"TRAC"
+    )
+}
+
+/// What a connection's first request bytes say that it is not HTTP/1; 0 if they may be.
+#[inline(always)]
+const fn opaque(first: u64, len: u32) -> u8 {
+    let b = first as u8;
+    if len >= 3 && b >= 20 && b <= 23 && (first >> 8) as u8 == 3 && (first >> 16) as u8 <= 4 {
+        return OPAQUE_TLS;
+    }
+    if len >= 8 && first == u64::from_le_bytes(*b"PRI * HT") {
+        return OPAQUE_HTTP2;
+    }
+    // RFC 9112 section 2.2: empty lines before the request line are to be ignored.
+    let token = b.is_ascii_alphanumeric()
+        || matches!(
+            b,
+            b'!' | b'#'
+                | b'$'
+                | b'%'
+                | b'&'
+                | b'\''
+                | b'*'
+                | b'+'
+                | b'-'
+                | b'.'
+                | b'^'
+                | b'_'
+                | b'`'
+                | b'|'
+                | b'~'
+                | b'\r'
+                | b'\n'
+        );
+    // Fewer than 3 bytes of a TLS record: leave it to the daemon.
+    if token || (len < 3 && b >= 20 && b <= 23) { 0 } else { OPAQUE_NOT_HTTP }
+}
+
+impl Half {
+    /// Takes up to `len` bytes from what may be copied in [`ALL`].
+    #[inline(always)]
+    fn take(&mut self, len: u32) -> u32 {
+        if self.left == NO_LIMIT {
+            return len;
+        }
+        let copy = if len < self.left { len } else { self.left };
+        self.left -= copy;
+        if self.left == 0 {
+            self.mode = SKIP;
+        }
+        copy
+    }
+
+    #[inline(always)]
+    fn copy_all(&mut self, left: u32) {
+        self.mode = ALL;
+        self.left = left;
+    }
+
+    /// Notes `len` skipped bytes from `seq`.
+    #[inline(always)]
+    pub fn skip(&mut self, seq: u32, len: u32) {
+        if self.hole_len == 0 {
+            self.hole_seq = seq;
+            self.hole_len = len;
+            return;
+        }
+        let mut end = self.hole_seq.wrapping_add(self.hole_len);
+        if after(seq.wrapping_add(len), end) {
+            end = seq.wrapping_add(len);
+        }
+        if after(self.hole_seq, seq) {
+            self.hole_seq = seq;
+        }
+        self.hole_len = end.wrapping_sub(self.hole_seq);
+    }
+}
+
+impl Flow {
+    /// What a flow's state starts from.
+    pub const NEW: Self = Self {
+        cgroup: 0,
+        local: [0; 16],
+        remote: [0; 16],
+        local_port: 0,
+        remote_port: 0,
+        family: 0,
+        turn: 0,
+        stopped: 0,
+        head_method: 0,
+        told: 0,
+        pad: [0; 7],
+        confirmed: 0,
+        copied: 0,
+        halves: [Half {
+            next: 0,
+            copy_upto: 0,
+            end: 0,
+            left: 0,
+            hole_seq: 0,
+            hole_len: 0,
+            mode: START,
+            seen: 0,
+            lost: 0,
+            cut: 0,
+        }; 2],
+    };
+
+    /// Decides on one segment. `budget` is the direction's body budget, 0 under pressure.
+    #[inline(always)]
+    #[must_use]
+    pub fn plan(&mut self, s: &Segment, budget: u32) -> Plan {
+        let cap = HEAD_LIMIT + budget;
+        let to_server = s.direction == TO_SERVER;
+        let stop = s.seq.wrapping_add(s.len);
+        let turn = self.turn;
+        let half = if to_server { &mut self.halves[0] } else { &mut self.halves[1] };
+        let in_order = half.seen == 0 || s.seq == half.next;
+        let new = half.seen == 0 || after(stop, half.next);
+        let head_like = if to_server {
+            looks_like_request(s.first, s.len)
+        } else {
+            looks_like_response(s.first, s.len)
+        };
+        let mut plan = Plan {
+            copy: s.len,
+            scan: false,
+            request: false,
+            opaque: 0,
+            turned: new && turn != s.direction,
+            reordered: !in_order,
+        };
+        if plan.turned {
+            self.turn = s.direction;
+            if half.mode != BODY {
+                half.mode = START;
+            } else if head_like {
+                // The body may go on (after 100-continue), or the sender gave it up: copy.
+                half.copy_all(if to_server { NO_LIMIT } else { cap });
+            }
+        }
+        if new {
+            half.seen = 1;
+            half.next = stop;
+        }
+        if half.mode == BODY {
+            if new && after(stop, half.end) {
+                // The next message starts inside this segment.
+                half.copy_all(cap);
+                plan.request = to_server;
+                return plan;
+            }
+            let wanted = half.copy_upto.wrapping_sub(s.seq);
+            plan.copy = if !after(half.copy_upto, s.seq) || budget == 0 {
+                0
+            } else if wanted < s.len {
+                wanted
+            } else {
+                s.len
+            };
+            if new && stop == half.end {
+                half.mode = START;
+            }
+            return plan;
+        }
+        if !new {
+            // Bytes that were seen before: which of two versions counts is the daemon's to say.
+            return plan;
+        }
+        if head_like && (half.mode == SKIP || (half.mode == ALL && !to_server)) {
+            half.mode = START;
+        }
+        if half.mode == SKIP {
+            plan.copy = 0;
+            return plan;
+        }
+        if half.mode == ALL {
+            plan.copy = half.take(s.len);
+            return plan;
+        }
+        // A message starts.
+        if !in_order {
+            half.copy_all(cap);
+            plan.copy = half.take(s.len);
+            return plan;
+        }
+        let ends = s.last == CRLF_CRLF;
+        if to_server {
+            if s.fresh {
+                plan.opaque = opaque(s.first, s.len);
+                if plan.opaque != 0 {
+                    plan.copy = 0;
+                    return plan;
+                }
+            }
+            half.cut = 0;
+            plan.request = head_like;
+            self.head_method =
+                u8::from(s.first & 0xff_ffff_ffff == u64::from_le_bytes(*b"HEAD \0\0\0"));
+            if head_like && s.len >= 4 && bodiless(s.first) {
+                // Pipelined heads may follow at any byte: never stop in the middle of them.
+                half.left = NO_LIMIT;
+                half.mode = if ends { START } else { ALL };
+                return plan;
+            }
+        }
+        if head_like && (ends || !s.push || s.len > budget) {
+            // The scan sets the mode. Without memory to scan in, this stands.
+            plan.scan = true;
+        }
+        half.copy_all(cap);
+        plan.copy = half.take(s.len);
+        plan
+    }
+
+    /// Takes what the scan of the segment's first chunk found; gives the bytes to copy.
+    /// `status` is the response's.
+    #[inline(always)]
+    #[must_use]
+    pub fn scanned(&mut self, s: &Segment, budget: u32, head: Option<Head>, status: u32) -> u32 {
+        let cap = HEAD_LIMIT + budget;
+        let head_method = self.head_method;
+        let half = if s.direction == TO_SERVER { &mut self.halves[0] } else { &mut self.halves[1] };
+        half.copy_all(cap);
+        let Some(head) = head else {
+            return half.take(s.len);
+        };
+        let body = if s.direction == TO_CLIENT {
+            match status {
+                101 => None,
+                100..=199 | 204 | 304 => Some(0),
+                _ if head_method != 0 => Some(0),
+                _ => match head.framing {
+                    Framing::Length(n) => Some(n),
+                    Framing::None | Framing::Unknown => {
+                        half.copy_all(head.end + budget);
+                        return half.take(s.len);
+                    }
+                },
+            }
+        } else {
+            match head.framing {
+                Framing::Length(n) => Some(n),
+                Framing::None => Some(0),
+                Framing::Unknown => None,
+            }
+        };
+        let Some(body) = body else {
+            return half.take(s.len);
+        };
+        let body = if body < EXACT_LIMIT { body } else { EXACT_LIMIT };
+        let total = head.end + body;
+        if total < s.len {
+            // More follows in this segment.
+            return half.take(s.len);
+        }
+        let wanted = head.end + if body < budget { body } else { budget };
+        if total == s.len {
+            half.mode = START;
+        } else {
+            half.mode = BODY;
+            half.copy_upto = s.seq.wrapping_add(wanted);
+            half.end = s.seq.wrapping_add(total);
+        }
+        if wanted < s.len { wanted } else { s.len }
+    }
+
+    /// Notes that request bytes were copied.
+    #[inline(always)]
+    pub fn copied(&mut self, seq: u32, len: u32) {
+        let stop = seq.wrapping_add(len);
+        if self.copied == self.confirmed {
+            self.confirmed = seq;
+            self.copied = stop;
+        } else if after(stop, self.copied) {
+            self.copied = stop;
+        }
+    }
+
+    /// Whether `ack` of the service's segment confirms copied request bytes that no delivered
+    /// record confirmed before; notes it.
+    #[inline(always)]
+    pub fn confirms(&mut self, ack: u32) -> bool {
+        if self.copied == self.confirmed || !after(ack, self.confirmed) {
+            return false;
+        }
+        self.confirmed = if after(ack, self.copied) { self.copied } else { ack };
+        true
+    }
+}
+
+#[cfg(test)]
+#[path = "flow_tests.rs"]
+mod tests;

@@ -1,0 +1,676 @@
+//! One TCP segment at a cgroup_skb hook.
+
+use core::mem::{MaybeUninit, offset_of};
+
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::{__sk_buff, bpf_sock},
+    helpers::generated::{
+        bpf_get_socket_cookie, bpf_ktime_get_ns, bpf_sk_fullsock, bpf_skb_cgroup_id,
+        bpf_skb_load_bytes, bpf_tcp_sock,
+    },
+    maps::lpm_trie::Key,
+    programs::SkBuffContext,
+};
+use jotwatch_common::{
+    BUDGET_LIMIT, CHUNK, Counter, HEAD_LIMIT, KIND_OPAQUE, KIND_SEGMENT, MARK_LISTENER, MARK_LOSS,
+    MARK_NEW, MARK_RCV_NXT, MARK_REQUEST, PIECE, Record, Settings, TCP_FIN, TCP_PSH, TCP_RST,
+    TCP_SYN, TO_CLIENT, TO_SERVER,
+};
+use jotwatch_ebpf::{
+    flow::{BODY, Flow, Plan, RUN_LIMIT, START, Segment},
+    packet::{self, MAX_EXTENSIONS, Network},
+    scan,
+};
+
+use super::{
+    emit::{Emit, Slot, half_of, words},
+    maps::{CONTROL, Count, EMPTY, FLOWS, NETWORKS4, NETWORKS6, PORTS, SETTINGS},
+};
+
+const TCP_LISTEN: u32 = 10;
+const TCP_NEW_SYN_RECV: u32 = 12;
+/// Records of one segment at most: a head and a body within the largest budget.
+const MAX_PIECES: u32 = 1 + (HEAD_LIMIT + BUDGET_LIMIT) / PIECE;
+/// The same for a segment without state.
+const MAX_STATELESS: u32 = (HEAD_LIMIT + BUDGET_LIMIT) / PIECE;
+
+#[repr(C, align(8))]
+struct Aligned<const N: usize>([u8; N]);
+
+/// Copies `N` bytes of the packet. Not cleared before: LLVM would do that byte by byte.
+#[inline(always)]
+unsafe fn load<const N: usize>(skb: *mut __sk_buff, at: u32) -> Option<[u8; N]> {
+    let mut bytes = MaybeUninit::<Aligned<N>>::uninit();
+    // SAFETY: the helper writes N bytes or fails.
+    unsafe {
+        let to = bytes.as_mut_ptr().cast();
+        let r = bpf_skb_load_bytes(SkBuffContext::new(skb).as_ptr(), at, to, N as u32);
+        if r == 0 { Some(bytes.assume_init().0) } else { None }
+    }
+}
+
+/// Reads the IP headers: gives the TCP header's offset and notes family and addresses in
+/// `record`. The error is whether the packet is malformed; otherwise it is just not TCP.
+#[inline(always)]
+unsafe fn network<const DIRECTION: u8>(
+    skb: *mut __sk_buff,
+    record: &mut Record,
+) -> Result<u32, bool> {
+    let h: [u8; 20] = unsafe { load(skb, 0) }.ok_or(true)?;
+    let (source, destination) = if DIRECTION == TO_SERVER {
+        (&mut record.remote, &mut record.local)
+    } else {
+        (&mut record.local, &mut record.remote)
+    };
+    let mut found = if h[0] >> 4 == 4 {
+        record.family = 4;
+        source[..4].copy_from_slice(&h[12..16]);
+        destination[..4].copy_from_slice(&h[16..20]);
+        packet::ipv4(&h)
+    } else {
+        record.family = 6;
+        *source = unsafe { load(skb, 8) }.ok_or(true)?;
+        *destination = unsafe { load(skb, 24) }.ok_or(true)?;
+        packet::ipv6(&[h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7]])
+    };
+    let mut i = 0;
+    while i < MAX_EXTENSIONS {
+        let Network::Extension { kind, at } = found else { break };
+        let h: [u8; 8] = unsafe { load(skb, at) }.ok_or(true)?;
+        found = packet::extension(kind, at, &h);
+        i += 1;
+    }
+    match found {
+        Network::Tcp { at } => Ok(at),
+        Network::Other => Err(false),
+        Network::Extension { .. } | Network::Malformed => Err(true),
+    }
+}
+
+#[inline(always)]
+fn watched_address(settings: &Settings, family: u8, local: &[u8; 16]) -> bool {
+    if settings.by_address == 0 {
+        return true;
+    }
+    if family == 4 {
+        let key = Key::new(32, [local[0], local[1], local[2], local[3]]);
+        NETWORKS4.get(&key).is_some()
+    } else {
+        NETWORKS6.get(&Key::new(128, *local)).is_some()
+    }
+}
+
+/// Reads the 32-bit word at `OFFSET` of a socket. In assembly, as the verifier wants a constant
+/// offset in the load itself and LLVM likes to compute the address beforehand.
+#[inline(always)]
+unsafe fn socket_word<const OFFSET: usize>(sk: *const bpf_sock) -> u32 {
+    let value: u64;
+    // SAFETY: the caller's pointer is a socket; the verifier checks offset and size.
+    unsafe {
+        core::arch::asm!(
+            "{value} = *(u32 *)({sk} + {offset})",
+            value = out(reg) value,
+            sk = in(reg) sk,
+            offset = const OFFSET,
+            options(readonly, nostack),
+        );
+    }
+    value as u32
+}
+
+/// The addresses and ports as the socket has them: unlike the packet's they are the same in both
+/// directions where the host translates addresses.
+#[inline(always)]
+unsafe fn socket_addresses(sk: *const bpf_sock, record: &mut Record) {
+    const SRC4: usize = offset_of!(bpf_sock, src_ip4);
+    const DST4: usize = offset_of!(bpf_sock, dst_ip4);
+    const SRC6: usize = offset_of!(bpf_sock, src_ip6);
+    const DST6: usize = offset_of!(bpf_sock, dst_ip6);
+    let put = |to: &mut [u8; 16], i: usize, word: u32| {
+        to[i..i + 4].copy_from_slice(&word.to_ne_bytes());
+    };
+    unsafe {
+        record.local_port = socket_word::<{ offset_of!(bpf_sock, src_port) }>(sk) as u16;
+        // Network order in the low half, also where the kernel has it as a 32-bit field.
+        let remote = socket_word::<{ offset_of!(bpf_sock, dst_port) }>(sk) as u16;
+        record.remote_port = u16::from_be(remote);
+        if record.family == 4 {
+            put(&mut record.local, 0, socket_word::<SRC4>(sk));
+            put(&mut record.remote, 0, socket_word::<DST4>(sk));
+        } else {
+            put(&mut record.local, 0, socket_word::<SRC6>(sk));
+            put(&mut record.local, 4, socket_word::<{ SRC6 + 4 }>(sk));
+            put(&mut record.local, 8, socket_word::<{ SRC6 + 8 }>(sk));
+            put(&mut record.local, 12, socket_word::<{ SRC6 + 12 }>(sk));
+            put(&mut record.remote, 0, socket_word::<DST6>(sk));
+            put(&mut record.remote, 4, socket_word::<{ DST6 + 4 }>(sk));
+            put(&mut record.remote, 8, socket_word::<{ DST6 + 8 }>(sk));
+            put(&mut record.remote, 12, socket_word::<{ DST6 + 12 }>(sk));
+        }
+    }
+}
+
+/// Handles one segment of a watched port. `None` is "nothing more to do".
+#[inline(always)]
+pub(crate) unsafe fn segment<const DIRECTION: u8>(skb: *mut __sk_buff) -> Option<()> {
+    unsafe {
+        let port = (*skb).local_port;
+        let bits = *PORTS.get(port >> 6)?;
+        if bits >> (port & 63) & 1 == 0 {
+            return None;
+        }
+        let settings = &*SETTINGS.get_ptr(0)?;
+        let count = Count::here()?;
+        let now = bpf_ktime_get_ns();
+        // Built in place: the stack has room for one record.
+        let mut run = Run {
+            skb,
+            payload_at: 0,
+            len: 0,
+            emit: Emit::new(count, settings, now),
+            record: Record {
+                at: now,
+                cookie: 0,
+                cgroup: bpf_skb_cgroup_id(skb),
+                local: [0; 16],
+                remote: [0; 16],
+                seq: 0,
+                ack: 0,
+                rcv_nxt: 0,
+                len: 0,
+                captured: 0,
+                local_port: 0,
+                remote_port: 0,
+                ifindex: (*skb).ifindex as u16,
+                kind: KIND_SEGMENT,
+                direction: DIRECTION,
+                tcp_flags: 0,
+                family: 0,
+                marks: 0,
+                detail: 0,
+                piece: 0,
+            },
+        };
+        let record = &mut run.record;
+        let tcp_at = match network::<DIRECTION>(skb, record) {
+            Ok(at) => at,
+            Err(malformed) => {
+                count.add(Counter::ParseFailures, u32::from(malformed));
+                return None;
+            }
+        };
+        let tcp = load(skb, tcp_at).and_then(|h| packet::tcp(&h));
+        let payload_at = tcp_at + tcp.map_or(0, |t| t.len);
+        let total = (*skb).len;
+        let Some(tcp) = tcp.filter(|_| payload_at <= total) else {
+            count.add(Counter::ParseFailures, 1);
+            return None;
+        };
+        let len = total - payload_at;
+        record.seq = tcp.seq;
+        record.ack = tcp.ack;
+        record.tcp_flags = tcp.flags;
+        if DIRECTION == TO_SERVER {
+            record.local_port = tcp.destination;
+            record.remote_port = tcp.source;
+        } else {
+            record.local_port = tcp.source;
+            record.remote_port = tcp.destination;
+        }
+
+        let sk = (*skb).__bindgen_anon_2.sk;
+        if sk.is_null() {
+            return None;
+        }
+        let sk = bpf_sk_fullsock(sk);
+        if sk.is_null() {
+            return None;
+        }
+        let state = (*sk).state;
+        let listener = state == TCP_LISTEN || state == TCP_NEW_SYN_RECV;
+        let mut received = 1;
+        if listener {
+            record.marks = MARK_LISTENER;
+        } else {
+            record.cookie = bpf_get_socket_cookie(skb.cast());
+            socket_addresses(sk, record);
+            let tp = bpf_tcp_sock(sk);
+            if tp.is_null() {
+                return None;
+            }
+            record.rcv_nxt = (*tp).rcv_nxt;
+            record.marks = MARK_RCV_NXT;
+            if DIRECTION == TO_SERVER {
+                received = (*tp).bytes_received;
+            }
+        }
+        if !watched_address(settings, record.family, &record.local) {
+            count.add(Counter::FilteredAddress, 1);
+            return None;
+        }
+        count.add(Counter::Segments, 1);
+        count.add(Counter::PayloadBytes, len);
+
+        run.payload_at = payload_at;
+        run.len = len;
+        if listener {
+            count.add(Counter::ListenerSegments, 1);
+            run.stateless();
+            return None;
+        }
+        let cookie = run.record.cookie;
+        let flow = match FLOWS.get_ptr_mut(cookie) {
+            Some(flow) => flow,
+            // Nothing to keep state for yet: only what opens, closes or resets is told.
+            None if len == 0 => {
+                if tcp.flags & (TCP_SYN | TCP_FIN | TCP_RST) != 0 {
+                    run.emit.bare(&run.record);
+                }
+                return None;
+            }
+            None => {
+                // From a static: the stack has no room for another.
+                let _: Result<(), i32> = FLOWS.insert(cookie, &EMPTY, 0);
+                match FLOWS.get_ptr_mut(cookie) {
+                    Some(flow) => {
+                        (*flow).cgroup = run.record.cgroup;
+                        (*flow).local = run.record.local;
+                        (*flow).remote = run.record.remote;
+                        (*flow).local_port = run.record.local_port;
+                        (*flow).remote_port = run.record.remote_port;
+                        (*flow).family = run.record.family;
+                        (*flow).turn = DIRECTION ^ 1;
+                        flow
+                    }
+                    None => {
+                        count.add(Counter::StateFailures, 1);
+                        run.stateless();
+                        return None;
+                    }
+                }
+            }
+        };
+        let flow = &mut *flow;
+        if len == 0 {
+            run.empty::<DIRECTION>(flow);
+        } else {
+            run.with_payload::<DIRECTION>(flow, received == 0 && tcp.seq == run.record.rcv_nxt);
+        }
+        Some(())
+    }
+}
+
+/// One segment on its way through.
+struct Run<'a> {
+    skb: *mut __sk_buff,
+    payload_at: u32,
+    len: u32,
+    emit: Emit<'a>,
+    record: Record,
+}
+
+impl Run<'_> {
+    /// A segment without payload.
+    #[inline(always)]
+    fn empty<const DIRECTION: u8>(&mut self, flow: &mut Flow) {
+        let control = self.record.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) != 0;
+        let confirms = DIRECTION == TO_CLIENT && flow.confirms(self.record.ack);
+        if !control && !confirms {
+            return;
+        }
+        let half = half_of(flow, DIRECTION);
+        if control {
+            self.emit.flush(&self.record, half, DIRECTION);
+        }
+        self.emit.bare_of(&self.record, half);
+    }
+
+    #[inline(always)]
+    unsafe fn with_payload<const DIRECTION: u8>(&mut self, flow: &mut Flow, first_ever: bool) {
+        let seq = self.record.seq;
+        if flow.stopped != 0 {
+            self.emit.count.add(Counter::OpaqueBytes, self.len);
+            if self.record.tcp_flags & (TCP_FIN | TCP_RST) != 0 {
+                self.record.len = self.len;
+                self.emit.bare(&self.record);
+            }
+            return;
+        }
+        let pressure = self.emit.pressure();
+        let budget = if pressure {
+            0
+        } else if DIRECTION == TO_SERVER {
+            self.emit.settings.request_budget
+        } else {
+            self.emit.settings.response_budget
+        };
+        let fresh = first_ever && half_of(flow, DIRECTION).seen == 0;
+        let mut s = Segment {
+            direction: DIRECTION,
+            seq,
+            len: self.len,
+            push: self.record.tcp_flags & TCP_PSH != 0,
+            fresh,
+            first: 0,
+            last: 0,
+        };
+        // In the midst of a body nothing of the payload matters.
+        if half_of(flow, DIRECTION).mode != BODY || flow.turn != DIRECTION {
+            unsafe { self.peek(&mut s) };
+        }
+        let mut plan = flow.plan(&s, budget);
+        if plan.reordered {
+            self.emit.count.add(Counter::Reordered, 1);
+        }
+        if plan.turned {
+            let other = DIRECTION ^ 1;
+            self.emit.flush(&self.record, half_of(flow, other), other);
+            if DIRECTION == TO_SERVER && CONTROL.get_ptr(self.record.cookie).is_some() {
+                let _: Result<(), i32> = CONTROL.remove(self.record.cookie);
+                flow.stopped = 1;
+                self.emit.count.add(Counter::OpaqueBytes, self.len);
+                return;
+            }
+        }
+        if plan.opaque != 0 {
+            flow.stopped = 1;
+            self.emit.count.add(Counter::OpaqueFlows, 1);
+            self.emit.count.add(Counter::OpaqueBytes, self.len);
+            self.record.kind = KIND_OPAQUE;
+            self.record.marks |= MARK_NEW;
+            self.record.detail = plan.opaque;
+            self.record.len = self.len;
+            self.emit.bare(&self.record);
+            return;
+        }
+        if plan.request {
+            self.emit.count.add(Counter::Requests, 1);
+        }
+        if plan.copy == 0 {
+            self.skipped::<DIRECTION>(flow, pressure);
+            return;
+        }
+        self.emit.flush(&self.record, half_of(flow, DIRECTION), DIRECTION);
+        if half_of(flow, DIRECTION).lost != 0 {
+            self.record.marks |= MARK_LOSS;
+        }
+        if flow.told == 0 {
+            self.record.marks |= MARK_NEW;
+        }
+        let bits = u32::from(pressure) << 2 | u32::from(plan.scan) << 1 | u32::from(plan.request);
+        // SAFETY: of `forget`.
+        let (bits, budget) = unsafe {
+            self.settle(flow);
+            plan.copy = self.forget::<0>(plan.copy);
+            (self.forget::<1>(bits), self.forget::<4>(budget))
+        };
+        plan.request = bits & 1 != 0;
+        plan.scan = bits & 2 != 0;
+        let pressure = bits & 4 != 0;
+        let put = unsafe { self.pieces(flow, &s, &mut plan, budget) };
+        if put.copied > 0 {
+            flow.told = 1;
+        }
+        let half = half_of(flow, DIRECTION);
+        half.lost = u8::from(!put.whole);
+        if put.copied < self.len && put.whole {
+            let left = self.len - put.copied;
+            let cause = if pressure { Counter::PressureBytes } else { Counter::BudgetBytes };
+            self.emit.count.add(cause, left);
+        }
+        if DIRECTION == TO_SERVER {
+            if !put.whole && half.cut == 0 {
+                half.cut = 1;
+                let start_lost = plan.request && put.copied == 0;
+                let cause = if start_lost { Counter::RequestsLost } else { Counter::RequestsCut };
+                self.emit.count.add(cause, 1);
+            }
+            if put.copied > 0 {
+                flow.copied(seq, put.copied);
+            }
+        } else if put.copied > 0 {
+            let _: bool = flow.confirms(self.record.ack);
+        }
+    }
+
+    /// A segment of which nothing is copied.
+    #[inline(always)]
+    fn skipped<const DIRECTION: u8>(&mut self, flow: &mut Flow, pressure: bool) {
+        let cause = if pressure { Counter::PressureBytes } else { Counter::BudgetBytes };
+        self.emit.count.add(cause, self.len);
+        let confirms = DIRECTION == TO_CLIENT && flow.confirms(self.record.ack);
+        let half = half_of(flow, DIRECTION);
+        if self.record.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) != 0 || confirms {
+            self.emit.flush(&self.record, half, DIRECTION);
+            self.record.len = self.len;
+            self.emit.bare_of(&self.record, half);
+            return;
+        }
+        half.skip(self.record.seq, self.len);
+        if half.mode == START || half.hole_len >= RUN_LIMIT {
+            self.emit.flush(&self.record, half, DIRECTION);
+        }
+    }
+
+    /// Sends a word through the packet's scratch space. What comes back is the same, but no
+    /// longer known to the verifier, which would go through all that follows once for each of
+    /// the values that it may have here.
+    #[inline(always)]
+    unsafe fn forget<const SLOT: usize>(&self, word: u32) -> u32 {
+        // SAFETY: the context's `cb` is the program's to use; the kernel saves and restores it.
+        unsafe {
+            let cb = &raw mut (*self.skb).cb[SLOT];
+            cb.write_volatile(word);
+            cb.read_volatile()
+        }
+    }
+
+    /// Makes the record look the same to the verifier whatever way led here.
+    #[inline(always)]
+    unsafe fn settle(&mut self, flow: &Flow) {
+        // Equal already: a flow has the addresses of its socket.
+        self.record.local = flow.local;
+        self.record.remote = flow.remote;
+        let r = &self.record;
+        let low = u32::from_le_bytes([r.kind, r.direction, r.tcp_flags, r.family]);
+        let high = u32::from(r.marks);
+        // SAFETY: of `forget`.
+        let (low, high) = unsafe { (self.forget::<2>(low), self.forget::<3>(high)) };
+        let [kind, direction, tcp_flags, family] = low.to_le_bytes();
+        let r = &mut self.record;
+        (r.kind, r.direction, r.tcp_flags, r.family) = (kind, direction, tcp_flags, family);
+        (r.marks, r.detail, r.piece) = (high as u8, (high >> 8) as u8, (high >> 16) as u16);
+    }
+
+    #[inline(always)]
+    unsafe fn peek(&self, s: &mut Segment) {
+        unsafe {
+            if self.len >= 8 {
+                if let Some(b) = load::<8>(self.skb, self.payload_at) {
+                    s.first = u64::from_le_bytes(b);
+                }
+                if let Some(b) = load::<4>(self.skb, self.payload_at + self.len - 4) {
+                    s.last = u32::from_le_bytes(b);
+                }
+                return;
+            }
+            let mut i = 0;
+            while i < 7 {
+                if i < self.len
+                    && let Some([b]) = load::<1>(self.skb, self.payload_at + i)
+                {
+                    s.first |= u64::from(b) << (8 * i);
+                }
+                i += 1;
+            }
+        }
+    }
+
+    /// Copies a segment for which there is no state.
+    #[inline(always)]
+    unsafe fn stateless(&mut self) {
+        let control = self.record.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) != 0;
+        let syn = self.record.tcp_flags & TCP_SYN != 0;
+        if self.len == 0 || syn {
+            if control {
+                self.emit.bare(&self.record);
+            }
+            if self.len == 0 {
+                return;
+            }
+            // Data with the SYN (TCP Fast Open) starts one sequence number behind it.
+            self.record.tcp_flags &= !TCP_SYN;
+            self.record.seq = self.record.seq.wrapping_add(1);
+        }
+        let (seq, flags) = (self.record.seq, self.record.tcp_flags);
+        let mut i = 0;
+        while i < MAX_STATELESS {
+            let done = i * PIECE;
+            if done >= self.len {
+                return;
+            }
+            let rest = self.len - done;
+            let last = rest <= PIECE || i + 1 == MAX_STATELESS;
+            self.record.seq = seq.wrapping_add(done);
+            self.record.piece = i as u16;
+            self.record.len = if last { rest } else { PIECE };
+            self.record.tcp_flags = if last { flags } else { flags & !TCP_FIN };
+            let take = if rest < PIECE { rest } else { PIECE };
+            if !unsafe { self.piece(self.payload_at + done, take) } {
+                self.emit.count.add(Counter::RingFullBytes, rest);
+                return;
+            }
+            i += 1;
+        }
+        let copied = MAX_STATELESS * PIECE;
+        if self.len > copied {
+            self.emit.count.add(Counter::BudgetBytes, self.len - copied);
+        }
+    }
+
+    /// One piece without a scan.
+    #[inline(always)]
+    unsafe fn piece(&mut self, at: u32, take: u32) -> bool {
+        unsafe {
+            if take <= 4096 {
+                self.piece_of::<{ words(4096) }>(at, take)
+            } else {
+                self.piece_of::<{ words(16384) }>(at, take)
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn piece_of<const W: usize>(&mut self, at: u32, take: u32) -> bool {
+        match unsafe { self.emit.reserve::<W>(self.skb, &self.record, at, take) } {
+            Some(entry) => {
+                self.emit.submit(entry, take);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Copies `plan.copy` bytes in chunks; a scan of the first may lower it.
+    #[inline(always)]
+    unsafe fn pieces(&mut self, flow: &mut Flow, s: &Segment, plan: &mut Plan, budget: u32) -> Put {
+        let take = if plan.copy < CHUNK { plan.copy } else { CHUNK };
+        if plan.request {
+            self.record.marks |= MARK_REQUEST;
+        }
+        let (at, len) = (self.payload_at, self.len);
+        let flags = self.record.tcp_flags;
+        let first = unsafe {
+            if take <= 256 {
+                self.first::<{ words(256) }>(flow, s, plan, budget, take)
+            } else if take <= 1024 {
+                self.first::<{ words(1024) }>(flow, s, plan, budget, take)
+            } else if take <= 2048 {
+                self.first::<{ words(2048) }>(flow, s, plan, budget, take)
+            } else {
+                self.first::<{ words(4096) }>(flow, s, plan, budget, take)
+            }
+        };
+        self.record.marks &= !(MARK_LOSS | MARK_REQUEST | MARK_NEW);
+        // SAFETY: of `forget`.
+        let (wanted, mut failed, mut copied) = unsafe {
+            self.settle(flow);
+            let copied = if first { take } else { 0 };
+            (
+                self.forget::<0>(plan.copy),
+                self.forget::<1>(u32::from(!first)),
+                self.forget::<4>(copied),
+            )
+        };
+        let mut i = 1;
+        while i < MAX_PIECES {
+            // All pieces between the first and the last are of one size. Counted from `i` and
+            // not summed up, as the verifier would follow each sum apart.
+            let done = CHUNK + (i - 1) * PIECE;
+            if failed != 0 || done >= wanted {
+                break;
+            }
+            let rest = wanted - done;
+            let last = rest <= PIECE || i + 1 == MAX_PIECES;
+            let take = if rest < PIECE { rest } else { PIECE };
+            self.record.seq = s.seq.wrapping_add(done);
+            self.record.piece = i as u16;
+            self.record.len = if last { len - done } else { PIECE };
+            self.record.tcp_flags = if last { flags } else { flags & !TCP_FIN };
+            if unsafe { self.piece(at + done, take) } {
+                copied = done + take;
+            } else {
+                failed = 1;
+            }
+            i += 1;
+        }
+        // Forget the number of turns, too.
+        let (copied, failed) = unsafe { (self.forget::<0>(copied), self.forget::<1>(failed)) };
+        let copied = if copied < wanted { copied } else { wanted };
+        if failed != 0 {
+            self.emit.count.add(Counter::RingFullBytes, wanted - copied);
+        }
+        Put { copied, whole: failed == 0 }
+    }
+
+    #[inline(always)]
+    unsafe fn first<const W: usize>(
+        &mut self,
+        flow: &mut Flow,
+        s: &Segment,
+        plan: &mut Plan,
+        budget: u32,
+        take: u32,
+    ) -> bool {
+        let at = self.payload_at;
+        unsafe {
+            let Some(mut entry) = self.emit.reserve::<W>(self.skb, &self.record, at, take) else {
+                return false;
+            };
+            let slot: *mut Slot<W> = entry.as_mut_ptr();
+            if plan.scan {
+                let len = u32::from((*slot).record.captured);
+                let head = scan::head(&(*slot).words, len, &(*slot).notes);
+                plan.copy = flow.scanned(s, budget, head, scan::status(&(*slot).words));
+            }
+            let captured = if take < plan.copy { take } else { plan.copy };
+            let last = plan.copy <= take;
+            (*slot).record.captured = captured as u16;
+            (*slot).record.len = if last { s.len } else { take };
+            if !last {
+                (*slot).record.tcp_flags &= !TCP_FIN;
+            }
+            self.emit.submit(entry, captured);
+        }
+        true
+    }
+}
+
+/// What became of a segment's payload.
+struct Put {
+    /// Bytes in the ring, from the start.
+    copied: u32,
+    /// Everything wanted was put.
+    whole: bool,
+}

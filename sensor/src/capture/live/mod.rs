@@ -1,0 +1,447 @@
+//! Live capture: loads the kernel programs, attaches them to a cgroup and turns their records
+//! into [`Input`] values.
+//!
+//! PROTOCOL
+#![forbid(unsafe_code)]
+
+mod btf;
+mod cgroup;
+pub mod probe;
+mod record;
+mod service;
+
+use std::{
+    fs::File,
+    io,
+    net::IpAddr,
+    os::fd::AsFd as _,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use aya::{
+    Ebpf, EbpfError, EbpfLoader,
+    maps::{Array, HashMap, LpmTrie, MapData, MapError, PerCpuArray, RingBuf, lpm_trie::Key},
+    programs::{CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, ProgramError, RawTracePoint},
+    util::KernelVersion,
+};
+use ipnet::IpNet;
+pub use jotwatch_common::Counter;
+use jotwatch_common::{BUDGET_LIMIT, PORT_WORDS, Settings};
+use rustix::event::{PollFd, PollFlags, Timespec};
+
+use self::{record::Decoder, service::Services};
+use super::Input;
+
+/// The kernel programs, as built by `cargo xtask build-ebpf`.
+pub static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/jotwatch.bpf.o"));
+
+/// The oldest kernel that the programs are written for.
+pub const MINIMUM_KERNEL: (u8, u8) = (5, 10);
+/// Records that one [`Capture::read`] hands on at most.
+pub const READ_LIMIT: usize = 65_536;
+/// While records come, the ring is looked at this often even if the kernel wakes nobody.
+const BUSY_POLL: Duration = Duration::from_millis(1);
+/// How long after the last record that goes on.
+const BUSY_FOR: Duration = Duration::from_millis(100);
+
+/// What to watch, and how much of it.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Local TCP ports of the services.
+    pub ports: Vec<u16>,
+    /// Local addresses or networks of the services; empty is any.
+    pub addresses: Vec<IpNet>,
+    /// The cgroup v2 directory to watch, with everything below it; `None` is the root. An
+    /// absolute path, or one relative to the cgroup v2 mount.
+    pub cgroup: Option<PathBuf>,
+    /// Bytes of the ring buffer; rounded up to a power of two, 64 KiB to 1 GiB.
+    pub ring_bytes: u32,
+    /// Body bytes copied of a request, at most [`BUDGET_LIMIT`].
+    pub request_body_budget: u32,
+    /// Body bytes copied of a response, at most [`BUDGET_LIMIT`].
+    pub response_body_budget: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            ports: Vec::new(),
+            addresses: Vec::new(),
+            cgroup: None,
+            ring_bytes: 16 << 20,
+            request_body_budget: 8 << 10,
+            response_body_budget: 1 << 10,
+        }
+    }
+}
+
+/// Why capture cannot start or go on. Each is one line for the user.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The process may not load programs.
+    #[error(
+        "loading the kernel programs needs root, or CAP_BPF with CAP_NET_ADMIN and CAP_PERFMON"
+    )]
+    NotPermitted,
+    /// The kernel is older than [`MINIMUM_KERNEL`].
+    #[error("kernel {0} is too old: live capture needs Linux 5.10")]
+    KernelTooOld(String),
+    /// No cgroup v2 hierarchy.
+    #[error("no cgroup v2 mount found in /proc/self/mountinfo")]
+    NoCgroup2,
+    /// The cgroup to watch does not exist.
+    #[error("cgroup {path}: {error}")]
+    Cgroup {
+        /// The directory.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// No port to watch.
+    #[error("no port to watch")]
+    NoPorts,
+    /// The kernel's verifier refused a program.
+    #[error("the kernel refused to load {program}: {reason}")]
+    Load {
+        /// The program's name.
+        program: &'static str,
+        /// The verifier's last line, or the system's error.
+        reason: String,
+    },
+    /// A program could not be attached.
+    #[error("attaching {program} to {to}: {reason}")]
+    Attach {
+        /// The program's name.
+        program: &'static str,
+        /// The cgroup or tracepoint.
+        to: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// The object does not fit this daemon.
+    #[error("kernel object: {0}")]
+    Object(String),
+    /// A map operation failed.
+    #[error("kernel map {name}: {reason}")]
+    Map {
+        /// The map's name.
+        name: &'static str,
+        /// What the system says.
+        reason: String,
+    },
+    /// Waiting for records failed.
+    #[error("waiting for kernel records: {0}")]
+    Wait(io::Error),
+}
+
+/// Everything counted by the kernel programs and by this reader.
+#[derive(Clone, Copy, Debug)]
+pub struct Counters {
+    /// Summed over all CPUs.
+    pub kernel: jotwatch_common::Counters,
+    /// Records read from the ring.
+    pub records: u64,
+    /// Records that were not as agreed, and ignored.
+    pub malformed: u64,
+    /// Flows that got no [`Input::Service`] because too many were waiting for one.
+    pub services_dropped: u64,
+}
+
+impl Counters {
+    /// One of the kernel's counters.
+    #[must_use]
+    pub const fn get(&self, counter: Counter) -> u64 {
+        self.kernel.get(counter)
+    }
+}
+
+/// Running capture. Dropping it, or the end of the process in any way, detaches everything.
+pub struct Capture {
+    // The programs and their links live in here.
+    _ebpf: Ebpf,
+    ring: RingBuf<MapData>,
+    counters: PerCpuArray<MapData, [u64; Counter::COUNT]>,
+    control: HashMap<MapData, u64, u32>,
+    decoder: Decoder,
+    services: Services,
+    last_record: Option<Instant>,
+    records: u64,
+    closes: bool,
+}
+
+impl std::fmt::Debug for Capture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Capture").field("records", &self.records).finish_non_exhaustive()
+    }
+}
+
+impl Capture {
+    /// Loads the programs and attaches them.
+    pub fn start(config: &Config) -> Result<Self, Error> {
+        Self::start_with(config, OBJECT)
+    }
+
+    /// As [`Capture::start`], with another build of the programs.
+    pub fn start_with(config: &Config, object: &[u8]) -> Result<Self, Error> {
+        if config.ports.is_empty() {
+            return Err(Error::NoPorts);
+        }
+        let kernel = KernelVersion::current().map_err(|e| Error::Object(e.to_string()))?;
+        if kernel < KernelVersion::new(MINIMUM_KERNEL.0, MINIMUM_KERNEL.1, 0) {
+            return Err(Error::KernelTooOld(probe::kernel_release()));
+        }
+        if !probe::Capabilities::current().can_capture() {
+            return Err(Error::NotPermitted);
+        }
+        let root = cgroup::mount().ok_or(Error::NoCgroup2)?;
+        let path = match &config.cgroup {
+            None => root.clone(),
+            Some(p) if p.starts_with(&root) => p.clone(),
+            Some(p) => root.join(p.strip_prefix("/").unwrap_or(p)),
+        };
+        let group = File::open(path.join("cgroup.procs"))
+            .and_then(|_| File::open(&path))
+            .map_err(|error| Error::Cgroup { path: path.clone(), error })?;
+
+        let ring_bytes = config.ring_bytes.clamp(1 << 16, 1 << 30).next_power_of_two();
+        let offset = btf::member_offset("sock_common", "skc_cookie").unwrap_or(0);
+        let mut ebpf = load_object(object, ring_bytes, offset)?;
+
+        set_up(&mut ebpf, config, ring_bytes)?;
+        for program in [probe::INGRESS, probe::EGRESS] {
+            load(&mut ebpf, program)?;
+        }
+        // Closed connections are a comfort: without them state ages out.
+        let closes = offset != 0 && load(&mut ebpf, probe::STATE).is_ok();
+        if closes {
+            let tracepoint: &mut RawTracePoint = program(&mut ebpf, probe::STATE)?;
+            tracepoint.attach("inet_sock_set_state").map_err(|e| Error::Attach {
+                program: probe::STATE,
+                to: "inet_sock_set_state".into(),
+                reason: reason(&e),
+            })?;
+        }
+        let ring = take(&mut ebpf, "RECORDS")?;
+        let counters = take(&mut ebpf, "COUNTERS")?;
+        let control = take(&mut ebpf, "CONTROL")?;
+        for (name, direction) in [
+            (probe::INGRESS, CgroupSkbAttachType::Ingress),
+            (probe::EGRESS, CgroupSkbAttachType::Egress),
+        ] {
+            let hook: &mut CgroupSkb = program(&mut ebpf, name)?;
+            // A link allows others beside it, whatever the mode says.
+            hook.attach(group.as_fd(), direction, CgroupAttachMode::Single).map_err(|e| {
+                Error::Attach { program: name, to: path.display().to_string(), reason: reason(&e) }
+            })?;
+        }
+        Ok(Self {
+            _ebpf: ebpf,
+            ring,
+            counters,
+            control,
+            decoder: Decoder::new(),
+            services: Services::new(root),
+            last_record: None,
+            records: 0,
+            closes,
+        })
+    }
+
+    /// Whether the kernel tells of closed connections. Without it flows only age out.
+    #[must_use]
+    pub const fn reports_closes(&self) -> bool {
+        self.closes
+    }
+
+    /// Waits until there may be records to read, `limit` at most.
+    ///
+    /// The kernel wakes the reader when a sixteenth of the ring is pending, or when a record
+    /// comes a millisecond or more after the last wake. In between, this looks by itself every
+    /// millisecond, as long as records came within the last 100 ms.
+    pub fn poll(&mut self, limit: Duration) -> Result<(), Error> {
+        let busy = self.last_record.is_some_and(|t| t.elapsed() < BUSY_FOR);
+        let wait = if busy { limit.min(BUSY_POLL) } else { limit };
+        let wait = Timespec {
+            tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(wait.subsec_nanos()),
+        };
+        let mut fds = [PollFd::new(&self.ring, PollFlags::IN)];
+        match rustix::event::poll(&mut fds, Some(&wait)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(e) => Err(Error::Wait(e.into())),
+        }
+    }
+
+    /// Hands on what is in the ring, [`READ_LIMIT`] records at most, in order; gives the number
+    /// of records. The values borrow from the ring.
+    pub fn read(&mut self, mut f: impl FnMut(Input<'_>)) -> usize {
+        self.decoder.refresh_clock();
+        self.services.deliver(&mut f);
+        let mut n = 0;
+        while n < READ_LIMIT {
+            let Some(item) = self.ring.next() else { break };
+            n += 1;
+            self.decoder.decode(&item, &mut self.services, &mut f);
+        }
+        if n > 0 {
+            self.records += n as u64;
+            self.last_record = Some(Instant::now());
+        }
+        n
+    }
+
+    /// Tells the kernel to copy no more of this connection. It takes effect with the next
+    /// request turn; until then little comes, as the turn's limits hold. For flows that are not
+    /// HTTP/1, or not any more. A cookie of 0 is ignored.
+    pub fn stop_flow(&mut self, cookie: u64) -> Result<(), Error> {
+        if cookie == 0 {
+            return Ok(());
+        }
+        self.control
+            .insert(cookie, 1, 0)
+            .map_err(|e| Error::Map { name: "CONTROL", reason: e.to_string() })
+    }
+
+    /// All counters as of now.
+    pub fn counters(&self) -> Result<Counters, Error> {
+        let values = self
+            .counters
+            .get(&0, 0)
+            .map_err(|e| Error::Map { name: "COUNTERS", reason: e.to_string() })?;
+        let mut sum = [0u64; Counter::COUNT];
+        for cpu in values.iter() {
+            for (s, v) in sum.iter_mut().zip(cpu) {
+                *s = s.wrapping_add(*v);
+            }
+        }
+        Ok(Counters {
+            kernel: jotwatch_common::Counters { values: sum },
+            records: self.records,
+            malformed: self.decoder.malformed,
+            services_dropped: self.services.dropped,
+        })
+    }
+}
+
+fn load_object(object: &[u8], ring_bytes: u32, cookie_offset: u32) -> Result<Ebpf, Error> {
+    EbpfLoader::new()
+        .map_max_entries("RECORDS", ring_bytes)
+        .override_global("COOKIE_OFFSET", &cookie_offset, true)
+        .load(object)
+        .map_err(|e| match e {
+            EbpfError::MapError(MapError::CreateError { name, .. }) => Error::Object(format!(
+                "map {name} cannot be created: is CAP_BPF there, and memory?"
+            )),
+            e => Error::Object(one_line(&e.to_string())),
+        })
+}
+
+fn program<'a, T>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut T, Error>
+where
+    &'a mut T: TryFrom<&'a mut aya::programs::Program>,
+{
+    ebpf.program_mut(name)
+        .and_then(|p| p.try_into().ok())
+        .ok_or_else(|| Error::Object(format!("has no program {name}")))
+}
+
+/// Loads one program.
+fn load(ebpf: &mut Ebpf, name: &'static str) -> Result<(), Error> {
+    let result = if name == probe::STATE {
+        program::<RawTracePoint>(ebpf, name)?.load()
+    } else {
+        program::<CgroupSkb>(ebpf, name)?.load()
+    };
+    result.map_err(|e| Error::Load { program: name, reason: reason(&e) })
+}
+
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+/// A program error in one line: the verifier's last words where it spoke.
+fn reason(error: &ProgramError) -> String {
+    match error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            let log = verifier_log.to_string();
+            let last = log.lines().rev().find(|l| {
+                !l.trim().is_empty()
+                    && !l.starts_with("processed ")
+                    && !l.starts_with("verification time")
+                    && !l.starts_with("stack depth")
+            });
+            match last {
+                Some(line) => format!("{io_error}: {}", line.trim()),
+                None => io_error.to_string(),
+            }
+        }
+        ProgramError::SyscallError(e) => format!("{}: {}", e.call, e.io_error),
+        e => one_line(&e.to_string()),
+    }
+}
+
+fn take<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, Error>
+where
+    T: TryFrom<aya::maps::Map, Error = MapError>,
+{
+    let map = ebpf.take_map(name).ok_or_else(|| Error::Object(format!("has no map {name}")))?;
+    T::try_from(map).map_err(|e| Error::Map { name, reason: e.to_string() })
+}
+
+fn borrow<'a, T>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<T, Error>
+where
+    T: TryFrom<&'a mut aya::maps::Map, Error = MapError>,
+{
+    let map = ebpf.map_mut(name).ok_or_else(|| Error::Object(format!("has no map {name}")))?;
+    T::try_from(map).map_err(|e| Error::Map { name, reason: e.to_string() })
+}
+
+/// Writes ports, addresses and settings.
+fn set_up(ebpf: &mut Ebpf, config: &Config, ring_bytes: u32) -> Result<(), Error> {
+    let fail = |name| move |e: MapError| Error::Map { name, reason: e.to_string() };
+    let mut bits = vec![0u64; PORT_WORDS as usize];
+    for port in &config.ports {
+        if let Some(word) = bits.get_mut(usize::from(port >> 6)) {
+            *word |= 1 << (port & 63);
+        }
+    }
+    let mut ports: Array<&mut MapData, u64> = borrow(ebpf, "PORTS")?;
+    for (i, word) in (0..).zip(&bits) {
+        if *word != 0 {
+            ports.set(i, word, 0).map_err(fail("PORTS"))?;
+        }
+    }
+    for net in &config.addresses {
+        let prefix = u32::from(net.prefix_len());
+        match net.addr() {
+            IpAddr::V4(a) => borrow::<LpmTrie<&mut MapData, [u8; 4], u32>>(ebpf, "NETWORKS4")?
+                .insert(&Key::new(prefix, a.octets()), 1, 0),
+            IpAddr::V6(a) => borrow::<LpmTrie<&mut MapData, [u8; 16], u32>>(ebpf, "NETWORKS6")?
+                .insert(&Key::new(prefix, a.octets()), 1, 0),
+        }
+        .map_err(fail("NETWORKS"))?;
+    }
+    let settings = Settings {
+        request_budget: config.request_body_budget.min(BUDGET_LIMIT),
+        response_budget: config.response_body_budget.min(BUDGET_LIMIT),
+        by_address: u32::from(!config.addresses.is_empty()),
+        pressure_at: ring_bytes / 4 * 3,
+        wake_at: ring_bytes / 16,
+        reserved: 0,
+    };
+    let mut map: Array<&mut MapData, [u32; 6]> = borrow(ebpf, "SETTINGS")?;
+    map.set(0, bytemuck::cast::<Settings, [u32; 6]>(settings), 0).map_err(fail("SETTINGS"))
+}
+
+/// The cgroup v2 mount point of this host, if there is one.
+#[must_use]
+pub fn cgroup_mount() -> Option<PathBuf> {
+    cgroup::mount()
+}
+
+/// The id that records carry for the cgroup directory `path`: its inode number.
+pub fn cgroup_id(path: &Path) -> io::Result<u64> {
+    cgroup::id(path)
+}

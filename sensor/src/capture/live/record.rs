@@ -1,0 +1,142 @@
+//! From ring records to [`Input`] values.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use jotwatch_common::{
+    KIND_CLOSED, KIND_OPAQUE, KIND_SEGMENT, MARK_NEW, MARK_RCV_NXT, OPAQUE_HTTP2, OPAQUE_TLS,
+    Record, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, TO_CLIENT, TO_SERVER,
+};
+use rustix::time::{ClockId, clock_gettime};
+
+use super::service::Services;
+use crate::{
+    capture::{Direction, FlowKey, Input, OpaqueKind, Segment, TcpFlags, canonical},
+    time::Time,
+};
+
+/// The wall clock is read anew after this many nanoseconds.
+const CLOCK_EVERY: u64 = 1_000_000_000;
+/// A smaller difference is not followed: times of one flow should not jitter.
+const CLOCK_SLACK: u64 = 500_000;
+
+/// Reads records, and maps their time to the wall clock.
+#[derive(Debug)]
+pub(super) struct Decoder {
+    /// Unix time of the monotonic clock's zero, in nanoseconds.
+    epoch: u64,
+    refreshed: u64,
+    pub(super) malformed: u64,
+}
+
+fn nanos(clock: ClockId) -> u64 {
+    let t = clock_gettime(clock);
+    u64::try_from(t.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(t.tv_nsec).unwrap_or(0)
+}
+
+/// Wall clock minus monotonic clock, and the monotonic time of the reading.
+fn epoch() -> (u64, u64) {
+    // Of three readings, the one that took the shortest.
+    let mut best = (u64::MAX, 0, 0);
+    for _ in 0..3 {
+        let before = nanos(ClockId::Monotonic);
+        let wall = nanos(ClockId::Realtime);
+        let after = nanos(ClockId::Monotonic);
+        if after - before < best.0 {
+            best = (after - before, wall.saturating_sub(before + (after - before) / 2), after);
+        }
+    }
+    (best.1, best.2)
+}
+
+impl Decoder {
+    pub(super) fn new() -> Self {
+        let (epoch, refreshed) = epoch();
+        Self { epoch, refreshed, malformed: 0 }
+    }
+
+    /// Follows steps of the wall clock.
+    pub(super) fn refresh_clock(&mut self) {
+        if nanos(ClockId::Monotonic).saturating_sub(self.refreshed) < CLOCK_EVERY {
+            return;
+        }
+        let (epoch, at) = epoch();
+        self.refreshed = at;
+        if epoch.abs_diff(self.epoch) > CLOCK_SLACK {
+            self.epoch = epoch;
+        }
+    }
+
+    /// Hands on what one record says.
+    pub(super) fn decode(
+        &mut self,
+        data: &[u8],
+        services: &mut Services,
+        f: &mut impl FnMut(Input<'_>),
+    ) {
+        let Some((record, payload)) = split(data) else {
+            self.malformed += 1;
+            return;
+        };
+        let address = |bytes: [u8; 16], port: u16| {
+            let ip = if record.family == 4 {
+                let [a, b, c, d, ..] = bytes;
+                IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+            } else {
+                IpAddr::V6(Ipv6Addr::from(bytes))
+            };
+            canonical(SocketAddr::new(ip, port))
+        };
+        let flow = FlowKey {
+            client: address(record.remote, record.remote_port),
+            server: address(record.local, record.local_port),
+            scope: record.cgroup,
+        };
+        let at = Time::from_unix_nanos(self.epoch.wrapping_add(record.at));
+        let cookie = record.cookie;
+        if record.marks & MARK_NEW != 0 {
+            services.ask(flow, f);
+        }
+        match record.kind {
+            KIND_SEGMENT => {
+                let direction = match record.direction {
+                    TO_SERVER => Direction::ToServer,
+                    TO_CLIENT => Direction::ToClient,
+                    _ => {
+                        self.malformed += 1;
+                        return;
+                    }
+                };
+                let flag = |bit| record.tcp_flags & bit != 0;
+                f(Input::Segment(Segment {
+                    flow,
+                    cookie,
+                    direction,
+                    at,
+                    seq: record.seq,
+                    len: record.len,
+                    payload,
+                    flags: TcpFlags { syn: flag(TCP_SYN), fin: flag(TCP_FIN), rst: flag(TCP_RST) },
+                    ack: flag(TCP_ACK).then_some(record.ack),
+                    rcv_nxt: (record.marks & MARK_RCV_NXT != 0).then_some(record.rcv_nxt),
+                }));
+            }
+            KIND_CLOSED => f(Input::Closed { flow, cookie, at }),
+            KIND_OPAQUE => {
+                let kind = match record.detail {
+                    OPAQUE_TLS => OpaqueKind::Tls,
+                    OPAQUE_HTTP2 => OpaqueKind::Http2,
+                    _ => OpaqueKind::NotHttp,
+                };
+                f(Input::Opaque { flow, cookie, at, kind });
+            }
+            _ => self.malformed += 1,
+        }
+    }
+}
+
+/// The record and its payload.
+fn split(data: &[u8]) -> Option<(&Record, &[u8])> {
+    let (head, rest) = data.split_at_checked(size_of::<Record>())?;
+    let record: &Record = bytemuck::try_from_bytes(head).ok()?;
+    Some((record, rest.get(..usize::from(record.captured))?))
+}

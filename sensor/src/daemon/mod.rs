@@ -1,0 +1,314 @@
+//! The running sensor: capture at one end, sinks at the other, the pipeline between them.
+//!
+//! One thread reads the ring, runs the pipeline and answers the control socket in between; each
+//! sink has a thread of its own, so nothing that is slow outside slows the reading.
+
+mod balance;
+mod lock;
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context as _, ensure};
+
+use self::{balance::Losses, lock::WatchLock};
+use crate::{
+    capture::{Input, live},
+    config::{self, Config, DEFAULT_PATH},
+    control::{self, KernelStatus, Status},
+    event::{Body, Event, EventIds, Kind, SensorEvent, SensorState},
+    fingerprint_key,
+    pipeline::{Output, Pipeline, Settings},
+    sinks::Sinks,
+    time::Time,
+    token::FingerprintKey,
+};
+
+/// How long the reader sleeps when the ring is quiet; the kernel wakes it when something comes. It
+/// bounds how late a deadline of the pipeline is noticed.
+const POLL: Duration = Duration::from_millis(5);
+
+/// How often loss is told of, where there is any.
+const LOSS_PERIOD: Duration = Duration::from_secs(60);
+
+/// How long the sinks may take to deliver what is queued when the daemon stops.
+const SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// What the command line says beside the configuration file; it also holds after a reload.
+#[derive(Clone, Debug)]
+pub struct Overrides {
+    /// The configuration file.
+    pub config: Option<PathBuf>,
+    /// Replaces `capture.ports` unless empty.
+    pub ports: Vec<u16>,
+    /// Replaces `capture.cgroup`.
+    pub cgroup: Option<PathBuf>,
+}
+
+impl Overrides {
+    /// The configuration as the file and the command line have it.
+    ///
+    /// # Errors
+    /// The file can't be read or is not a valid configuration.
+    pub fn load(&self) -> anyhow::Result<Config> {
+        let mut config = match &self.config {
+            Some(path) => config::load(path)?,
+            None if PathBuf::from(DEFAULT_PATH).exists() => config::load(DEFAULT_PATH.as_ref())?,
+            None => Config::default(),
+        };
+        if !self.ports.is_empty() {
+            config.capture.ports.clone_from(&self.ports);
+        }
+        if self.cgroup.is_some() {
+            config.capture.cgroup.clone_from(&self.cgroup);
+        }
+        config.capture.ports.sort_unstable();
+        config.capture.ports.dedup();
+        Ok(config)
+    }
+}
+
+/// Watches until SIGTERM or SIGINT.
+///
+/// # Errors
+/// The sensor can't start: privileges, kernel, cgroup, sinks, or another instance. Nothing stays
+/// attached then.
+pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
+    let signals = Signals::catch().context("signals can't be handled")?;
+    let cgroup = live::cgroup_path(config.capture.cgroup.as_deref())?;
+    let _lock = WatchLock::take(&cgroup, &config.capture.ports)?;
+    let key = load_key(&config)?;
+    let salt = fingerprint_key::random_salt()?;
+    let control = control::Server::bind(&config.daemon.runtime_dir)?;
+    let (sinks, warnings) = Sinks::start(&config.sinks)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let capture = live::Capture::start(&capture_config(&config))?;
+    tracing::info!(
+        "watching port {:?} in cgroup {}",
+        config.capture.ports,
+        cgroup.display()
+    );
+    let mut daemon = Daemon {
+        overrides: overrides.clone(),
+        pipeline: Pipeline::new(Settings::new(&config, key.clone(), salt)),
+        losses: Losses::new(now()),
+        ids: EventIds::new(&salt),
+        started: now(),
+        sensor_events: 0,
+        cgroup: cgroup.display().to_string(),
+        config,
+        key,
+        salt,
+        capture,
+        sinks,
+    };
+    daemon.tell(SensorState::Started);
+    let result = daemon.watch(&signals, &control);
+    daemon.stop();
+    result
+}
+
+struct Daemon {
+    overrides: Overrides,
+    config: Config,
+    key: FingerprintKey,
+    salt: [u8; 16],
+    cgroup: String,
+    capture: live::Capture,
+    pipeline: Pipeline,
+    sinks: Sinks,
+    losses: Losses,
+    ids: EventIds,
+    started: Time,
+    sensor_events: u64,
+}
+
+impl Daemon {
+    fn watch(&mut self, signals: &Signals, control: &control::Server) -> anyhow::Result<()> {
+        let mut loss_due = now() + LOSS_PERIOD;
+        while !signals.stop.load(Ordering::Relaxed) {
+            self.capture.poll(POLL)?;
+            self.read();
+            for call in control.pending() {
+                let answer = match call.request {
+                    control::Request::Status => self.status(),
+                };
+                call.answer(match answer.and_then(|status| Ok(serde_json::to_value(status)?)) {
+                    Ok(value) => value,
+                    Err(error) => serde_json::json!({ "error": format!("{error:#}") }),
+                });
+            }
+            if signals.reload.swap(false, Ordering::Relaxed) {
+                match self.reload() {
+                    Ok(()) => self.tell(SensorState::ConfigReloaded),
+                    Err(error) => tracing::error!("not reloaded, nothing is changed: {error:#}"),
+                }
+            }
+            let now = now();
+            if now >= loss_due {
+                loss_due = now + LOSS_PERIOD;
+                self.tell_losses(now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes everything that is in the ring, and lets time pass.
+    fn read(&mut self) {
+        let Self { capture, pipeline, sinks, .. } = self;
+        let mut stopped = Vec::new();
+        let mut out = Outlet { sinks, stopped: &mut stopped };
+        capture.read(|input: Input<'_>| pipeline.push(&input, &mut out));
+        pipeline.tick(now(), &mut out);
+        for cookie in stopped {
+            if let Err(error) = capture.stop_flow(cookie) {
+                // The flow's bytes go on to be copied and passed over: a cost, no loss.
+                tracing::debug!("{error}");
+            }
+        }
+    }
+
+    fn reload(&mut self) -> anyhow::Result<()> {
+        let config = self.overrides.load()?;
+        let (old, new) = (&self.config, &config);
+        ensure!(!new.capture.ports.is_empty(), "capture.ports is empty");
+        for (key, changed) in [
+            ("capture", old.capture != new.capture),
+            ("sinks", old.sinks != new.sinks),
+            ("daemon", old.daemon != new.daemon),
+            (
+                "events.fingerprint_key_file",
+                old.events.fingerprint_key_file != new.events.fingerprint_key_file,
+            ),
+        ] {
+            ensure!(!changed, "{key} can't change while the daemon runs; restart it");
+        }
+        self.pipeline.reconfigure(Settings::new(&config, self.key.clone(), self.salt));
+        self.sinks.reopen();
+        self.config = config;
+        Ok(())
+    }
+
+    fn status(&self) -> anyhow::Result<Status> {
+        let kernel = self.capture.counters()?;
+        let pipeline = self.pipeline.stats();
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            started: self.started.to_string(),
+            mode: "alert".into(),
+            cgroup: self.cgroup.clone(),
+            ports: self.config.capture.ports.clone(),
+            balance: balance::of(&kernel, &pipeline),
+            kernel: KernelStatus(kernel.iter().map(|(name, n)| (name.to_owned(), n)).collect()),
+            pipeline,
+            sinks: self.sinks.status(),
+        })
+    }
+
+    fn tell_losses(&mut self, now: Time) {
+        let kernel = match self.capture.counters() {
+            Ok(kernel) => kernel,
+            Err(error) => return tracing::error!("{error}"),
+        };
+        let stats = self.pipeline.stats();
+        let dropped = self.sinks.status().iter().flat_map(|sink| sink.dropped).sum();
+        if let Some(loss) = self.losses.since_last(now, &kernel, &stats, dropped) {
+            self.tell(loss);
+        }
+    }
+
+    fn tell(&mut self, state: SensorState) {
+        let at = now();
+        self.sensor_events += 1;
+        self.sinks.send(Event {
+            id: self.ids.id(Kind::Sensor, None, at, self.sensor_events),
+            at,
+            severity: state.severity(),
+            body: Body::Sensor(SensorEvent { state, version: env!("CARGO_PKG_VERSION").into() }),
+        });
+    }
+
+    fn stop(mut self) {
+        self.read();
+        let mut stopped = Vec::new();
+        self.pipeline.finish(&mut Outlet { sinks: &self.sinks, stopped: &mut stopped });
+        self.tell_losses(now());
+        self.tell(SensorState::Stopped);
+        for sink in self.sinks.shutdown(SHUTDOWN) {
+            if let (Some(error), 1..) = (&sink.last_error, sink.queued) {
+                tracing::warn!("{}: {} events not delivered: {error}", sink.name, sink.queued);
+            }
+        }
+    }
+}
+
+/// Hands events to the sinks, and gathers the flows that need no more copying.
+struct Outlet<'a> {
+    sinks: &'a Sinks,
+    stopped: &'a mut Vec<u64>,
+}
+
+impl Output for Outlet<'_> {
+    fn event(&mut self, event: Event) {
+        self.sinks.send(event);
+    }
+
+    fn stop_flow(&mut self, cookie: u64) {
+        if cookie != 0 {
+            self.stopped.push(cookie);
+        }
+    }
+}
+
+struct Signals {
+    stop: Arc<AtomicBool>,
+    reload: Arc<AtomicBool>,
+}
+
+impl Signals {
+    fn catch() -> std::io::Result<Self> {
+        use signal_hook::{consts, flag};
+
+        let signals = Self { stop: Arc::default(), reload: Arc::default() };
+        for signal in [consts::SIGTERM, consts::SIGINT] {
+            flag::register(signal, Arc::clone(&signals.stop))?;
+        }
+        flag::register(consts::SIGHUP, Arc::clone(&signals.reload))?;
+        Ok(signals)
+    }
+}
+
+fn load_key(config: &Config) -> anyhow::Result<FingerprintKey> {
+    match &config.events.fingerprint_key_file {
+        Some(path) => fingerprint_key::read(path),
+        None => fingerprint_key::read_or_create(&config.daemon.state_dir),
+    }
+}
+
+fn capture_config(config: &Config) -> live::Config {
+    let capture = &config.capture;
+    live::Config {
+        ports: capture.ports.clone(),
+        addresses: capture.addresses.clone(),
+        cgroup: capture.cgroup.clone(),
+        ring_bytes: capture.ring_bytes(),
+        request_body_budget: capture.request_body_budget,
+        response_body_budget: capture.response_body_budget,
+        ..live::Config::default()
+    }
+}
+
+/// The wall clock.
+fn now() -> Time {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time::EPOCH + since_epoch
+}
