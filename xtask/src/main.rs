@@ -1,5 +1,6 @@
 //! Jotwatch's developer commands.
 
+mod build_ebpf;
 mod demo;
 mod setup;
 
@@ -16,6 +17,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Cmd {
+    /// Build the kernel programs into sensor/bpf/, installing what that needs
+    BuildEbpf(build_ebpf::Args),
     /// Watch a real service that checks its tokens badly, under good and forged traffic
     Demo(demo::Args),
     /// The demo's service; started by it
@@ -30,6 +33,7 @@ enum Cmd {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
+        Cmd::BuildEbpf(args) => build_ebpf::run(setup::workspace(), &args),
         Cmd::Demo(args) => demo::run(&args),
         Cmd::DemoService { addr } => demo::run_service(addr),
         Cmd::Setup { parts } => setup::run(&parts),

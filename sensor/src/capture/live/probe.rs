@@ -87,9 +87,12 @@ impl Capabilities {
     }
 }
 
+/// A program's name, and whether it loads.
+pub type Loaded = (&'static str, Result<(), super::Error>);
+
 /// Tries to create all maps, the ring buffer among them, and to load each program. Nothing is
 /// attached. The first error is the object's or the maps'; then each program by name.
-pub fn programs() -> Result<Vec<(&'static str, Result<(), super::Error>)>, super::Error> {
+pub fn programs() -> Result<Vec<Loaded>, super::Error> {
     let mut ebpf = load_object(OBJECT, 1 << 16, cookie_offset().unwrap_or(0))?;
     Ok([INGRESS, EGRESS, STATE].map(|name| (name, load(&mut ebpf, name))).into())
 }

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     time::{Duration, Instant},
 };
@@ -100,18 +100,13 @@ impl Services {
     /// Hands on what has been found out since.
     pub(super) fn deliver(&mut self, f: &mut impl FnMut(Input<'_>)) {
         let mut news = false;
-        loop {
-            match self.answers.try_recv() {
-                Ok((key, service)) => {
-                    if self.known.len() >= MAX_KNOWN {
-                        self.known.clear();
-                    }
-                    self.asked.remove(&key);
-                    self.known.insert(key, Known { service, at: Instant::now() });
-                    news = true;
-                }
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+        while let Ok((key, service)) = self.answers.try_recv() {
+            if self.known.len() >= MAX_KNOWN {
+                self.known.clear();
             }
+            self.asked.remove(&key);
+            self.known.insert(key, Known { service, at: Instant::now() });
+            news = true;
         }
         if !news {
             return;

@@ -1,0 +1,233 @@
+//! `cargo xtask build-ebpf`: the kernel programs, from source to the committed object.
+//!
+//! Rust for the BPF target needs a `core` for it. Debian packages one (`rustc-web` with
+//! `libstd-rust-web-dev-bpf`), so no nightly toolchain is needed; `RUSTC_BOOTSTRAP` opens the few
+//! unstable features of `aya-ebpf`. With paths remapped and debug sections dropped (BTF stays),
+//! the same tools make the same bytes in any directory.
+
+use std::{
+    env, fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+const TARGET: &str = "bpfel-unknown-none";
+const RUSTC: &str = "/usr/bin/rustc";
+const LLVM: &str = "/usr/lib/llvm-22";
+const APT: [&str; 4] = ["rustc-web", "libstd-rust-web-dev-bpf", "llvm-22-dev", "libpolly-22-dev"];
+const LINKER_VERSION: &str = "0.13.0";
+const OBJECT: &str = "sensor/bpf/jotwatch.bpf.o";
+const VERSIONS: &str = "sensor/bpf/versions.toml";
+
+/// Options of `build-ebpf`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Change nothing; fail if the committed object is not what the source gives.
+    ///
+    /// With other tools than the recorded ones the bytes may differ: then this says that the
+    /// record is old and succeeds. The rebuilt object is at target/bpf/jotwatch.bpf.o either way;
+    /// the live tests load it with JOTWATCH_BPF_OBJECT set to its path.
+    #[arg(long)]
+    check: bool,
+}
+
+/// The tools that the bytes depend on.
+#[derive(Debug, PartialEq, Eq)]
+struct Versions {
+    rustc: String,
+    cargo: String,
+    llvm: String,
+    bpf_linker: String,
+}
+
+pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
+    let linker = tools()?;
+    let versions = versions(&linker)?;
+    let built = build(root, &linker)?;
+    let sha256 = sha256(&built)?;
+    if !args.check {
+        fs::create_dir_all(root.join("sensor/bpf"))?;
+        fs::copy(&built, root.join(OBJECT))?;
+        fs::write(root.join(VERSIONS), record(&versions, &sha256))?;
+        say(&format!("wrote {OBJECT} and {VERSIONS} (sha256 {sha256})"));
+        return Ok(());
+    }
+    let text = fs::read_to_string(root.join(VERSIONS)).context(VERSIONS)?;
+    let committed = self::sha256(&root.join(OBJECT))?;
+    ensure!(
+        field(&text, "sha256") == Some(&committed),
+        "{OBJECT} is not the object that {VERSIONS} records"
+    );
+    if committed == sha256 {
+        say(&format!("{OBJECT} is what the source gives (sha256 {sha256})"));
+        return Ok(());
+    }
+    let recorded = Versions {
+        rustc: field(&text, "rustc").unwrap_or_default().into(),
+        cargo: field(&text, "cargo").unwrap_or_default().into(),
+        llvm: field(&text, "llvm").unwrap_or_default().into(),
+        bpf_linker: field(&text, "bpf-linker").unwrap_or_default().into(),
+    };
+    if recorded == versions {
+        bail!(
+            "{OBJECT} is not what the source gives with the recorded tools: \
+             run cargo xtask build-ebpf and commit the result"
+        );
+    }
+    say(&format!(
+        "the record is old: {VERSIONS} has {recorded:?}, here are {versions:?}; \
+         try the new object in the live tests: JOTWATCH_BPF_OBJECT={}",
+        built.display()
+    ));
+    Ok(())
+}
+
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "build-ebpf: {text}");
+}
+
+fn output(command: &mut Command) -> Result<String> {
+    let out = command.output().with_context(|| format!("running {command:?}"))?;
+    ensure!(
+        out.status.success(),
+        "{command:?} failed: {}",
+        String::from_utf8_lossy(&out.stderr).trim()
+    );
+    Ok(String::from_utf8(out.stdout)?)
+}
+
+fn succeed(command: &mut Command) -> Result<()> {
+    say(&format!("{command:?}"));
+    let status = command.status().with_context(|| format!("running {command:?}"))?;
+    ensure!(status.success(), "{command:?} failed: {status}");
+    Ok(())
+}
+
+fn cargo_home() -> Result<PathBuf> {
+    env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::var_os("HOME").map(|h| PathBuf::from(h).join(".cargo")))
+        .context("neither CARGO_HOME nor HOME is set")
+}
+
+/// Installs what is missing; gives the linker's path.
+fn tools() -> Result<PathBuf> {
+    let core = output(Command::new(RUSTC).args(["--print", "sysroot"]))
+        .map(|s| Path::new(s.trim()).join("lib/rustlib").join(TARGET))
+        .is_ok_and(|p| p.exists());
+    if !core || !Path::new(LLVM).join("bin/llvm-objcopy").exists() {
+        say(&format!("installing Debian packages: {}", APT.join(" ")));
+        succeed(
+            Command::new("apt-get").args(["install", "-y", "--no-install-recommends"]).args(APT),
+        )
+        .context("install the packages above by hand, or on a Debian with them")?;
+    }
+    let linker = cargo_home()?.join("bin/bpf-linker");
+    let version = output(Command::new(&linker).arg("--version")).unwrap_or_default();
+    if version.trim().rsplit(' ').next() != Some(LINKER_VERSION) {
+        say(&format!("installing bpf-linker {LINKER_VERSION}"));
+        succeed(
+            Command::new("cargo")
+                .args(["install", "bpf-linker", "--version", LINKER_VERSION, "--force"])
+                .args(["--no-default-features", "--features", "llvm-22"])
+                .env("LLVM_PREFIX", LLVM),
+        )?;
+    }
+    Ok(linker)
+}
+
+fn versions(linker: &Path) -> Result<Versions> {
+    let first = |s: String| s.lines().next().unwrap_or_default().trim().to_owned();
+    Ok(Versions {
+        rustc: first(output(Command::new(RUSTC).arg("--version"))?),
+        cargo: first(output(Command::new("cargo").arg("--version"))?),
+        llvm: first(output(Command::new(format!("{LLVM}/bin/llvm-config")).arg("--version"))?),
+        bpf_linker: first(output(Command::new(linker).arg("--version"))?),
+    })
+}
+
+/// Builds; gives the object's path below target/.
+fn build(root: &Path, linker: &Path) -> Result<PathBuf> {
+    let flags = [
+        format!("-Clinker={}", linker.display()),
+        "-Clink-arg=--btf".into(),
+        "-Cdebuginfo=2".into(),
+        format!("--remap-path-prefix={}=/jotwatch", root.display()),
+        format!("--remap-path-prefix={}=/cargo", cargo_home()?.display()),
+    ];
+    let dir = root.join("target/bpf");
+    // `-p` alone: features of the other members do not count. The lock file fixes the rest.
+    succeed(
+        Command::new("cargo")
+            .args(["build", "--quiet", "--locked", "--profile", "bpf", "--target", TARGET])
+            .args(["-p", "jotwatch-ebpf", "--bin", "jotwatch-bpf", "--target-dir"])
+            .arg(&dir)
+            .current_dir(root)
+            .env("RUSTC", RUSTC)
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+            // Of the outer cargo's toolchain, which is another.
+            .env_remove("RUSTUP_TOOLCHAIN")
+            .env_remove("RUSTC_WRAPPER")
+            .env_remove("RUSTC_WORKSPACE_WRAPPER")
+            .env_remove("RUSTFLAGS"),
+    )?;
+    let object = dir.join("jotwatch.bpf.o");
+    succeed(
+        Command::new(format!("{LLVM}/bin/llvm-objcopy"))
+            .arg("--strip-debug")
+            .arg(dir.join(TARGET).join("bpf/jotwatch-bpf"))
+            .arg(&object),
+    )?;
+    Ok(object)
+}
+
+fn sha256(path: &Path) -> Result<String> {
+    let line = output(Command::new("sha256sum").arg(path))?;
+    Ok(line.split(' ').next().unwrap_or_default().to_owned())
+}
+
+fn record(v: &Versions, sha256: &str) -> String {
+    format!(
+        "# Written by `cargo xtask build-ebpf`: what made jotwatch.bpf.o.\n\
+         rustc = \"{}\"\ncargo = \"{}\"\nllvm = \"{}\"\nbpf-linker = \"{}\"\nsha256 = \"{sha256}\"\n",
+        v.rustc, v.cargo, v.llvm, v.bpf_linker
+    )
+}
+
+/// A field of the record; it holds nothing but strings.
+fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines().find_map(|l| {
+        l.strip_prefix(name)?
+            .trim_start()
+            .strip_prefix('=')?
+            .trim()
+            .strip_prefix('"')?
+            .strip_suffix('"')
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Versions, field, record};
+
+    #[test]
+    fn the_record_reads_back() {
+        let versions = Versions {
+            rustc: "a 1".into(),
+            cargo: "c 4".into(),
+            llvm: "2".into(),
+            bpf_linker: "b 3".into(),
+        };
+        let text = record(&versions, "ff");
+        assert_eq!(field(&text, "rustc"), Some("a 1"));
+        assert_eq!(field(&text, "cargo"), Some("c 4"));
+        assert_eq!(field(&text, "llvm"), Some("2"));
+        assert_eq!(field(&text, "bpf-linker"), Some("b 3"));
+        assert_eq!(field(&text, "sha256"), Some("ff"));
+        assert_eq!(field(&text, "none"), None);
+    }
+}
