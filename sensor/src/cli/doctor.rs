@@ -36,7 +36,10 @@ pub(super) fn run(_: &Arguments) -> anyhow::Result<()> {
     }
     show_listeners(&mut out)?;
     out.flush()?;
-    anyhow::ensure!(bad == 0, "live capture can't start on this host as it is: {bad} checks are bad");
+    anyhow::ensure!(
+        bad == 0,
+        "live capture can't start on this host as it is: {bad} checks are bad"
+    );
     Ok(())
 }
 
@@ -147,7 +150,11 @@ fn show_listeners(out: &mut impl Write) -> io::Result<()> {
         if listener.tls.is_empty() {
             writeln!(out)?;
         } else {
-            writeln!(out, " maps {}: what it serves over TLS can't be read", listener.tls.join(", "))?;
+            writeln!(
+                out,
+                " maps {}: what it serves over TLS can't be read",
+                listener.tls.join(", ")
+            )?;
         }
     }
     writeln!(

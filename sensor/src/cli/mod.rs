@@ -5,11 +5,13 @@
 //! one line that says what and where.
 
 mod check_config;
+mod doctor;
 mod replay;
+mod run;
 mod status;
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     path::PathBuf,
     process::ExitCode,
 };
@@ -26,8 +28,10 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Arguments),
     Replay(replay::Arguments),
     Status(status::Arguments),
+    Doctor(doctor::Arguments),
     CheckConfig(check_config::Arguments),
 }
 
@@ -39,8 +43,10 @@ pub fn main() -> ExitCode {
         Err(error) => return refuse(&error),
     };
     let result = match arguments.command {
+        Command::Run(arguments) => run::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::CheckConfig(arguments) => check_config::run(&arguments),
     };
     match result {
@@ -101,4 +107,17 @@ fn load_config(path: Option<&PathBuf>) -> anyhow::Result<crate::config::Config> 
         None if PathBuf::from(DEFAULT_PATH).exists() => Ok(load(DEFAULT_PATH.as_ref())?),
         None => Ok(Config::default()),
     }
+}
+
+/// Sends the daemon's own messages to standard error, at `info` unless `JOTWATCH_LOG` says
+/// otherwise.
+fn init_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("JOTWATCH_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .try_init();
 }

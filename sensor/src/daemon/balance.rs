@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     capture::live::{Counter, Counters},
-    control::RequestBalance,
+    control::{KernelStatus, RequestBalance},
     event::SensorState,
     pipeline::Stats,
     time::Time,
@@ -67,4 +67,16 @@ impl Losses {
         let since = std::mem::replace(&mut self.since, now);
         (!causes.is_empty()).then_some(SensorState::Loss { since, causes })
     }
+}
+
+/// The kernel's counters by name, and the reader's own.
+pub(super) fn kernel_status(counters: &Counters) -> KernelStatus {
+    let kernel = Counter::ALL.map(|counter| (counter.name().to_owned(), counters.get(counter)));
+    let reader = [
+        ("records-read", counters.records),
+        ("records-malformed", counters.malformed),
+        ("services-unasked", counters.services_dropped),
+    ];
+    let reader = reader.map(|(name, count)| (name.to_owned(), count));
+    KernelStatus(kernel.into_iter().chain(reader).collect())
 }

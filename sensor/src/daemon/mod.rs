@@ -21,7 +21,7 @@ use self::{balance::Losses, lock::WatchLock};
 use crate::{
     capture::{Input, live},
     config::{self, Config, DEFAULT_PATH},
-    control::{self, KernelStatus, Status},
+    control::{self, Status},
     event::{Body, Event, EventIds, Kind, SensorEvent, SensorState},
     fingerprint_key,
     pipeline::{Output, Pipeline, Settings},
@@ -91,11 +91,7 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
         tracing::warn!("{warning}");
     }
     let capture = live::Capture::start(&capture_config(&config))?;
-    tracing::info!(
-        "watching port {:?} in cgroup {}",
-        config.capture.ports,
-        cgroup.display()
-    );
+    tracing::info!("watching port {:?} in cgroup {}", config.capture.ports, cgroup.display());
     let mut daemon = Daemon {
         overrides: overrides.clone(),
         pipeline: Pipeline::new(Settings::new(&config, key.clone(), salt)),
@@ -208,7 +204,7 @@ impl Daemon {
             cgroup: self.cgroup.clone(),
             ports: self.config.capture.ports.clone(),
             balance: balance::of(&kernel, &pipeline),
-            kernel: KernelStatus(kernel.iter().map(|(name, n)| (name.to_owned(), n)).collect()),
+            kernel: balance::kernel_status(&kernel),
             pipeline,
             sinks: self.sinks.status(),
         })
@@ -303,7 +299,6 @@ fn capture_config(config: &Config) -> live::Config {
         ring_bytes: capture.ring_bytes(),
         request_body_budget: capture.request_body_budget,
         response_body_budget: capture.response_body_budget,
-        ..live::Config::default()
     }
 }
 

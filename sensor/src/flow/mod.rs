@@ -48,12 +48,13 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// 256 KiB and 128 segments a direction, so that a 64 KiB head with a body behind it always
-    /// fits; 1 MiB window; 250 ms for a confirmation (a delayed ACK takes at most 200 ms); 5 s
-    /// for a hole (several retransmissions).
+    /// 256 KiB and 1024 segments a direction, so that a 64 KiB head with a body behind it always
+    /// fits, and a usual head even byte by byte from its end; 1 MiB window; 250 ms for a
+    /// confirmation (a delayed ACK takes at most 200 ms); 5 s for a hole (several
+    /// retransmissions).
     pub const DEFAULT: Self = Self {
         buffered: 256 << 10,
-        queued: 128,
+        queued: 1024,
         window: 1 << 20,
         confirm_wait: Duration::from_millis(250),
         hole_wait: Duration::from_secs(5),
@@ -185,5 +186,11 @@ impl Flow {
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.to_server.buffered() + self.to_client.buffered()
+    }
+
+    /// Bytes of memory that what is held takes, about.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.to_server.memory() + self.to_client.memory()
     }
 }

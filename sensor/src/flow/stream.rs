@@ -35,6 +35,9 @@ pub enum Delivery {
     OnConfirmation,
 }
 
+/// What a waiting segment costs beside its payload: its entry, and the allocator's share.
+const QUEUED_OVERHEAD: usize = 80;
+
 /// What stands at the read position.
 #[derive(Clone, Copy)]
 pub enum Chunk<'a> {
@@ -218,6 +221,14 @@ impl Stream {
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.held.len() + self.rare.as_ref().map_or(0, |rare| rare.queue.bytes())
+    }
+
+    /// Bytes of memory that what is held takes, about: payload, and what each waiting segment costs
+    /// beside it.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let queued = self.rare.as_ref().map_or(0, |rare| rare.queue.count());
+        self.buffered() + queued * QUEUED_OVERHEAD
     }
 
     /// Offset of the read position from the first byte seen of this direction, gaps included.

@@ -182,7 +182,7 @@ fn the_segment_that_tcp_took_counts_over_the_one_it_refused() {
     let findings = b.stream.take_findings();
     assert_eq!(findings.len(), 1);
     assert_eq!(findings[0].id, FindingId::TcpOverlapConflict);
-    assert_eq!(findings[0].detail, "4 bytes differ, the first at stream offset 5");
+    assert_eq!(findings[0].detail, "bytes differ from stream offset 5 on");
 }
 
 #[test]

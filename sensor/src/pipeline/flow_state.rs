@@ -79,7 +79,7 @@ impl FlowState {
     }
 
     pub(super) fn held_bytes(&self) -> usize {
-        self.flow.buffered() + self.open_bytes
+        self.flow.memory() + self.open_bytes
     }
 
     /// Whether the socket that `cookie` names may be this one: 0 names none.
@@ -238,8 +238,13 @@ impl FlowState {
     }
 
     fn keep(&mut self, findings: Vec<Finding>) {
-        let room = MAX_PENDING_FINDINGS.saturating_sub(self.pending.len());
-        self.pending.extend(findings.into_iter().take(room));
+        for finding in findings {
+            // The first of a kind says where it began; the pieces of one segment repeat it.
+            let known = self.pending.iter().any(|pending| pending.id == finding.id);
+            if !known && self.pending.len() < MAX_PENDING_FINDINGS {
+                self.pending.push(finding);
+            }
+        }
     }
 
     fn take(&mut self, events: Vec<HttpEvent>, reporter: &mut Reporter<'_, '_>) {

@@ -58,7 +58,13 @@ impl Reporter<'_, '_> {
         end: Option<&End>,
     ) {
         let request = &open.request;
-        let findings: Vec<Finding> = open.findings().cloned().collect();
+        let mut findings: Vec<Finding> = Vec::new();
+        for finding in open.findings() {
+            // A token that stands in two places says the same twice.
+            if !findings.contains(finding) {
+                findings.push(finding.clone());
+            }
+        }
         let sent = (request.head_len() + request.body.bytes.len()) as u64;
         let body = RequestEvent {
             verdict: Verdict::Alert,

@@ -196,11 +196,7 @@ impl Capture {
             return Err(Error::NotPermitted);
         }
         let root = cgroup::mount().ok_or(Error::NoCgroup2)?;
-        let path = match &config.cgroup {
-            None => root.clone(),
-            Some(p) if p.starts_with(&root) => p.clone(),
-            Some(p) => root.join(p.strip_prefix("/").unwrap_or(p)),
-        };
+        let path = cgroup_path(config.cgroup.as_deref())?;
         let group = File::open(path.join("cgroup.procs"))
             .and_then(|_| File::open(&path))
             .map_err(|error| Error::Cgroup { path: path.clone(), error })?;
@@ -433,6 +429,19 @@ fn set_up(ebpf: &mut Ebpf, config: &Config, ring_bytes: u32) -> Result<(), Error
     };
     let mut map: Array<&mut MapData, [u32; 6]> = borrow(ebpf, "SETTINGS")?;
     map.set(0, bytemuck::cast::<Settings, [u32; 6]>(settings), 0).map_err(fail("SETTINGS"))
+}
+
+/// The directory of a cgroup that is named as in [`Config::cgroup`], whether it exists or not.
+///
+/// # Errors
+/// There is no cgroup v2 mount.
+pub fn cgroup_path(cgroup: Option<&Path>) -> Result<PathBuf, Error> {
+    let root = cgroup::mount().ok_or(Error::NoCgroup2)?;
+    Ok(match cgroup {
+        None => root,
+        Some(path) if path.starts_with(&root) => path.to_owned(),
+        Some(path) => root.join(path.strip_prefix("/").unwrap_or(path)),
+    })
 }
 
 /// The cgroup v2 mount point of this host, if there is one.

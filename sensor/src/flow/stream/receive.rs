@@ -207,11 +207,8 @@ impl Stream {
         if findings.len() < MAX_FINDINGS {
             findings.push(Finding::new(
                 FindingId::TcpOverlapConflict,
-                format!(
-                    "{} bytes differ, the first at stream offset {}",
-                    clash.count,
-                    first.saturating_sub(self.origin)
-                ),
+                // How many differ depends on how the sender cut them; where they begin does not.
+                format!("bytes differ from stream offset {} on", first.saturating_sub(self.origin)),
             ));
         }
         Some((first, last))
