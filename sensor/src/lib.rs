@@ -18,6 +18,7 @@ pub mod finding;
 pub mod fingerprint_key;
 pub mod flow;
 pub mod http;
+pub mod keys;
 pub mod pipeline;
 pub mod redact;
 pub mod sinks;
