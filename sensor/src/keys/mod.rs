@@ -10,8 +10,7 @@
 //! - [`confusion_secrets`] gives the byte forms of a public key that an attacker would use as an
 //!   HMAC secret.
 //! - [`KeyStore`] finds the keys that a token may be signed with.
-//! - [`jws_json`] reads the JSON serialisation of a JWS, and [`signing_input`] builds what was
-//!   signed for detached and unencoded payloads.
+//! - [`append_detached`] completes the signing input of a token whose payload came another way.
 //!
 //! # Who does the arithmetic
 //!
@@ -24,9 +23,7 @@
 mod algorithm;
 mod confusion;
 mod der;
-mod json;
 mod jwk;
-mod jws;
 mod key;
 mod parse;
 mod pem;
@@ -39,13 +36,10 @@ mod tests;
 
 pub use algorithm::{Algorithm, Family};
 pub use confusion::confusion_secrets;
-pub use jws::{
-    JwsError, JwsParts, MAX_JWS_JSON_BYTES, MAX_JWS_SIGNATURES, Payload, jws_json, signing_input,
-};
 pub use key::{Key, KeySource, KeyType, Unfit, Weakness};
 pub use parse::{KeyError, KeySet, MAX_KEY_SET_BYTES, MAX_KEYS, RejectedKey, parse_keys};
 pub use spki::{MAX_RSA_BITS, MIN_RSA_BITS};
 pub use store::{
     Candidates, KeyStore, KidMatch, Learned, MAX_LEARNED_ISSUERS, MAX_LEARNED_KEYS, MAX_TRIES,
 };
-pub use verify::{Malformation, VerifyError};
+pub use verify::{Malformation, VerifyError, append_detached};

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::{
     der::Reader,
-    json::Names,
     jwk,
     key::{Key, KeySource},
     pem, spki,
@@ -164,27 +163,29 @@ impl Builder {
     }
 }
 
-/// RFC 7517, section 5. Each key stays text until it is read, so that one bad key harms no other.
+/// A JWK Set (RFC 7517, section 5), or what tells a JWK. Each key stays text until it is read, so
+/// that one bad key harms no other.
 #[derive(Deserialize)]
-struct JwkSet<'a> {
+struct Members<'a> {
     #[serde(borrow)]
-    keys: Vec<&'a RawValue>,
+    keys: Option<Vec<&'a RawValue>>,
+    kty: Option<IgnoredAny>,
 }
 
 fn parse_json(text: &str, source: KeySource) -> Result<Builder, KeyError> {
-    let names: Names = serde_json::from_str(text).map_err(|_| KeyError::MalformedJwk)?;
+    // serde's message would quote the file.
+    let members: Members<'_> = serde_json::from_str(text).map_err(|_| KeyError::MalformedJwk)?;
     let mut set = Builder::default();
-    if !names.contains("keys") {
-        if !names.contains("kty") {
+    let Some(keys) = members.keys else {
+        if members.kty.is_none() {
             return Err(KeyError::UnknownFormat);
         }
         let jwk = jwk::read(text.trim(), source);
         set.private = jwk.private;
         set.add(jwk.kid, jwk.key);
         return Ok(set);
-    }
-    let members: JwkSet<'_> = serde_json::from_str(text).map_err(|_| KeyError::MalformedJwk)?;
-    for raw in members.keys {
+    };
+    for raw in keys {
         if set.is_full() {
             // The rest was not looked at and may hold secrets.
             set.private = true;

@@ -22,7 +22,6 @@ use proptest::prelude::*;
 use super::*;
 
 mod formats;
-mod jws;
 mod signatures;
 mod store;
 

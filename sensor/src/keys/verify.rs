@@ -9,6 +9,7 @@ use aws_lc_rs::{
         RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, RsaParameters, RsaPublicKeyComponents,
     },
 };
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{DecodingKey, crypto::aws_lc::DEFAULT_PROVIDER};
 
 use super::{
@@ -181,6 +182,17 @@ impl Key {
             return Err(Malformation::DerEncoded.into());
         }
         Err(VerifyError::BadSignature)
+    }
+}
+
+/// Completes the signing input of a JWS without its payload, which is the encoded protected header
+/// and a dot, with the payload that came another way (RFC 7515, appendix F). `b64` is the header
+/// parameter: where it is false the payload is signed as it is (RFC 7797, section 3).
+pub fn append_detached(input: &mut Vec<u8>, payload: &[u8], b64: bool) {
+    if b64 {
+        input.extend_from_slice(URL_SAFE_NO_PAD.encode(payload).as_bytes());
+    } else {
+        input.extend_from_slice(payload);
     }
 }
 
