@@ -1,8 +1,11 @@
 //! Jotwatch's developer commands.
 
+mod bench;
 mod build_ebpf;
 mod demo;
+mod ground;
 mod setup;
+mod test;
 
 use std::process::ExitCode;
 
@@ -17,6 +20,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Cmd {
+    /// Measure the sensor: replay, live load, kernel programs, memory
+    Bench(bench::Args),
     /// Build the kernel programs into sensor/bpf/, installing what that needs
     BuildEbpf(build_ebpf::Args),
     /// Watch a real service that checks its tokens badly, under good and forged traffic
@@ -29,14 +34,18 @@ enum Cmd {
         /// Only these parts
         parts: Vec<setup::Part>,
     },
+    /// Run every test, live ones with real services included
+    Test(test::Args),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
+        Cmd::Bench(args) => bench::run(&args),
         Cmd::BuildEbpf(args) => build_ebpf::run(setup::workspace(), &args),
         Cmd::Demo(args) => demo::run(&args),
         Cmd::DemoService { addr } => demo::run_service(addr),
         Cmd::Setup { parts } => setup::run(&parts),
+        Cmd::Test(args) => test::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -98,18 +98,25 @@ impl Part {
 /// How many parts are not to be had, after each was named on standard error.
 pub(crate) fn run(parts: &[Part]) -> anyhow::Result<()> {
     let parts = if parts.is_empty() { &Part::ALL } else { parts };
-    let mut failed = 0;
-    for part in parts {
-        match part.ensure() {
-            Ok(()) => say(&format!("{part:?}: ready")),
-            Err(error) => {
-                say(&format!("{part:?}: {error}"));
-                failed += 1;
-            }
-        }
-    }
+    let failed = ensure_all(parts).len();
     anyhow::ensure!(failed == 0, "{failed} of {} parts are not ready", parts.len());
     Ok(())
+}
+
+/// Makes sure of every part, says on standard error how each is, and gives those that are not
+/// to be had.
+pub(crate) fn ensure_all(parts: &[Part]) -> Vec<Part> {
+    let ready = |part: &&Part| match part.ensure() {
+        Ok(()) => {
+            say(&format!("{part:?}: ready"));
+            true
+        }
+        Err(error) => {
+            say(&format!("{part:?}: {error}"));
+            false
+        }
+    };
+    parts.iter().filter(|part| !ready(part)).copied().collect()
 }
 
 /// Makes sure that these commands (of [`TOOLS`], or named like their package) can be run.
@@ -200,6 +207,25 @@ pub(crate) fn ensure_node_modules() -> Result {
 /// Where services and their libraries are kept; `jotwatch_tests::services` looks there.
 pub(crate) fn services_dir() -> PathBuf {
     target_dir().join("services")
+}
+
+/// Builds binaries of the workspace (`args` select which, and the profile) with the cargo
+/// that runs this, and gives the directory that they are in.
+///
+/// # Errors
+/// That they do not build, which cargo explains on standard error.
+pub(crate) fn build(args: &[&str]) -> anyhow::Result<PathBuf> {
+    let mut build = cargo();
+    anyhow::ensure!(build.arg("build").args(args).status()?.success(), "the build failed");
+    let profile = if args.contains(&"--release") { "release" } else { "debug" };
+    Ok(target_dir().join(profile))
+}
+
+/// The cargo that runs this, in the workspace.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace());
+    cargo
 }
 
 /// cargo's target directory.

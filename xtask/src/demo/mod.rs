@@ -2,11 +2,10 @@
 //! and what the sensor says of them.
 //!
 //! Live, it takes root: the [shop](service) runs in a [network namespace and a cgroup of its
-//! own](ground), `jotwatch run` watches that cgroup, and after each [scene](traffic) the
+//! own](crate::ground), `jotwatch run` watches that cgroup, and after each [scene](traffic) the
 //! events that it caused are [shown](show). Without root or eBPF, `jotwatch replay` judges
 //! the same traffic from docs/demo.pcap, which `cargo xtask demo --record` has made.
 
-mod ground;
 mod service;
 mod show;
 #[cfg(test)]
@@ -17,7 +16,7 @@ use std::{
     io::{self, BufRead as _, BufReader, IsTerminal as _, Read as _, Write as _},
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
     time::{Duration, Instant},
@@ -26,8 +25,13 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::setup;
+use crate::{
+    ground::{Cgroup, Running, enter_network},
+    setup,
+};
 
+/// The start of the cgroup's name.
+const CGROUP: &str = "jotwatch-demo";
 /// Where the shop listens, in its own network namespace.
 const SHOP: &str = "127.0.0.1:8080";
 /// The same traffic as a capture, below the workspace's root.
@@ -102,24 +106,14 @@ impl std::fmt::Display for NoLive {
 
 impl std::error::Error for NoLive {}
 
-/// A child process that is killed when dropped.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
-}
-
 fn watch(sensor: &Path) -> Result<()> {
     let no_live = |error: anyhow::Error| NoLive(format!("{error:#}"));
     if !setup::is_root() {
         bail!(NoLive("it takes root, for eBPF and for a network namespace of its own".to_owned()));
     }
     setup::ensure_tools(&["ip"], "a network namespace").map_err(|e| NoLive(e.to_string()))?;
-    ground::enter_network().map_err(no_live)?;
-    let cgroup = ground::Cgroup::new().map_err(no_live)?;
+    enter_network().map_err(no_live)?;
+    let cgroup = Cgroup::new(CGROUP).map_err(no_live)?;
     let addr: SocketAddr = SHOP.parse()?;
     let _shop = start_shop(addr, &cgroup)?;
 
@@ -201,8 +195,8 @@ fn replay(sensor: &Path) -> Result<()> {
 fn record(file: &Path) -> Result<()> {
     let file = std::path::absolute(file)?;
     setup::ensure_tools(&["ip", "tshark"], "recording the demo's traffic")?;
-    ground::enter_network()?;
-    let cgroup = ground::Cgroup::new()?;
+    enter_network()?;
+    let cgroup = Cgroup::new(CGROUP)?;
     let addr: SocketAddr = SHOP.parse()?;
     let _shop = start_shop(addr, &cgroup)?;
     let mut dumpcap = Command::new("dumpcap");
@@ -223,7 +217,7 @@ fn record(file: &Path) -> Result<()> {
     Ok(())
 }
 
-fn start_shop(addr: SocketAddr, cgroup: &ground::Cgroup) -> Result<Running> {
+fn start_shop(addr: SocketAddr, cgroup: &Cgroup) -> Result<Running> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["demo-service", &addr.to_string()]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -254,11 +248,8 @@ fn start_lines(command: &mut Command) -> Result<(Running, Receiver<String>)> {
 }
 
 fn build_sensor() -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
-    build.args(["build", "--quiet", "--package", "jotwatch"]).current_dir(setup::workspace());
-    ensure!(build.status()?.success(), "the sensor does not build");
-    Ok(setup::target_dir().join("debug/jotwatch"))
+    let built = setup::build(&["--quiet", "--package", "jotwatch"]);
+    Ok(built.context("the sensor is not there")?.join("jotwatch"))
 }
 
 fn present(event: &str) -> Result<()> {

@@ -1,5 +1,5 @@
-//! Where the demo plays: a network namespace and a cgroup of its own, so that the sensor
-//! sees the demo's traffic and nothing else of the machine.
+//! Where the demo and the benchmarks play: a network namespace and a cgroup of their own, so
+//! that the sensor sees their traffic and nothing else of the machine.
 
 use std::{
     fs, io,
@@ -9,17 +9,27 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use rustix::thread::{UnshareFlags, unshare_unsafe};
+use rustix::{
+    process::{Pid, Signal, kill_process},
+    thread::{UnshareFlags, unshare_unsafe},
+};
 
-/// The start of the cgroup's name; the process id follows.
-const PREFIX: &str = "jotwatch-demo-";
+/// A child process that is killed when dropped.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
 
 /// A cgroup, removed when dropped, its processes with it.
 pub(crate) struct Cgroup(PathBuf);
 
-/// Moves this process into a network namespace of its own, with loopback up. Must come
-/// before the first thread. Nothing outside is changed, and the namespace goes with the last
-/// process in it.
+/// Moves this thread, and what it starts from now on, into a network namespace of its own,
+/// with loopback up. Nothing outside is changed, and the namespace goes with the last process
+/// in it.
 ///
 /// # Errors
 /// If the kernel refuses, as it does without root.
@@ -34,19 +44,20 @@ pub(crate) fn enter_network() -> Result<()> {
 }
 
 impl Cgroup {
-    /// Makes a cgroup below this process's own in the cgroup v2 hierarchy.
+    /// Makes a cgroup `NAME-PID` below this process's own in the cgroup v2 hierarchy.
     ///
     /// # Errors
     /// If there is no such hierarchy, or it is not writable here.
-    pub(crate) fn new() -> Result<Self> {
+    pub(crate) fn new(name: &str) -> Result<Self> {
         let parent = own_cgroup()?;
-        // An interrupted demo leaves an empty cgroup; one that is in use is not removable.
+        let prefix = format!("{name}-");
+        // An interrupted run leaves an empty cgroup; one that is in use is not removable.
         for entry in fs::read_dir(&parent)?.flatten() {
-            if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            if entry.file_name().to_string_lossy().starts_with(&prefix) {
                 fs::remove_dir(entry.path()).ok();
             }
         }
-        let path = parent.join(format!("{PREFIX}{}", std::process::id()));
+        let path = parent.join(format!("{prefix}{}", std::process::id()));
         fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
         Ok(Self(path))
     }
@@ -60,12 +71,26 @@ impl Cgroup {
     pub(crate) fn add(&self, child: &Child) -> io::Result<()> {
         fs::write(self.0.join("cgroup.procs"), child.id().to_string())
     }
+
+    /// A command that runs `program` in it from the start.
+    pub(crate) fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", r#"echo $$ >"$0" && exec "$@""#]);
+        command.arg(self.0.join("cgroup.procs")).arg(program);
+        command
+    }
 }
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        fs::write(self.0.join("cgroup.kill"), "1").ok();
         for _ in 0..100 {
+            // Linux 5.14 has `cgroup.kill`.
+            if fs::write(self.0.join("cgroup.kill"), "1").is_err() {
+                let members = fs::read_to_string(self.0.join("cgroup.procs")).unwrap_or_default();
+                for pid in members.lines().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)) {
+                    kill_process(pid, Signal::KILL).ok();
+                }
+            }
             if fs::remove_dir(&self.0).is_ok() {
                 break;
             }

@@ -1,0 +1,133 @@
+//! `cargo xtask bench`: how fast and how big the sensor is, against the targets that it has.
+//!
+//! Each [part](Part) prints one table. What can be compared is compared in turn in one run
+//! (A B A B ...), as a machine's speed drifts, and medians are given. A target that is missed
+//! is said, and no error: only what could not be measured is.
+//!
+//! The live parts take root. They play in a [network namespace and a cgroup of their
+//! own](crate::ground), on two CPUs.
+
+mod kernel;
+mod live;
+mod memory;
+mod replay;
+mod sensor;
+mod stand;
+mod sys;
+mod table;
+mod token;
+
+use std::io::{self, Write as _};
+
+use anyhow::{Result, bail, ensure};
+
+use self::{stand::Stand, table::Table};
+use crate::setup;
+
+/// How many CPUs the live parts use.
+const LIVE_CPUS: usize = 2;
+/// Open files of the benchmark, and of nginx: [`memory`] has a connection on each.
+const OPEN_FILES: u64 = 32_768;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only these parts
+    parts: Vec<Part>,
+    /// Shorter and fewer runs, to see that it works
+    #[arg(long)]
+    quick: bool,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Part {
+    /// Requests a second out of a capture file, beside tshark
+    Replay,
+    /// What being watched costs nginx, and what is lost of its requests
+    Live,
+    /// Nanoseconds a segment in the kernel programs
+    Kernel,
+    /// Memory at 10,000 connections, well-behaved and hostile
+    Memory,
+}
+
+impl Part {
+    const ALL: [Self; 4] = [Self::Replay, Self::Live, Self::Kernel, Self::Memory];
+}
+
+/// Runs the parts that are asked for, all if none is.
+///
+/// # Errors
+/// How many parts could not be measured, after each was named on standard error.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let wanted = |part: &Part| args.parts.is_empty() || args.parts.contains(part);
+    let parts: Vec<Part> = Part::ALL.into_iter().filter(wanted).collect();
+    setup::ensure_tools(&["ip", "tshark", "wrk"], "benchmarks")?;
+    let binaries = setup::build(&[
+        "--release",
+        "--package=jotwatch",
+        "--package=jotwatch-tests",
+        "--bin=jotwatch",
+        "--bin=make-bench-capture",
+    ])?;
+    say(&format!("machine: {}\n", sys::machine()))?;
+
+    // Made for the first live part: from there on this thread is in another network.
+    let mut stand = None;
+    let (mut met, mut judged, mut failed) = (0, 0, 0);
+    for part in &parts {
+        let measured = match part {
+            Part::Replay => replay::run(&binaries, args.quick),
+            _ => live_part(*part, &mut stand, &binaries.join("jotwatch"), args.quick),
+        };
+        match measured {
+            Ok(table) => {
+                say(&table.to_string())?;
+                met += table.score().0;
+                judged += table.score().1;
+            }
+            Err(error) => {
+                eprintln!("{part:?} could not be measured: {error:#}\n");
+                failed += 1;
+            }
+        }
+    }
+    say(&format!("{met} of {judged} targets are met."))?;
+    ensure!(failed == 0, "{failed} of {} parts could not be measured", parts.len());
+    Ok(())
+}
+
+fn live_part(
+    part: Part,
+    stand: &mut Option<Stand>,
+    sensor: &std::path::Path,
+    quick: bool,
+) -> Result<Table> {
+    if !setup::is_root() {
+        bail!("it takes root, for eBPF and for a network namespace of its own");
+    }
+    if stand.is_none() {
+        setup::ensure_nginx()?;
+        sys::allow_files(OPEN_FILES)?;
+        let cpus: Vec<usize> = sys::cpus()?.into_iter().take(LIVE_CPUS).collect();
+        sys::stay_on(&cpus)?;
+    }
+    let stand = match stand {
+        Some(stand) => stand,
+        None => stand.insert(Stand::start()?),
+    };
+    match part {
+        Part::Kernel => kernel::run(stand, sensor, quick),
+        Part::Memory => memory::run(stand, sensor, quick),
+        _ => live::run(stand, sensor, quick),
+    }
+}
+
+/// Says what is being done, on standard error: the tables alone are the result.
+fn note(text: &str) {
+    eprintln!("bench: {text}");
+}
+
+fn say(text: &str) -> Result<()> {
+    Ok(writeln!(io::stdout(), "{text}")?)
+}
