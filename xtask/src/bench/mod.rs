@@ -27,7 +27,7 @@ use crate::setup;
 /// How many CPUs the live parts use.
 const LIVE_CPUS: usize = 2;
 /// Open files of the benchmark, and of nginx: [`memory`] has a connection on each.
-const OPEN_FILES: u64 = 32_768;
+const OPEN_FILES: u64 = 16_384;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
