@@ -8,9 +8,9 @@ use crate::setup::{self, Part};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Passed on to `cargo test --workspace`
+    /// Passed on to `cargo test --workspace`; what follows `--`, to the test programs
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
-    cargo: Vec<OsString>,
+    _cargo: Vec<OsString>,
 }
 
 /// Sets up the services, builds the sensor that end-to-end tests run, and runs the tests.
@@ -21,7 +21,7 @@ pub(crate) struct Args {
 ///
 /// # Errors
 /// That a service is not to be had, the sensor does not build, or a test fails.
-pub(crate) fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(_: &Args) -> Result<()> {
     let missing = setup::ensure_all(&Part::ALL);
     let strict = setup::is_root() || env::var_os("CI").is_some();
     ensure!(missing.is_empty() || !strict, "not tested: {missing:?} cannot be set up");
@@ -35,7 +35,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
     let sensor = setup::build(&["--quiet", "--package", "jotwatch"])?.join("jotwatch");
     let mut tests = setup::cargo();
-    tests.args(["test", "--workspace"]).args(&args.cargo).env("JOTWATCH_BIN", sensor);
+    tests.args(["test", "--workspace"]).env("JOTWATCH_BIN", sensor);
+    // As they were given: the parser takes a leading `--` for itself.
+    tests.args(env::args_os().skip(2));
     if missing.is_empty() {
         tests.env("JOTWATCH_REQUIRE_SERVICES", "1");
     } else {
