@@ -34,12 +34,14 @@ struct Capture {
 #[derive(Default)]
 struct Runs {
     seconds: Vec<f64>,
+    cpu: Vec<f64>,
     peak: u64,
 }
 
 impl Runs {
     fn push(&mut self, run: &Finished) {
         self.seconds.push(run.took.as_secs_f64());
+        self.cpu.push(run.cpu.as_secs_f64());
         self.peak = self.peak.max(run.peak);
     }
 
@@ -116,6 +118,8 @@ fn measure(
                 format!("≥ {TARGET_RATIO}"),
                 ratio >= TARGET_RATIO,
             );
+            let cpu = median(ours.cpu.iter().copied());
+            table.figure("  requests / second of CPU time", thousands(rate(cpu)));
             table.figure("  packets/s", thousands(float(capture.packets) / seconds));
             table.figure(
                 "  capture bytes/s",
@@ -127,6 +131,8 @@ fn measure(
             format!("{}, tshark: requests/s", capture.name),
             thousands(rate(tshark_seconds)),
         );
+        let cpu = theirs.cpu.as_secs_f64();
+        table.figure("  requests / second of CPU time", thousands(rate(cpu)));
         table.figure("  peak resident", mib(theirs.peak));
     }
     Ok(table)

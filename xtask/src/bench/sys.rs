@@ -18,6 +18,8 @@ pub(super) struct Finished {
     pub(super) status: ExitStatus,
     /// From its start to its end.
     pub(super) took: Duration,
+    /// Processor time, its own and the kernel's for it.
+    pub(super) cpu: Duration,
     /// The most memory that it had resident, in bytes. The kernel counts from `fork` on, so
     /// this is never below what the benchmark itself has.
     pub(super) peak: u64,
@@ -32,7 +34,13 @@ pub(super) fn measured(command: &mut Command) -> Result<Finished> {
     let child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
     let (status, usage) = wait_with_usage(child)?;
     let peak = u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024;
-    Ok(Finished { status, took: start.elapsed(), peak })
+    let cpu = duration(usage.ru_utime) + duration(usage.ru_stime);
+    Ok(Finished { status, took: start.elapsed(), cpu, peak })
+}
+
+fn duration(time: libc::timeval) -> Duration {
+    let part = |value: i64| u64::try_from(value).unwrap_or(0);
+    Duration::from_secs(part(time.tv_sec)) + Duration::from_micros(part(time.tv_usec))
 }
 
 /// Takes the child by value, as its process id means nothing after this.
@@ -147,7 +155,8 @@ mod tests {
     fn a_command_is_measured() {
         let finished = measured(Command::new("sh").args(["-c", "sleep 0.05; exit 3"])).unwrap();
         assert_eq!(finished.status.code(), Some(3));
-        assert!(finished.took >= Duration::from_millis(50) && finished.peak > 100_000);
+        assert!(finished.took >= Duration::from_millis(50));
+        assert!(finished.cpu < finished.took && finished.peak > 100_000);
         assert!(!cpus().unwrap().is_empty());
         assert!(!machine().contains('?'), "{}", machine());
     }
