@@ -13,6 +13,7 @@ mod tests;
 mod traffic;
 
 use std::{
+    fs,
     io::{self, BufRead as _, BufReader, IsTerminal as _, Read as _, Write as _},
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
@@ -117,8 +118,19 @@ fn watch(sensor: &Path) -> Result<()> {
     let addr: SocketAddr = SHOP.parse()?;
     let _shop = start_shop(addr, &cgroup)?;
 
+    // Events for this terminal only, and nothing left behind.
+    let home = tempfile::tempdir()?;
+    let config = home.path().join("config.toml");
+    let dirs = home.path().display();
+    fs::write(
+        &config,
+        format!(
+            "[sinks]\nsyslog = []\n[daemon]\nruntime_dir = \"{dirs}\"\nstate_dir = \"{dirs}\"\n"
+        ),
+    )?;
     let mut command = Command::new(sensor);
-    command.args(["run", "--port", &addr.port().to_string(), "--cgroup"]).arg(cgroup.path());
+    command.args(["run", "--port", &addr.port().to_string(), "--config"]).arg(&config);
+    command.arg("--cgroup").arg(cgroup.path());
     let (mut running, events) = start_lines(&mut command)?;
     let deadline = Instant::now() + READY_LIMIT;
     loop {

@@ -118,11 +118,11 @@ pub(crate) fn scenes(token: &str) -> Vec<Scene> {
             200,
             "token-noncanonical-base64",
         ),
-        forged(
-            "a token in the address, for the logs",
-            get(&format!("/orders?access_token={token}"), "Accept: */*"),
+        // Worth knowing and so an event's detail, but alone no reason for one.
+        good(
+            "a good token in the address, where logs keep it",
+            vec![get(&format!("/orders?access_token={token}"), "Accept: */*")],
             200,
-            "token-in-query",
         ),
         forged(
             "two Authorization fields, the second forged",
