@@ -7,7 +7,7 @@ pub const IPV6_LEN: u32 = 40;
 /// Bytes of the fixed TCP header.
 pub const TCP_LEN: u32 = 20;
 /// IPv6 extension headers that are walked before giving up.
-pub const MAX_EXTENSIONS: u32 = 4;
+pub const MAX_EXTENSIONS: u32 = 2;
 
 /// Where the TCP header starts, or what is in the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

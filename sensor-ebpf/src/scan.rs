@@ -157,7 +157,14 @@ fn find_end<const W: usize>(words: &[u64; W], len: u32, notes: &Notes) -> bool {
                 // which the verifier would have to follow: as if the head were not finished.
                 return false;
             }
+            // A CR or LF that stands alone: some servers end a line there.
+            notes.odd.or(lf ^ paired);
+            // `Transfer-Encoding` in any spelling, a continuation line, a control character in
+            // front of a name: whoever reads it otherwise than we do must not gain by it.
             let lower = line | CASE;
+            if lower == TRANSFER || line as u8 <= b' ' {
+                notes.odd.store(1);
+            }
             if lower == CONTENT {
                 let after = word(words, i + 2);
                 let name = ((next >> shift) >> 8) | (after << (56 - shift));
@@ -168,14 +175,9 @@ fn find_end<const W: usize>(words: &[u64; W], len: u32, notes: &Notes) -> bool {
                     notes.length_at.store(u64::from(at) + 15);
                 }
             }
-            // `Transfer-Encoding` in any spelling, a continuation line, a control character in
-            // front of a name: whoever reads it otherwise than we do must not gain by it.
-            if lower == TRANSFER || line as u8 <= b' ' {
-                notes.odd.store(1);
-            }
+        } else {
+            notes.odd.store(1);
         }
-        // A CR or LF that stands alone: some servers end a line there.
-        notes.odd.or(lf ^ paired);
         i += 1;
     }
     false

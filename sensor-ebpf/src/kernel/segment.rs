@@ -33,7 +33,7 @@ const TCP_NEW_SYN_RECV: u32 = 12;
 /// Records of one segment at most: a head and a body within the largest budget.
 const MAX_PIECES: u32 = 1 + (HEAD_LIMIT + BUDGET_LIMIT) / PIECE;
 /// The same for a segment without state.
-const MAX_STATELESS: u32 = (HEAD_LIMIT + BUDGET_LIMIT) / PIECE;
+const MAX_STATELESS: u32 = HEAD_LIMIT / PIECE;
 
 #[repr(C, align(8))]
 struct Aligned<const N: usize>([u8; N]);
@@ -47,6 +47,18 @@ unsafe fn load<const N: usize>(skb: *mut __sk_buff, at: u32) -> Option<[u8; N]> 
         let to = bytes.as_mut_ptr().cast();
         let r = bpf_skb_load_bytes(SkBuffContext::new(skb).as_ptr(), at, to, N as u32);
         if r == 0 { Some(bytes.assume_init().0) } else { None }
+    }
+}
+
+/// Writes an address as two whole words: to the verifier IPv4 and IPv6 then look alike.
+#[inline(always)]
+fn put(to: &mut [u8; 16], low: [u8; 8], high: [u8; 8]) {
+    let to: *mut [u8; 16] = to;
+    // SAFETY: the address is a field at a multiple of 8 of a record that is aligned to 8.
+    unsafe {
+        let to = to.cast::<u64>();
+        to.write_volatile(u64::from_ne_bytes(low));
+        to.add(1).write_volatile(u64::from_ne_bytes(high));
     }
 }
 
@@ -65,13 +77,17 @@ unsafe fn network<const DIRECTION: u8>(
     };
     let mut found = if h[0] >> 4 == 4 {
         record.family = 4;
-        source[..4].copy_from_slice(&h[12..16]);
-        destination[..4].copy_from_slice(&h[16..20]);
+        put(source, [h[12], h[13], h[14], h[15], 0, 0, 0, 0], [0; 8]);
+        put(destination, [h[16], h[17], h[18], h[19], 0, 0, 0, 0], [0; 8]);
         packet::ipv4(&h)
     } else {
         record.family = 6;
-        *source = unsafe { load(skb, 8) }.ok_or(true)?;
-        *destination = unsafe { load(skb, 24) }.ok_or(true)?;
+        let [a, b]: [[u8; 8]; 2] =
+            unsafe { [load(skb, 8).ok_or(true)?, load(skb, 16).ok_or(true)?] };
+        put(source, a, b);
+        let [a, b]: [[u8; 8]; 2] =
+            unsafe { [load(skb, 24).ok_or(true)?, load(skb, 32).ok_or(true)?] };
+        put(destination, a, b);
         packet::ipv6(&[h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7]])
     };
     let mut i = 0;
@@ -127,26 +143,26 @@ unsafe fn socket_addresses(sk: *const bpf_sock, record: &mut Record) {
     const DST4: usize = offset_of!(bpf_sock, dst_ip4);
     const SRC6: usize = offset_of!(bpf_sock, src_ip6);
     const DST6: usize = offset_of!(bpf_sock, dst_ip6);
-    let put = |to: &mut [u8; 16], i: usize, word: u32| {
-        to[i..i + 4].copy_from_slice(&word.to_ne_bytes());
-    };
+    let pair = |low: u32, high: u32| (u64::from(low) | u64::from(high) << 32).to_ne_bytes();
     unsafe {
         record.local_port = socket_word::<{ offset_of!(bpf_sock, src_port) }>(sk) as u16;
         // Network order in the low half, also where the kernel has it as a 32-bit field.
         let remote = socket_word::<{ offset_of!(bpf_sock, dst_port) }>(sk) as u16;
         record.remote_port = u16::from_be(remote);
         if record.family == 4 {
-            put(&mut record.local, 0, socket_word::<SRC4>(sk));
-            put(&mut record.remote, 0, socket_word::<DST4>(sk));
+            put(&mut record.local, pair(socket_word::<SRC4>(sk), 0), [0; 8]);
+            put(&mut record.remote, pair(socket_word::<DST4>(sk), 0), [0; 8]);
         } else {
-            put(&mut record.local, 0, socket_word::<SRC6>(sk));
-            put(&mut record.local, 4, socket_word::<{ SRC6 + 4 }>(sk));
-            put(&mut record.local, 8, socket_word::<{ SRC6 + 8 }>(sk));
-            put(&mut record.local, 12, socket_word::<{ SRC6 + 12 }>(sk));
-            put(&mut record.remote, 0, socket_word::<DST6>(sk));
-            put(&mut record.remote, 4, socket_word::<{ DST6 + 4 }>(sk));
-            put(&mut record.remote, 8, socket_word::<{ DST6 + 8 }>(sk));
-            put(&mut record.remote, 12, socket_word::<{ DST6 + 12 }>(sk));
+            put(
+                &mut record.local,
+                pair(socket_word::<SRC6>(sk), socket_word::<{ SRC6 + 4 }>(sk)),
+                pair(socket_word::<{ SRC6 + 8 }>(sk), socket_word::<{ SRC6 + 12 }>(sk)),
+            );
+            put(
+                &mut record.remote,
+                pair(socket_word::<DST6>(sk), socket_word::<{ DST6 + 4 }>(sk)),
+                pair(socket_word::<{ DST6 + 8 }>(sk), socket_word::<{ DST6 + 12 }>(sk)),
+            );
         }
     }
 }
@@ -537,7 +553,7 @@ impl Run<'_> {
             self.record.len = if last { rest } else { PIECE };
             self.record.tcp_flags = if last { flags } else { flags & !TCP_FIN };
             let take = if rest < PIECE { rest } else { PIECE };
-            if !unsafe { self.piece(self.payload_at + done, take) } {
+            if !unsafe { self.piece_of::<{ words(16384) }>(self.payload_at + done, take) } {
                 self.emit.count.add(Counter::RingFullBytes, rest);
                 return;
             }
@@ -582,14 +598,26 @@ impl Run<'_> {
         let (at, len) = (self.payload_at, self.len);
         let flags = self.record.tcp_flags;
         let first = unsafe {
-            if take <= 256 {
-                self.first::<{ words(256) }>(flow, s, plan, budget, take)
-            } else if take <= 1024 {
-                self.first::<{ words(1024) }>(flow, s, plan, budget, take)
-            } else if take <= 2048 {
-                self.first::<{ words(2048) }>(flow, s, plan, budget, take)
+            // Two sizes for what is scanned: the verifier goes through every word of each.
+            if plan.scan {
+                if take <= 1024 {
+                    self.scanned::<{ words(1024) }>(flow, s, plan, budget, take)
+                } else {
+                    self.scanned::<{ words(4096) }>(flow, s, plan, budget, take)
+                }
             } else {
-                self.first::<{ words(4096) }>(flow, s, plan, budget, take)
+                let last = plan.copy <= take;
+                self.record.len = if last { len } else { take };
+                self.record.tcp_flags = if last { flags } else { flags & !TCP_FIN };
+                if take <= 256 {
+                    self.piece_of::<{ words(256) }>(at, take)
+                } else if take <= 1024 {
+                    self.piece_of::<{ words(1024) }>(at, take)
+                } else if take <= 2048 {
+                    self.piece_of::<{ words(2048) }>(at, take)
+                } else {
+                    self.piece_of::<{ words(4096) }>(at, take)
+                }
             }
         };
         self.record.marks &= !(MARK_LOSS | MARK_REQUEST | MARK_NEW);
@@ -634,8 +662,9 @@ impl Run<'_> {
         Put { copied, whole: failed == 0 }
     }
 
+    /// The first piece with a scan, which may lower `plan.copy`.
     #[inline(always)]
-    unsafe fn first<const W: usize>(
+    unsafe fn scanned<const W: usize>(
         &mut self,
         flow: &mut Flow,
         s: &Segment,
@@ -649,11 +678,9 @@ impl Run<'_> {
                 return false;
             };
             let slot: *mut Slot<W> = entry.as_mut_ptr();
-            if plan.scan {
-                let len = u32::from((*slot).record.captured);
-                let head = scan::head(&(*slot).words, len, &(*slot).notes);
-                plan.copy = flow.scanned(s, budget, head, scan::status(&(*slot).words));
-            }
+            let len = u32::from((*slot).record.captured);
+            let head = scan::head(&(*slot).words, len, &(*slot).notes);
+            plan.copy = flow.scanned(s, budget, head, scan::status(&(*slot).words));
             let captured = if take < plan.copy { take } else { plan.copy };
             let last = plan.copy <= take;
             (*slot).record.captured = captured as u16;

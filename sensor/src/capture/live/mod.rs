@@ -1,7 +1,88 @@
 //! Live capture: loads the kernel programs, attaches them to a cgroup and turns their records
 //! into [`Input`] values.
 //!
-//! PROTOCOL
+//! # What the kernel sends
+//!
+//! Two cgroup_skb programs see every TCP segment of the sockets in the cgroup, before the
+//! service's TCP (to the server) and after it (to the client). They act on segments whose
+//! *local* port is watched, and whose local address is, if addresses are given. Segments are
+//! never dropped. Each record becomes one [`Input`], in the order in which the programs reserved
+//! its memory; for one direction of one flow that is the order of the segments at the hook.
+//!
+//! **Segments.** A record stands for `len` payload bytes from `seq`, of which the first
+//! `payload.len()` follow. A segment's first record carries up to 4 KiB, each further one up to
+//! 16 KiB, with ascending `seq` and the segment's time. Only a segment's last record has `fin`.
+//!
+//! - `SYN`, `FIN` and `RST` segments are always sent.
+//! - Pure acknowledgements to the client are sent only where they confirm copied request bytes
+//!   that no record confirmed before; those to the server never are.
+//! - `payload.len() < len`: the rest was left out on purpose. So was all of it where `payload` is
+//!   empty and `len` is not 0: a marker. Markers gather a run of skipped segments and come when
+//!   the message ends, when the turn changes, when something of that direction is copied again,
+//!   after 1 MiB, on `FIN` or `RST`, and before `Closed`. A marker's `at` is when it was sent,
+//!   not when its bytes passed; `ack` is absent if another direction's segment released it.
+//! - A gap in `seq` that no record stands for is loss: the ring was full, or the network
+//!   reordered and the bytes will come. Once `rcv_nxt` (or the client's `ack`) has passed the
+//!   gap, it was the ring: the bytes will not come. [`Counter::RingFullBytes`] counts them, and
+//!   [`Counters::losses`] the records behind such gaps (`MARK_LOSS`).
+//! - `cookie` is 0 while the connection has no socket of its own: for the handshake, and for data
+//!   that came with its last acknowledgement (TCP Fast Open, `TCP_DEFER_ACCEPT`). Such records
+//!   carry no `rcv_nxt` and are copied whole up to 64 KiB; join them by addresses.
+//! - `rcv_nxt` is the service's `tcp_sock.rcv_nxt` when the program ran, for both directions. It
+//!   may lag behind segments that wait in the socket's backlog.
+//! - Addresses are the socket's: the same in both directions also where the host translates
+//!   them. IPv4 on an IPv6 socket is given as IPv4. `scope` is the socket's cgroup id.
+//! - `at` is the kernel's monotonic clock when the program ran, moved to the wall clock by an
+//!   offset that is read at the start and once a second, and followed if it moved by over 0.5 ms.
+//!
+//! **What is copied.** A direction's turn starts when payload passes in it after payload passed
+//! in the other. A message starts at a turn's first byte, and behind a message whose end is
+//! known. Its head is copied whole up to 64 KiB, its body up to the direction's budget:
+//!
+//! - The end of a message is known if its whole head is in the first 4 KiB of its first segment
+//!   and the head has at most one plain `Content-Length` and no line that could be read otherwise
+//!   (`Transfer-Encoding`, bare CR or LF, folding, blanks or control characters at a line's
+//!   start). Skipping then stops exactly there, whatever the body looks like.
+//! - `GET`, `HEAD`, `DELETE`, `OPTIONS`, `CONNECT`, `TRACE`: everything is copied until the turn
+//!   changes, as pipelined heads may start at any byte.
+//! - A request with unknown framing: 64 KiB and the budget in all, then nothing until the turn
+//!   changes or a segment starts like a head. **A request that is pipelined behind so much within
+//!   one turn is not seen**; the hole is, and reaches behind the end of the message that the
+//!   daemon parsed.
+//! - A response whose head is known and whose length is not: the head and the budget.
+//! - When more than three quarters of the ring are pending, budgets are 0
+//!   ([`Counter::PressureBytes`]). Heads are given up only when the ring is full.
+//!
+//! **Opaque.** The first bytes of a connection that the kernel saw from its start may be TLS
+//! records, the HTTP/2 preface, or a byte that cannot start a request. Then comes one `Opaque`,
+//! none of those bytes, and from then on only `FIN`, `RST` and `Closed`
+//! ([`Counter::OpaqueBytes`]). A flow that was joined midway is left to the daemon, which can
+//! stop it with [`Capture::stop_flow`].
+//!
+//! **Closed.** The socket left its table; after all records of the flow. Not sent if the cookie's
+//! offset is not in the kernel's BTF ([`Capture::reports_closes`]), nor for a flow that was
+//! evicted from the kernel's table of 65,536, nor if the ring was full: keep an idle limit.
+//!
+//! **Opens** are not told apart: the SYN, or a flow's first record, is one.
+//!
+//! **Service** comes with a flow's first record that has a cookie if the answer is known, or with
+//! one of the next calls of [`Capture::read`]. It is not sent for flows of which only the
+//! handshake was seen.
+//!
+//! # Requests in = seen + lost
+//!
+//! [`Counter::Requests`] counts request starts in the kernel: a message start whose first bytes
+//! are three or more capitals (and a capital or a space as the fourth), and a message that starts
+//! inside a segment behind a known end. [`Counter::RequestsLost`] are those of them whose first
+//! record found the ring full. So *Requests = starts delivered + RequestsLost*, exactly.
+//! [`Counter::RequestsCut`] are requests whose start was delivered, or not counted, and of which
+//! a later piece was lost, once a request: the daemon sees the start and then a gap.
+//!
+//! Not counted as a start, though delivered: the second and further of several requests in one
+//! segment, heads that do not start at a segment's start where framing is unknown, methods in
+//! lower case, and data seen by the listening socket. So the daemon may see more requests than
+//! the kernel counts, never fewer than *Requests - RequestsLost - RequestsCut*. If a segment with
+//! several pipelined requests is lost, it counts as one.
 #![forbid(unsafe_code)]
 
 mod btf;
@@ -145,6 +226,8 @@ pub struct Counters {
     pub records: u64,
     /// Records that were not as agreed, and ignored.
     pub malformed: u64,
+    /// Records that the kernel marked as the first behind a loss.
+    pub losses: u64,
     /// Flows that got no [`Input::Service`] because too many were waiting for one.
     pub services_dropped: u64,
 }
@@ -316,6 +399,7 @@ impl Capture {
             kernel: jotwatch_common::Counters { values: sum },
             records: self.records,
             malformed: self.decoder.malformed,
+            losses: self.decoder.losses,
             services_dropped: self.services.dropped,
         })
     }

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use jotwatch_common::{
-    KIND_CLOSED, KIND_OPAQUE, KIND_SEGMENT, MARK_NEW, MARK_RCV_NXT, OPAQUE_HTTP2, OPAQUE_TLS,
-    Record, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, TO_CLIENT, TO_SERVER,
+    KIND_CLOSED, KIND_OPAQUE, KIND_SEGMENT, MARK_LOSS, MARK_NEW, MARK_RCV_NXT, OPAQUE_HTTP2,
+    OPAQUE_TLS, Record, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, TO_CLIENT, TO_SERVER,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -26,6 +26,7 @@ pub(super) struct Decoder {
     epoch: u64,
     refreshed: u64,
     pub(super) malformed: u64,
+    pub(super) losses: u64,
 }
 
 fn nanos(clock: ClockId) -> u64 {
@@ -51,7 +52,7 @@ fn epoch() -> (u64, u64) {
 impl Decoder {
     pub(super) fn new() -> Self {
         let (epoch, refreshed) = epoch();
-        Self { epoch, refreshed, malformed: 0 }
+        Self { epoch, refreshed, malformed: 0, losses: 0 }
     }
 
     /// Follows steps of the wall clock.
@@ -93,6 +94,7 @@ impl Decoder {
         };
         let at = Time::from_unix_nanos(self.epoch.wrapping_add(record.at));
         let cookie = record.cookie;
+        self.losses += u64::from(record.marks & MARK_LOSS != 0);
         if record.marks & MARK_NEW != 0 {
             services.ask(flow, f);
         }
