@@ -4,6 +4,7 @@ mod egress;
 mod emit;
 mod ingress;
 mod maps;
+mod read;
 mod segment;
 mod state;
 
