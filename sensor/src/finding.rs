@@ -111,6 +111,39 @@ findings! {
     SignatureEmpty = "signature-empty", High, "The signature part is empty although the header names an algorithm.";
     CritUnknown = "crit-unknown", High, "The header's crit lists an extension that is not understood, or is malformed.";
     HeaderEmbeddedKey = "header-embedded-key", High, "The header brings its own verification key (jwk or x5c).";
+
+    // Tokens: algorithm and signature, with keys
+    AlgNotAllowed = "alg-not-allowed", High, "The header names an algorithm that the issuer does not use.";
+    AlgConfusion = "alg-confusion", Critical, "A public key was used as an HMAC secret.";
+    AlgUnsupported = "alg-unsupported", Low, "The header names an algorithm that no standard defines for signatures, or that can't be verified here.";
+    SignatureInvalid = "signature-invalid", High, "The signature does not verify under the issuer's key.";
+    SignatureMalformed = "signature-malformed", High, "The signature has a form that no key of this algorithm produces: a wrong length, or DER.";
+    SignaturePsychic = "signature-psychic", Critical, "An ECDSA signature has r or s zero or out of range, which broken verifiers take for any message.";
+    KeyWeak = "key-weak", Info, "The token is signed with a key shorter than its algorithm asks for.";
+
+    // Tokens: header parameters
+    JkuUntrusted = "jku-untrusted", High, "The header points to a key set (jku) outside of the allowed addresses.";
+    X5uUntrusted = "x5u-untrusted", High, "The header points to a certificate (x5u) outside of the allowed addresses.";
+    KidEmpty = "kid-empty", Low, "The header has an empty kid.";
+    KidInjection = "kid-injection", High, "The header's kid is made to be misread: a path, SQL, a command, an address or a null device.";
+    B64WithoutCrit = "b64-without-crit", Info, "The payload is not encoded (b64 is false), and crit does not say so.";
+    B64False = "b64-false", Medium, "A JWT says that its payload is not encoded, which JWTs must not.";
+    TypWrong = "typ-wrong", Medium, "The header's typ is not one that the issuer gives its access tokens.";
+    ZipHeader = "zip-header", Medium, "A signed token's header asks for decompression.";
+    P2cTooLarge = "p2c-too-large", High, "An encrypted token asks for more rounds of key derivation than any sane one.";
+    SerializationUnexpected = "serialization-unexpected", Medium, "Credentials come in JSON serialisation where compact is due.";
+
+    // Tokens: claims
+    TokenExpired = "token-expired", Medium, "The token's lifetime is over.";
+    TokenNotYetValid = "token-not-yet-valid", Medium, "The token's lifetime has not begun.";
+    TokenIssuedInFuture = "token-issued-in-future", Medium, "The token says that it was issued in the future.";
+    TokenLifetimeTooLong = "token-lifetime-too-long", Medium, "The token lives longer than its issuer lets tokens live.";
+    ClaimMissing = "claim-missing", Medium, "A claim that the issuer's tokens must have is missing.";
+    ClaimWrongType = "claim-wrong-type", Medium, "A registered claim has a JSON type that RFC 7519 does not allow.";
+    ClaimInjection = "claim-injection", High, "A claim holds text made to be misread by what processes it.";
+    IssuerUnknown = "issuer-unknown", Medium, "The token names an issuer that is not configured.";
+    AudienceWrong = "audience-wrong", High, "The token is meant for another audience.";
+    IdTokenAsAccessToken = "id-token-as-access-token", High, "An ID token is used where an access token is due.";
 }
 
 impl fmt::Display for FindingId {

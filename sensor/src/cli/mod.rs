@@ -6,6 +6,7 @@
 
 mod check_config;
 mod doctor;
+mod inspect;
 mod replay;
 mod run;
 mod status;
@@ -30,6 +31,7 @@ struct Arguments {
 enum Command {
     Run(run::Arguments),
     Replay(replay::Arguments),
+    Inspect(inspect::Arguments),
     Status(status::Arguments),
     Doctor(doctor::Arguments),
     CheckConfig(check_config::Arguments),
@@ -45,6 +47,7 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::CheckConfig(arguments) => check_config::run(&arguments),

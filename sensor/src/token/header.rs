@@ -108,7 +108,7 @@ pub(super) fn judge(header: Header<'_>, encrypted: bool, findings: &mut Vec<Find
     }
     // RFC 7797, section 6.
     if !facts.b64 && !b64_listed {
-        add(FindingId::CritUnknown, "b64 is false but crit does not list it");
+        add(FindingId::B64WithoutCrit, "b64 is false but crit does not list it");
     }
     if let (Some(protected), Some(unprotected)) = (header.protected, header.unprotected) {
         // RFC 7515, section 7.2.1: the names must be disjoint.

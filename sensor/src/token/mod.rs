@@ -17,6 +17,7 @@ pub mod extract;
 mod header;
 pub mod json;
 mod judge;
+pub mod validate;
 mod value;
 
 pub use decode::{DecodeOptions, Decoded, Header, Kind, MAX_SIGNATURES, Signature, decode};

@@ -1,0 +1,198 @@
+use std::{
+    fs,
+    io::{self, BufRead, BufWriter, Read as _, Write},
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+
+use crate::{
+    finding::{Finding, FindingId},
+    keys::{KeySource, KeyStore, MAX_KEY_SET_BYTES, parse_keys},
+    time::Time,
+    token::{
+        DecodeOptions, decode, show,
+        validate::{IssuerPolicy, Policy, Validation, Verdict},
+    },
+};
+
+/// Bytes of one line that are read; a longer one is reported and passed over.
+const MAX_LINE: u64 = 1 << 20;
+
+/// Judge tokens: one a line on standard input, one JSON object a line on standard output.
+///
+/// A token with a good signature and no finding above info is `valid`. One with a finding, or with
+/// a bad signature, is `invalid`. Where nothing is wrong but no key is at hand it is
+/// `unverifiable`. The token itself is never printed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    jotwatch inspect < tokens.txt\n  \
+    pbpaste | jotwatch inspect --keys jwks.json --issuer https://id.example --audience orders\n  \
+    jotwatch inspect --jws --keys key.pem --at 2026-01-02T03:04:05Z < tokens.txt")]
+pub(super) struct Arguments {
+    /// Keys: a JWK Set, one JWK, PEM or DER; may be given several times. They are taken for all
+    /// the keys that there are.
+    #[arg(long = "keys", value_name = "FILE")]
+    keys: Vec<PathBuf>,
+    /// Judge header and signature alone, and ask no claims of the payload.
+    #[arg(long)]
+    jws: bool,
+    /// Judge as of this time: RFC 3339, or seconds since 1970.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    at: Option<Time>,
+    /// The issuer that the tokens must name.
+    #[arg(long, value_name = "ISSUER")]
+    issuer: Option<String>,
+    /// An audience of which the tokens must name one; may be given several times.
+    #[arg(long, value_name = "AUDIENCE")]
+    audience: Vec<String>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let keys = load_keys(&arguments.keys)?;
+    let policy = policy(arguments);
+    let options = DecodeOptions { claims: !arguments.jws, ..DecodeOptions::default() };
+    let now = arguments.at.unwrap_or_else(|| {
+        Time::EPOCH + SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    });
+    let mut input = io::stdin().lock();
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut line = Vec::new();
+    for number in 1_u64.. {
+        if !read_line(&mut input, &mut line)? {
+            break;
+        }
+        let judged = if line.len() as u64 > MAX_LINE {
+            let detail = format!("a line of more than {MAX_LINE} bytes");
+            let findings = [Finding::new(FindingId::TokenTooLarge, detail)];
+            answer(number, Verdict::Invalid, None, None, &findings)
+        } else {
+            judge(number, &line, &options, &keys, &policy, now)
+        };
+        serde_json::to_writer(&mut out, &judged)?;
+        out.write_all(b"\n")?;
+        // Somebody may be typing.
+        out.flush()?;
+    }
+    Ok(())
+}
+
+fn judge(
+    number: u64,
+    token: &[u8],
+    options: &DecodeOptions,
+    keys: &KeyStore,
+    policy: &Policy,
+    now: Time,
+) -> Value {
+    let decoded = decode(token, options);
+    let validation = Validation::new(token, &decoded, keys, policy);
+    let mut findings = decoded.findings().to_vec();
+    findings.extend(validation.findings.iter().cloned());
+    if policy.claims {
+        validation.at(now, &mut findings);
+    }
+    let verdict = validation.verdict(findings.iter());
+    let header = |name| {
+        let text = decoded.header()?.get(name)?.as_str()?;
+        Some(show(&text).into_owned())
+    };
+    answer(number, verdict, header("alg"), header("kid"), &findings)
+}
+
+fn answer(
+    number: u64,
+    verdict: Verdict,
+    alg: Option<String>,
+    kid: Option<String>,
+    findings: &[Finding],
+) -> Value {
+    let findings: Vec<Value> = findings
+        .iter()
+        .map(|finding| {
+            json!({
+                "id": finding.id.as_str(),
+                "severity": finding.severity.as_str(),
+                "detail": crate::redact::text(&finding.detail),
+            })
+        })
+        .collect();
+    json!({
+        "line": number,
+        "verdict": verdict.as_str(),
+        "alg": alg,
+        "kid": kid,
+        "findings": findings,
+    })
+}
+
+fn policy(arguments: &Arguments) -> Policy {
+    let issuer = IssuerPolicy {
+        issuer: arguments.issuer.clone(),
+        audiences: arguments.audience.clone(),
+        ..IssuerPolicy::default()
+    };
+    Policy {
+        known_issuers_only: arguments.issuer.is_some(),
+        issuers: arguments.issuer.iter().map(|_| issuer.clone()).collect(),
+        any: issuer,
+        claims: !arguments.jws,
+        closed: true,
+    }
+}
+
+fn load_keys(paths: &[PathBuf]) -> anyhow::Result<KeyStore> {
+    let mut store = KeyStore::new();
+    for path in paths {
+        let bytes = read_keys(path).with_context(|| format!("keys {}", path.display()))?;
+        let set = parse_keys(&bytes, KeySource::File)
+            .with_context(|| format!("keys {}", path.display()))?;
+        for rejected in &set.rejected {
+            let _ = writeln!(
+                io::stderr(),
+                "jotwatch: keys {}: key {} is not used: {}",
+                path.display(),
+                rejected.index + 1,
+                rejected.error
+            );
+        }
+        store.add(None, set.keys);
+    }
+    Ok(store)
+}
+
+fn read_keys(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(MAX_KEY_SET_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Reads a line without its end; of one that is too long, more than [`MAX_LINE`] bytes. `false`
+/// at the end of the input.
+fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
+    line.clear();
+    let read = input.by_ref().take(MAX_LINE + 1).read_until(b'\n', line)?;
+    if read as u64 > MAX_LINE && line.last() != Some(&b'\n') {
+        input.skip_until(b'\n')?;
+        return Ok(true);
+    }
+    if line.last() == Some(&b'\n') {
+        line.pop();
+        if line.last() == Some(&b'\r') {
+            line.pop();
+        }
+    }
+    Ok(read > 0)
+}
+
+fn parse_time(text: &str) -> Result<Time, String> {
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Ok(Time::from_unix_secs(seconds));
+    }
+    let time: jiff::Timestamp =
+        text.parse().map_err(|_| "neither RFC 3339 nor seconds since 1970".to_owned())?;
+    let nanos = u64::try_from(time.as_nanosecond()).map_err(|_| "before 1970".to_owned())?;
+    Ok(Time::from_unix_nanos(nanos))
+}

@@ -1,0 +1,233 @@
+//! Claims: their types, their presence, and the times between which the token holds.
+
+use std::time::Duration;
+
+use super::{IssuerPolicy, Policy, injection, policy::DEFAULT_LEEWAY};
+use crate::{
+    finding::{Finding, FindingId},
+    time::Time,
+    token::{
+        decode::Decoded,
+        json::{Kind, Value},
+        show,
+    },
+};
+
+/// Claims whose text is searched for injections; more are passed over.
+const MAX_SEARCHED: usize = 64;
+
+/// When a token holds, in seconds since the epoch; a NumericDate may have a fraction (RFC 7519,
+/// section 2).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    expires: Option<f64>,
+    begins: Option<f64>,
+    issued: Option<f64>,
+    leeway: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self { expires: None, begins: None, issued: None, leeway: DEFAULT_LEEWAY }
+    }
+}
+
+impl Times {
+    pub(super) fn check(&self, now: Time, findings: &mut Vec<Finding>) {
+        let now = Duration::from_nanos(now.unix_nanos()).as_secs_f64();
+        let leeway = self.leeway.as_secs_f64();
+        let mut add = |id, what, seconds: f64| {
+            let detail = format!("{what} {} ago", spoken(seconds));
+            findings.push(Finding::new(id, detail));
+        };
+        // RFC 7519, section 4.1.4: not on or after exp.
+        if let Some(expires) = self.expires
+            && now >= expires + leeway
+        {
+            add(FindingId::TokenExpired, "exp passed", now - expires);
+        }
+        let mut future = |id, what, seconds: f64| {
+            findings.push(Finding::new(id, format!("{what} is {} ahead", spoken(seconds))));
+        };
+        if let Some(begins) = self.begins
+            && now + leeway < begins
+        {
+            future(FindingId::TokenNotYetValid, "nbf", begins - now);
+        }
+        if let Some(issued) = self.issued
+            && now + leeway < issued
+        {
+            future(FindingId::TokenIssuedInFuture, "iat", issued - now);
+        }
+    }
+
+    pub(super) fn ends(&self) -> Option<Time> {
+        let ends = self.expires? + self.leeway.as_secs_f64();
+        // Saturates; a token without an end in this era is kept until it is pushed out.
+        Some(Time::from_unix_nanos((ends * 1e9) as u64))
+    }
+}
+
+/// Seconds for people: `90 s`, `3 h`, `12 days`.
+fn spoken(seconds: f64) -> String {
+    match seconds {
+        s if s < 600.0 => format!("{s:.0} s"),
+        s if s < 36_000.0 => format!("{:.0} min", s / 60.0),
+        s if s < 864_000.0 => format!("{:.0} h", s / 3_600.0),
+        s => format!("{:.0} days", s / 86_400.0),
+    }
+}
+
+pub(super) fn check(
+    claims: Value<'_>,
+    decoded: &Decoded,
+    issuer: &IssuerPolicy,
+    policy: &Policy,
+    findings: &mut Vec<Finding>,
+) -> Times {
+    let mut checker = Checker { claims, findings };
+    checker.types();
+    let times = Times {
+        expires: checker.number("exp"),
+        begins: checker.number("nbf"),
+        issued: checker.number("iat"),
+        leeway: issuer.leeway,
+    };
+    for name in &issuer.required_claims {
+        if claims.get(name).is_none() {
+            checker.add(FindingId::ClaimMissing, format!("{name} is missing"));
+        }
+    }
+    checker.issuer(policy);
+    checker.audience(issuer);
+    checker.lifetime(&times, issuer);
+    checker.purpose(decoded);
+    checker.injections();
+    times
+}
+
+struct Checker<'c> {
+    claims: Value<'c>,
+    findings: &'c mut Vec<Finding>,
+}
+
+impl Checker<'_> {
+    fn add(&mut self, id: FindingId, detail: impl Into<std::borrow::Cow<'static, str>>) {
+        self.findings.push(Finding::new(id, detail));
+    }
+
+    /// RFC 7519, section 4.1.
+    fn types(&mut self) {
+        for name in ["iss", "sub", "jti"] {
+            if self.claims.get(name).is_some_and(|value| value.kind() != Kind::String) {
+                self.add(FindingId::ClaimWrongType, format!("{name} is not a string"));
+            }
+        }
+        for name in ["exp", "nbf", "iat"] {
+            if self.claims.get(name).is_some_and(|value| value.kind() != Kind::Number) {
+                self.add(FindingId::ClaimWrongType, format!("{name} is not a number"));
+            }
+        }
+        if let Some(audience) = self.claims.get("aud") {
+            let good = match audience.kind() {
+                Kind::String => true,
+                Kind::Array => audience.elements().all(|one| one.kind() == Kind::String),
+                _ => false,
+            };
+            if !good {
+                self.add(FindingId::ClaimWrongType, "aud is not a string or a list of strings");
+            }
+        }
+    }
+
+    fn number(&self, name: &str) -> Option<f64> {
+        self.claims.get(name)?.as_f64().filter(|number| number.is_finite())
+    }
+
+    fn issuer(&mut self, policy: &Policy) {
+        if !policy.known_issuers_only {
+            return;
+        }
+        match self.claims.get("iss").and_then(Value::as_str) {
+            Some(iss) if policy.issuers.iter().any(|p| p.issuer.as_deref() == Some(&iss)) => {}
+            Some(iss) => {
+                let detail = format!("iss is {}", show(&iss));
+                self.add(FindingId::IssuerUnknown, detail);
+            }
+            None => self.add(FindingId::IssuerUnknown, "iss is missing"),
+        }
+    }
+
+    fn audience(&mut self, issuer: &IssuerPolicy) {
+        if issuer.audiences.is_empty() {
+            return;
+        }
+        let meant = |value: Value<'_>| {
+            value.as_str().is_some_and(|one| issuer.audiences.iter().any(|allowed| *allowed == one))
+        };
+        match self.claims.get("aud") {
+            None => self.add(FindingId::AudienceWrong, "aud is missing"),
+            Some(audience) if meant(audience) || audience.elements().any(meant) => {}
+            Some(audience) => {
+                let first = audience.as_str().or_else(|| audience.elements().next()?.as_str());
+                let named = first.map(|one| show(&one).into_owned()).unwrap_or_default();
+                self.add(FindingId::AudienceWrong, format!("aud names {named}"));
+            }
+        }
+    }
+
+    fn lifetime(&mut self, times: &Times, issuer: &IssuerPolicy) {
+        let (Some(longest), Some(expires)) = (issuer.max_lifetime, times.expires) else { return };
+        let Some(begins) = times.issued.or(times.begins) else { return };
+        if expires - begins > longest.as_secs_f64() {
+            let detail = format!(
+                "{} where {} is the longest",
+                spoken(expires - begins),
+                spoken(longest.as_secs_f64())
+            );
+            self.add(FindingId::TokenLifetimeTooLong, detail);
+        }
+    }
+
+    /// OpenID Connect Core, sections 2 and 3.3.2.11: these claims stand in ID tokens. An ID token
+    /// is for the client, not for an API (RFC 9068, section 4; RFC 8725, section 2.8).
+    fn purpose(&mut self, decoded: &Decoded) {
+        let typ = decoded.header().and_then(|h| h.get("typ")).and_then(Value::as_str);
+        let is_access = typ.is_some_and(|typ| typ.to_ascii_lowercase().ends_with("at+jwt"));
+        let says = |name, value: &str| {
+            self.claims.get(name).and_then(Value::as_str).is_some_and(|text| text == value)
+        };
+        let hash = ["at_hash", "c_hash", "s_hash"]
+            .into_iter()
+            .find(|name| self.claims.get(name).is_some());
+        let detail = match hash {
+            _ if is_access => return,
+            // Keycloak and Cognito name the purpose.
+            _ if says("typ", "ID") => "typ is ID",
+            _ if says("token_use", "id") => "token_use is id",
+            Some("at_hash") => "it has at_hash",
+            Some("c_hash") => "it has c_hash",
+            Some(_) => "it has s_hash",
+            None => return,
+        };
+        self.add(FindingId::IdTokenAsAccessToken, detail);
+    }
+
+    fn injections(&mut self) {
+        let members = self.claims.members().take(MAX_SEARCHED);
+        let found = members
+            .flat_map(|(name, value)| {
+                let own = value.as_str().map(|text| (name.clone(), text));
+                let inner = value
+                    .elements()
+                    .take(MAX_SEARCHED)
+                    .filter_map(move |element| element.as_str().map(|text| (name.clone(), text)));
+                own.into_iter().chain(inner)
+            })
+            .find_map(|(name, text)| Some((name, injection::in_claim(&text)?)));
+        if let Some((name, class)) = found {
+            let detail = format!("{} looks like {class}", show(&name));
+            self.add(FindingId::ClaimInjection, detail);
+        }
+    }
+}

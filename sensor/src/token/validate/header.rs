@@ -1,0 +1,102 @@
+//! Header parameters that a service may be led astray by.
+
+use std::borrow::Cow;
+
+use super::{IssuerPolicy, Policy, injection};
+use crate::{
+    finding::{Finding, FindingId},
+    token::{
+        decode::{Header, Kind},
+        json::Value,
+        show,
+    },
+};
+
+/// Rounds of PBES2 that are taken for sane: ten times what implementations default to, and more
+/// already cost a service a tenth of a second a token (RFC 7518, section 4.8.1.2; CVE-2024-28180
+/// and its kin).
+const MAX_P2C: u64 = 100_000;
+
+pub(super) fn check(
+    header: Header<'_>,
+    kind: Kind,
+    issuer: &IssuerPolicy,
+    policy: &Policy,
+    findings: &mut Vec<Finding>,
+) {
+    let mut add = |id, detail: Cow<'static, str>| findings.push(Finding::new(id, detail));
+    let text = |name| header.get(name).and_then(Value::as_str);
+    for (name, id) in [("jku", FindingId::JkuUntrusted), ("x5u", FindingId::X5uUntrusted)] {
+        let Some(value) = header.get(name) else { continue };
+        match value.as_str() {
+            Some(address) if is_allowed(&address, &issuer.jku_allow) => {}
+            Some(address) => add(id, format!("{name} is {}", show(&address)).into()),
+            None => add(id, format!("{name} is not a string").into()),
+        }
+    }
+    if let Some(kid) = header.get("kid") {
+        match kid.as_str() {
+            Some(kid) if kid.is_empty() => add(FindingId::KidEmpty, "kid is empty".into()),
+            Some(kid) => {
+                if let Some(class) = injection::in_identifier(&kid) {
+                    add(FindingId::KidInjection, format!("kid looks like {class}").into());
+                }
+            }
+            None => add(FindingId::TokenMalformed, "kid is not a string".into()),
+        }
+    }
+    if policy.claims && header.get("b64").and_then(Value::as_bool) == Some(false) {
+        // RFC 7797, section 7: JWTs must not.
+        add(FindingId::B64False, "b64 is false".into());
+    }
+    if !issuer.types.is_empty() && kind != Kind::Jwe {
+        let typ = text("typ").unwrap_or_default();
+        if !issuer.types.iter().any(|allowed| same_type(allowed, &typ)) {
+            let detail = match &*typ {
+                "" => "typ is missing".into(),
+                typ => format!("typ is {}", show(typ)).into(),
+            };
+            add(FindingId::TypWrong, detail);
+        }
+    }
+    if kind != Kind::Jwe && header.get("zip").is_some() {
+        // RFC 7516, section 4.1.3, defines it for encrypted tokens only.
+        add(FindingId::ZipHeader, "zip stands in a signed token".into());
+    }
+    if let Some(rounds) = header.get("p2c")
+        && rounds.as_u64().is_none_or(|rounds| rounds > MAX_P2C)
+    {
+        add(FindingId::P2cTooLarge, format!("p2c is not a number up to {MAX_P2C}").into());
+    }
+}
+
+pub(super) fn unexpected_serialization(findings: &mut Vec<Finding>) {
+    // RFC 7519, section 1: JWTs are always represented in compact serialisation.
+    findings.push(Finding::new(FindingId::SerializationUnexpected, "JSON serialisation"));
+}
+
+/// RFC 7515, section 4.1.9: `application/` may be left out, case does not count.
+fn same_type(a: &str, b: &str) -> bool {
+    fn short(text: &str) -> &str {
+        const PREFIX: &str = "application/";
+        match text.get(..PREFIX.len()) {
+            Some(start) if start.eq_ignore_ascii_case(PREFIX) => {
+                text.get(PREFIX.len()..).unwrap_or_default()
+            }
+            _ => text,
+        }
+    }
+    short(a).eq_ignore_ascii_case(short(b))
+}
+
+/// Whether an address begins with an allowed one, in a way that no reader of addresses can take
+/// for another host or path.
+fn is_allowed(address: &str, allowed: &[String]) -> bool {
+    let plain = address.bytes().all(|b| b.is_ascii_graphic() && !b"@\\#%".contains(&b))
+        && !address.contains("..");
+    plain
+        && allowed.iter().any(|start| match address.strip_prefix(start.as_str()) {
+            Some(rest) => start.ends_with('/') || rest.is_empty() || rest.starts_with(['/', '?']),
+            None => false,
+        })
+}

@@ -1,0 +1,106 @@
+//! Validation: is this token what its issuer would have made, and does it hold now?
+//!
+//! [`decode`](super::decode) judges a token's structure; here its header, claims and signature
+//! are held against an issuer's [`Policy`] and [`KeyStore`]. What depends on the token alone is
+//! computed once ([`Validation::new`]) and may be kept as long as keys and policy stay; what
+//! depends on the time is asked at each use ([`Validation::at`]).
+
+mod claims;
+mod header;
+mod injection;
+mod policy;
+mod signature;
+
+pub use self::{
+    policy::{DEFAULT_LEEWAY, IssuerPolicy, Policy},
+    signature::SignatureCheck,
+};
+use super::decode::{Decoded, Kind};
+use crate::{
+    finding::{Finding, Severity},
+    keys::KeyStore,
+    time::Time,
+};
+
+/// What is said of a token in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The signature is good, and there is no finding above `info`.
+    Valid,
+    /// There is a finding above `info`, a bad signature for one.
+    Invalid,
+    /// Nothing is wrong with it, but no key is at hand that could tell whether it is genuine.
+    Unverifiable,
+}
+
+impl Verdict {
+    /// The stable name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::Invalid => "invalid",
+            Self::Unverifiable => "unverifiable",
+        }
+    }
+}
+
+/// A token held against a policy and keys.
+#[derive(Clone, Debug)]
+pub struct Validation {
+    /// What came of its signature.
+    pub signature: SignatureCheck,
+    /// What is wrong with it at any time, beside [`Decoded::findings`].
+    pub findings: Vec<Finding>,
+    times: claims::Times,
+}
+
+impl Validation {
+    /// Validates `token`, which was decoded to `decoded`.
+    #[must_use]
+    pub fn new(token: &[u8], decoded: &Decoded, keys: &KeyStore, policy: &Policy) -> Self {
+        let claims = decoded.claims().filter(|_| policy.claims);
+        let issuer = policy.issuer(claims);
+        let mut findings = Vec::new();
+        for signature in decoded.signatures() {
+            header::check(signature.header, decoded.kind(), issuer, policy, &mut findings);
+        }
+        let signature = signature::check(token, decoded, keys, issuer, policy, &mut findings);
+        let mut times = claims::Times::default();
+        if let Some(claims) = claims {
+            times = claims::check(claims, decoded, issuer, policy, &mut findings);
+        }
+        if decoded.kind() == Kind::JwsJson && policy.claims {
+            header::unexpected_serialization(&mut findings);
+        }
+        Self { signature, findings, times }
+    }
+
+    /// What is wrong with it at this time.
+    pub fn at(&self, now: Time, findings: &mut Vec<Finding>) {
+        self.times.check(now, findings);
+    }
+
+    /// When the token ends, with leeway; `None` where it says nothing.
+    #[must_use]
+    pub fn ends(&self) -> Option<Time> {
+        self.times.ends()
+    }
+
+    /// The verdict, given every finding.
+    #[must_use]
+    pub fn verdict<'f>(&self, mut findings: impl Iterator<Item = &'f Finding>) -> Verdict {
+        if findings.any(|finding| finding.severity > Severity::Info)
+            || self.signature == SignatureCheck::Bad
+        {
+            Verdict::Invalid
+        } else if self.signature == SignatureCheck::Good {
+            Verdict::Valid
+        } else {
+            Verdict::Unverifiable
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

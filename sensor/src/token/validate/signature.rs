@@ -1,0 +1,174 @@
+//! The signature against the keys.
+
+use super::{IssuerPolicy, Policy};
+use crate::{
+    finding::{Finding, FindingId},
+    keys::{
+        Algorithm, Family, Key, KeySource, KeyStore, KidMatch, Malformation, Unfit, VerifyError,
+        Weakness, confusion_secrets,
+    },
+    token::{
+        decode::{Decoded, Kind, Signature},
+        json::Value,
+        show,
+    },
+};
+
+/// What came of a token's signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignatureCheck {
+    /// A key of the issuer made it.
+    Good,
+    /// No key of the issuer made it; a finding says how that is known.
+    Bad,
+    /// There is no key to tell.
+    Unverifiable,
+}
+
+/// Checks every signature of a token: all must be good.
+pub(super) fn check(
+    token: &[u8],
+    decoded: &Decoded,
+    keys: &KeyStore,
+    issuer: &IssuerPolicy,
+    policy: &Policy,
+    findings: &mut Vec<Finding>,
+) -> SignatureCheck {
+    if !matches!(decoded.kind(), Kind::Jws | Kind::JwsJson) {
+        return SignatureCheck::Unverifiable;
+    }
+    let checker = Checker { token, decoded, keys, issuer, policy };
+    let mut all = None;
+    for signature in decoded.signatures() {
+        let one = checker.one(&signature, findings);
+        all = Some(match (all, one) {
+            (Some(SignatureCheck::Bad), _) | (_, SignatureCheck::Bad) => SignatureCheck::Bad,
+            (None | Some(SignatureCheck::Good), SignatureCheck::Good) => SignatureCheck::Good,
+            _ => SignatureCheck::Unverifiable,
+        });
+    }
+    all.unwrap_or(SignatureCheck::Unverifiable)
+}
+
+struct Checker<'c> {
+    token: &'c [u8],
+    decoded: &'c Decoded,
+    keys: &'c KeyStore,
+    issuer: &'c IssuerPolicy,
+    policy: &'c Policy,
+}
+
+impl Checker<'_> {
+    fn one(&self, signature: &Signature<'_>, findings: &mut Vec<Finding>) -> SignatureCheck {
+        let text = |name| signature.header.get(name).and_then(Value::as_str);
+        let Some(name) = text("alg") else { return SignatureCheck::Unverifiable };
+        let Some(alg) = Algorithm::from_name(&name) else {
+            // An unsigned token has its finding already.
+            if !self.decoded.findings().iter().any(|f| f.id == FindingId::AlgNone) {
+                let detail = format!("alg is {}", show(&name));
+                findings.push(Finding::new(FindingId::AlgUnsupported, detail));
+            }
+            return SignatureCheck::Unverifiable;
+        };
+        if !self.issuer.algorithms.is_empty() && !self.issuer.algorithms.contains(&alg) {
+            let detail = format!("alg is {}", show(&name));
+            findings.push(Finding::new(FindingId::AlgNotAllowed, detail));
+        }
+        if signature.bytes().is_empty() {
+            // Nothing to verify; that has its finding already.
+            return SignatureCheck::Unverifiable;
+        }
+        let iss = self.decoded.claims().and_then(|c| c.get("iss")).and_then(Value::as_str);
+        let kid = text("kid");
+        let found = self.keys.candidates(iss.as_deref(), kid.as_deref(), alg);
+        let mut input = Vec::with_capacity(self.token.len());
+        signature.signing_input(self.token, &mut input);
+        let bytes = signature.bytes();
+        let mut worst = None;
+        for key in &found.keys {
+            match key.verify(alg, &input, bytes) {
+                Ok(()) => {
+                    note_weakness(key, alg, findings);
+                    return SignatureCheck::Good;
+                }
+                Err(error @ VerifyError::Malformed(_)) => worst = Some(error),
+                Err(error) => worst = worst.or(Some(error)),
+            }
+        }
+        if let Some(detail) = self.confusion(alg, &found, &input, bytes) {
+            findings.push(Finding::new(FindingId::AlgConfusion, detail));
+            return SignatureCheck::Bad;
+        }
+        match worst {
+            Some(VerifyError::Malformed(how)) => {
+                findings.push(malformed(how));
+                SignatureCheck::Bad
+            }
+            Some(VerifyError::BadSignature)
+                if found.untried == 0 && (found.kid != KidMatch::Unknown || self.policy.closed) =>
+            {
+                if self.is_detached() {
+                    return SignatureCheck::Unverifiable;
+                }
+                let tried = match found.keys.len() {
+                    1 => "the issuer's key".to_owned(),
+                    keys => format!("any of the issuer's {keys} keys"),
+                };
+                let detail = format!("{} does not verify under {tried}", show(&name));
+                findings.push(Finding::new(FindingId::SignatureInvalid, detail));
+                SignatureCheck::Bad
+            }
+            None => match found.unfit {
+                // The issuer's key is known, and it is not for this algorithm.
+                Some((_, unfit)) if self.policy.closed || found.kid == KidMatch::Exact => {
+                    let detail = format!("alg is {}, but {unfit}", show(&name));
+                    findings.push(Finding::new(FindingId::AlgNotAllowed, detail));
+                    SignatureCheck::Bad
+                }
+                _ => SignatureCheck::Unverifiable,
+            },
+            Some(_) => SignatureCheck::Unverifiable,
+        }
+    }
+
+    /// The payload came another way (RFC 7515, appendix F), so the signature can't be checked.
+    fn is_detached(&self) -> bool {
+        !self.policy.claims && self.decoded.payload().is_empty()
+    }
+
+    /// Whether a public key served as the secret of an HMAC (RFC 8725, section 2.1): tried with
+    /// each form in which an attacker would have the key.
+    fn confusion(
+        &self,
+        alg: Algorithm,
+        found: &crate::keys::Candidates<'_>,
+        input: &[u8],
+        signature: &[u8],
+    ) -> Option<String> {
+        let (key, Unfit::Type) = found.unfit? else { return None };
+        if alg.family() != Family::Hmac || !key.is_public() {
+            return None;
+        }
+        confusion_secrets(key)
+            .filter_map(|secret| Key::from_secret(&secret, None, KeySource::File).ok())
+            .any(|secret| secret.verify(alg, input, signature).is_ok())
+            .then(|| format!("the issuer's {:?} key is the secret of the HMAC", key.key_type()))
+    }
+}
+
+fn note_weakness(key: &Key, alg: Algorithm, findings: &mut Vec<Finding>) {
+    let detail = match key.weakness(alg) {
+        Some(Weakness::RsaModulus { bits }) => format!("an RSA modulus of {bits} bits"),
+        Some(Weakness::HmacSecret { bytes }) => format!("an HMAC secret of {bytes} bytes"),
+        None => return,
+    };
+    findings.push(Finding::new(FindingId::KeyWeak, detail));
+}
+
+fn malformed(how: Malformation) -> Finding {
+    let id = match how {
+        Malformation::ZeroScalar | Malformation::ScalarOutOfRange => FindingId::SignaturePsychic,
+        Malformation::Length | Malformation::DerEncoded => FindingId::SignatureMalformed,
+    };
+    Finding::new(id, how.to_string())
+}
