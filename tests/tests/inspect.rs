@@ -1,0 +1,190 @@
+//! `jotwatch inspect` as a user runs it, with foreign vectors.
+// The helpers stand outside of the test functions, where clippy does not see that they are tests.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use jotwatch_tests::{binary, services::tokens};
+use serde_json::{Value, json};
+
+/// What the command prints for these lines, and its exit code.
+fn inspect(arguments: &[&str], lines: &[String]) -> (Vec<Value>, i32) {
+    let mut child = Command::new(binary::jotwatch())
+        .arg("inspect")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let writer = std::thread::spawn(move || input.write_all(text.as_bytes()));
+    let output = child.wait_with_output().unwrap();
+    let _ = writer.join().unwrap();
+    let answers: Vec<Value> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    for (answer, line) in answers.iter().zip(lines) {
+        let shown = answer.to_string();
+        let signature = line.rsplit('.').next().unwrap();
+        assert!(signature.len() < 20 || !shown.contains(signature), "a token is printed");
+    }
+    (answers, output.status.code().unwrap())
+}
+
+fn verdicts(arguments: &[&str], lines: &[String]) -> Vec<String> {
+    let (answers, code) = inspect(arguments, lines);
+    assert_eq!(code, 0);
+    answers.iter().map(|answer| answer["verdict"].as_str().unwrap().to_owned()).collect()
+}
+
+fn data(path: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(path);
+    if !path.exists() {
+        println!("skipped: {path:?} is not there");
+        return None;
+    }
+    Some(path)
+}
+
+fn key_file(dir: &Path, name: &str, key: &Value) -> String {
+    let path = dir.join(name);
+    fs::write(&path, key.to_string()).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn secret_key(dir: &Path, secret: &[u8]) -> String {
+    key_file(dir, "k.json", &json!({ "kty": "oct", "k": tokens::base64url(secret) }))
+}
+
+#[test]
+fn the_worked_examples_of_the_standards_are_valid() {
+    let Some(folder) = data("jose/cookbook") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let mut tried = 0;
+    for file in fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let whole: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let example = whole.get("sign").unwrap_or(&whole);
+        if example["signing"].is_null() {
+            continue;
+        }
+        let key = &example["input"]["key"];
+        let keys = if key.is_array() { json!({ "keys": key }) } else { key.clone() };
+        let keys = key_file(dir.path(), "keys.json", &keys);
+        let output = &example["output"];
+        let mut lines: Vec<String> =
+            output["compact"].as_str().map(String::from).into_iter().collect();
+        lines.extend(
+            ["json", "json_flat"]
+                .iter()
+                .filter_map(|form| output[form].is_object().then(|| output[form].to_string())),
+        );
+        // Its payload is not in the token (RFC 7515, appendix F), so nobody can tell.
+        let detached = path.to_string_lossy().contains("detached");
+        let expected = if detached { "unverifiable" } else { "valid" };
+        for (verdict, line) in verdicts(&["--jws", "--keys", &keys], &lines).iter().zip(&lines) {
+            assert_eq!(verdict, expected, "{path:?}: {line}");
+            tried += 1;
+        }
+        // Another key of the same kind makes none of them.
+        let other = secret_key(dir.path(), b"another secret, of which nobody knows");
+        for verdict in verdicts(&["--jws", "--keys", &other], &lines) {
+            assert_ne!(verdict, "valid", "{path:?}");
+        }
+    }
+    assert!(tried >= 25, "{tried}");
+}
+
+#[test]
+fn json_inside_header_and_claims_is_read_strictly() {
+    let Some(folder) = data("json/test_parsing") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let secret = b"a secret of thirty-two bytes....";
+    let keys = secret_key(dir.path(), secret);
+    let sign = |header: &[u8], claims: &[u8]| {
+        use hmac::{Hmac, KeyInit as _, Mac as _};
+        let input = format!("{}.{}", tokens::base64url(header), tokens::base64url(claims));
+        let mut mac = Hmac::<sha2::Sha256>::new_from_slice(secret).unwrap();
+        mac.update(input.as_bytes());
+        format!("{input}.{}", tokens::base64url(mac.finalize().into_bytes()))
+    };
+    let (mut names, mut lines) = (Vec::new(), Vec::new());
+    for file in fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let text = fs::read(&path).unwrap();
+        // Deeper or longer than any token: their limits have tests of their own.
+        if name.starts_with("i_") || text.len() > 4_000 {
+            continue;
+        }
+        let wrap = |before: &[u8]| [before, &text, b"}"].concat();
+        lines.push(sign(br#"{"alg":"HS256"}"#, &wrap(br#"{"x":"#)));
+        lines.push(sign(&wrap(br#"{"alg":"HS256","x":"#), b"{}"));
+        names.extend([name.clone(), name]);
+    }
+    assert!(lines.len() > 500);
+    let (answers, _) = inspect(&["--keys", &keys], &lines);
+    assert_eq!(answers.len(), lines.len());
+    for (answer, name) in answers.iter().zip(&names) {
+        // A repeated name parses, and is a finding here.
+        let repeats = name.contains("duplicated_key");
+        let good = name.starts_with("y_") && !repeats;
+        assert_eq!(answer["verdict"] == "valid", good, "{name}: {answer}");
+    }
+}
+
+#[test]
+fn the_contract_of_the_command_line_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let secret = b"a secret of thirty-two bytes....";
+    let keys = secret_key(dir.path(), secret);
+    let good = tokens::hs256(&json!({"iss": "i", "aud": "a", "exp": 2_000}), secret);
+    let at = ["--keys", &keys, "--at", "1970-01-01T00:30:00Z"];
+    let lines = [good.clone(), String::new(), "no token".into(), tokens::strip_signature(&good)];
+    let (answers, _) = inspect(&at, &lines);
+    let verdicts_of: Vec<_> = answers.iter().map(|a| a["verdict"].as_str().unwrap()).collect();
+    assert_eq!(verdicts_of, ["valid", "invalid", "invalid", "invalid"]);
+    assert_eq!(
+        answers[0],
+        json!({"line":1,"verdict":"valid","alg":"HS256","kid":null,"findings":[]})
+    );
+    assert_eq!(answers[3]["findings"][0]["id"], "signature-empty");
+    assert_eq!(verdicts(&["--at", "1800"], &[good.clone()]), ["unverifiable"]);
+    assert_eq!(verdicts(&["--keys", &keys, "--at", "2061"], &[good.clone()]), ["invalid"]);
+    let asked = |extra: [&str; 2]| verdicts(&[&at[..], &extra].concat(), &[good.clone()]).remove(0);
+    assert_eq!(asked(["--issuer", "i"]), "valid");
+    assert_eq!(asked(["--issuer", "j"]), "invalid");
+    assert_eq!(asked(["--audience", "a"]), "valid");
+    assert_eq!(asked(["--audience", "b"]), "invalid");
+}
+
+#[test]
+fn bad_arguments_are_one_line_and_an_exit_code() {
+    let run = |arguments: &[&str]| {
+        let output = Command::new(binary::jotwatch())
+            .arg("inspect")
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(said.lines().count(), 1, "{said}");
+        (said, output.status.code().unwrap())
+    };
+    let (said, code) = run(&["--keys", "/no/such/file"]);
+    assert!(said.contains("/no/such/file") && code == 1, "{said}");
+    let (said, code) = run(&["--keys", "/etc/hostname"]);
+    assert!(said.contains("/etc/hostname") && code == 1, "{said}");
+    let (said, code) = run(&["--at", "yesterday"]);
+    assert!(said.contains("--at") && code == 2, "{said}");
+    assert_eq!(run(&["--no-such-flag"]).1, 2);
+}
