@@ -68,7 +68,10 @@ impl Sensor {
         let [runtime, state] = ["run", "state"].map(|name| dir.path().join(name));
         fs::write(
             &config,
-            format!("[daemon]\nruntime_dir = {runtime:?}\nstate_dir = {state:?}\n"),
+            // The system's log is not for benchmarks.
+            format!(
+                "[sinks]\nsyslog = []\n\n[daemon]\nruntime_dir = {runtime:?}\nstate_dir = {state:?}\n"
+            ),
         )?;
         let mut command = Command::new(program);
         command.arg("run").arg("--config").arg(&config);
