@@ -250,7 +250,7 @@ fn heads_come_whole_and_bodies_within_budget() -> Result<()> {
     let mut seen = Seen::default();
     let mut stream = place.inside(|| Ok(TcpStream::connect(("127.0.0.1", PORT))?))?;
     let client = stream.local_addr()?;
-    let mut sent = Vec::new();
+    let mut sent: Vec<u8> = Vec::new();
 
     // A head of just under 64 KiB, its last header at the very end.
     let mut request = b"GET /1 HTTP/1.1\r\nHost: long\r\n".to_vec();
