@@ -144,6 +144,23 @@ findings! {
     IssuerUnknown = "issuer-unknown", Medium, "The token names an issuer that is not configured.";
     AudienceWrong = "audience-wrong", High, "The token is meant for another audience.";
     IdTokenAsAccessToken = "id-token-as-access-token", High, "An ID token is used where an access token is due.";
+
+    // Tokens: what takes memory
+    TokenReplayedAddress = "token-replayed-address", Medium, "A token is used from another address, not in the way that a client moves.";
+    TokenReplayedNetwork = "token-replayed-network", Medium, "A token is used from another autonomous system, not in the way that a client moves.";
+    TokenReplayedUserAgent = "token-replayed-user-agent", Medium, "A token is used with another user agent than before.";
+    TokenRelayed = "token-relayed", High, "A token that belongs to one service is used at another whose audience it is not.";
+    JtiReused = "jti-reused", Medium, "Two different tokens of one issuer have the same jti.";
+    ProofReplayed = "proof-replayed", High, "A single-use token, such as a DPoP proof, is used again.";
+    TokenTampered = "token-tampered", Critical, "A signature that was seen before stands under another header or payload.";
+    AlgFamilyChanged = "alg-family-changed", High, "The algorithm family of an issuer's key id changed.";
+    ScopeEscalated = "scope-escalated", Medium, "A subject's token has scopes that its earlier tokens had not.";
+    RoleEscalated = "role-escalated", High, "A subject's token has roles or groups that its earlier tokens had not.";
+    TenantChanged = "tenant-changed", High, "A subject's token names a tenant that its earlier tokens did not.";
+    ScopeInsufficientForRoute = "scope-insufficient-for-route", Medium, "The token's scopes do not cover what the route asks for.";
+    TokenUsedAfterRevocation = "token-used-after-revocation", High, "A token is used after it was revoked or its session was ended.";
+    BypassConfirmed = "bypass-confirmed", Critical, "The service accepted a token that is proven forged.";
+    AnomalousAnswer = "anomalous-answer", Medium, "The service failed with a server error on a token that is proven forged.";
 }
 
 impl fmt::Display for FindingId {

@@ -19,6 +19,7 @@ pub mod fingerprint_key;
 pub mod flow;
 pub mod http;
 pub mod keys;
+pub mod memory;
 pub mod pipeline;
 pub mod redact;
 pub mod sinks;

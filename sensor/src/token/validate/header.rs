@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Rounds of PBES2 that are taken for sane: ten times what implementations default to, and more
-/// already cost a service a tenth of a second a token (RFC 7518, section 4.8.1.2; CVE-2024-28180
+/// already cost a service a tenth of a second a token (RFC 7518, section 4.8.1.2; CVE-2022-36083
 /// and its kin).
 const MAX_P2C: u64 = 100_000;
 
