@@ -7,18 +7,19 @@
 //!
 //! - The newest address of each family is *current*; its use is never a finding.
 //! - An unknown address within `grace` of the token's last use is a move: it becomes current and
-//!   supersedes the one before. Nothing is found.
+//!   supersedes those before, of both families. Nothing is found.
 //! - A superseded address may still be used until `grace` after it was superseded (parallel
 //!   requests, connections that linger). After that its use is a *return*: two places hold the
 //!   token.
 //! - An unknown address later than `grace` after the last use *appears*: roaming during a pause
 //!   and theft look the same, so it is found, graver where the user agent and the network
 //!   changed as well.
-//! - Where a family has no current address, one may join at any time if the user agent is the
-//!   token's own and the network isn't known to be another: a dual-stack client.
+//! - Where a family has no current address, one may join at any time, a known one again, if the
+//!   user agent is the token's own and the network isn't known to be another: a dual-stack client.
 //! - After a finding nothing is forgiven between the addresses known until then: each switch
 //!   is found.
-//! - A token that has come from [`MAX_ADDRESSES`] addresses is not forgiven a further one.
+//! - A token that has come from [`MAX_ADDRESSES`] addresses is not forgiven a further one: who
+//!   sends each request through another proxy is within the grace every time.
 
 use std::{
     fmt,
@@ -29,8 +30,8 @@ use smallvec::SmallVec;
 
 use super::clock::Second;
 
-/// Addresses that are remembered of one token.
-pub const MAX_ADDRESSES: usize = 8;
+/// Addresses that are remembered of one token: six moves of a dual-stack client.
+pub const MAX_ADDRESSES: usize = 12;
 
 /// What stands for a client's address: all of an IPv4 address, the /64 of an IPv6 address.
 /// Hosts change addresses within their /64 by themselves (RFC 8981); who shares a /64 shares a
@@ -172,11 +173,10 @@ impl Clients {
         let crowded = self.0.len() >= MAX_ADDRESSES;
         let forgiven = !crowded && (now.saturating_sub(last) <= grace || joins);
         if forgiven {
-            for client in &mut self.0 {
-                if client.superseded == CURRENT && client.address.is_v4() == v4 {
-                    client.superseded = now;
-                }
-            }
+            // Who joins supersedes nobody; who moves leaves both families' addresses behind. One
+            // that is used on beside the new one becomes current again.
+            let current = self.0.iter_mut().filter(|c| !joins && c.superseded == CURRENT);
+            current.for_each(|c| c.superseded = now);
         } else {
             self.contest();
         }

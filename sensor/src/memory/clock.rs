@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn a_clock_set_back_stands_still_and_goes_on() {
         let mut clock = Clock::new();
-        let at = |secs| Time::from_unix_secs(1_800_000_000 + secs);
+        let at = |secs: u64| Time::from_unix_secs(1_800_000_000 + secs);
         let start = clock.advance(at(0));
         assert_eq!(clock.advance(at(100)), start + 100);
         // Out of order: neither back nor counted twice.

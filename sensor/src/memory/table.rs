@@ -12,7 +12,7 @@ use super::clock::Second;
 pub(super) trait Entry: Default {
     /// A hash under the memory's secret key.
     fn key(&self) -> u128;
-    /// When it may be forgotten. May move with every use; the calendar follows lazily.
+    /// When it may be forgotten. May move later with every use; the calendar follows lazily.
     fn deadline(&self) -> Second;
 }
 
