@@ -5,8 +5,8 @@
 //! a use in the light of what it remembers. It holds keyed hashes and client addresses, never a
 //! token. Every table is bounded by number and age; what is forgotten is counted by cause.
 //!
-//! How each finding is made, and what is forgiven: [`clients`] (address, network, user agent),
-//! [`Memory::observe`] (the rest). [`routes`] and [`outcome`](outcome()) need no memory.
+//! How each finding is made, and what is forgiven, stands in `clients.rs` (address, network, user
+//! agent), `growth.rs` (escalation) and `judge.rs` (the rest). [`routes`] and [`outcome`](outcome()) need no memory.
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing)]
 
@@ -14,8 +14,10 @@ mod algorithms;
 mod clients;
 mod clock;
 mod ends;
+mod growth;
 mod hash;
 mod input;
+mod judge;
 mod outcome;
 mod persist;
 pub mod routes;
@@ -43,6 +45,7 @@ use self::{
     clock::{Clock, Second, seconds},
     ends::{EndOf, Ended, Proof, end_key},
     hash::{Is, Names},
+    judge::{end_of, judge_client, repeat_kept, revoked_finding},
     services::Service,
     subjects::{Privilege, Subject, growth_severity, is_admin_like},
     table::{Class, Entry, Table},
@@ -400,9 +403,6 @@ impl Memory {
         self.advance(now);
     }
 }
-
-mod judge;
-use judge::{end_of, judge_client, repeat_kept, revoked_finding};
 
 #[cfg(test)]
 mod tests;

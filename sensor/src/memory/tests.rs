@@ -2,6 +2,7 @@
 
 mod attacks;
 mod behaviour;
+mod cases;
 mod day;
 mod state;
 
