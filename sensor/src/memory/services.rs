@@ -118,3 +118,29 @@ impl Record for Service {
         Some(service)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_says_nothing_before_it_has_accepted_enough() {
+        let mut service = Service::default();
+        for k in 0..8 {
+            assert!(!service.is_mature(20, 8));
+            service.learn(&[1], k);
+        }
+        for _ in 8..20 {
+            // Enough subjects, too few tokens.
+            assert!(!service.is_mature(20, 8));
+            service.learn(&[2], 1);
+        }
+        assert!(service.is_mature(20, 8));
+        assert!(!service.is_mature(20, 9));
+        // One subject alone makes no audience.
+        assert_eq!((service.subjects_of(1), service.subjects_of(2)), (8, 1));
+        // Who takes any audience has none.
+        (0..=MAX_LEARNED_AUDIENCES as u64).for_each(|a| service.learn(&[a], 1));
+        assert!(!service.is_mature(20, 8));
+    }
+}
