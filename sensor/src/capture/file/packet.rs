@@ -8,6 +8,7 @@ use std::{
     ops::Range,
 };
 
+use super::checksum::{self, Checksum};
 use crate::capture::TcpFlags;
 
 /// VLAN tags that are passed over in one frame; a frame with more counts as not IP.
@@ -57,6 +58,8 @@ pub enum Skip {
     Cut,
     /// A header contradicts itself or the length of the frame; a receiver drops it.
     Malformed,
+    /// The TCP checksum is wrong, where right ones are the rule; a receiver drops it.
+    Checksum,
     /// The service's port is not among the watched ones.
     NotWatched,
     /// A segment without payload of a connection whose server is not known yet.
@@ -65,13 +68,14 @@ pub enum Skip {
 
 impl Skip {
     /// All causes, in the order of their counters.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::LinkType,
         Self::NotIp,
         Self::NotTcp,
         Self::Fragment,
         Self::Cut,
         Self::Malformed,
+        Self::Checksum,
         Self::NotWatched,
         Self::Undecided,
     ];
@@ -86,6 +90,7 @@ impl Skip {
             Self::Fragment => "fragment",
             Self::Cut => "cut",
             Self::Malformed => "malformed",
+            Self::Checksum => "checksum",
             Self::NotWatched => "not-watched",
             Self::Undecided => "undecided",
         }
@@ -94,9 +99,7 @@ impl Skip {
 
 /// A TCP segment as it stands in a frame, before it is known which side is the server.
 ///
-/// The TCP checksum is not looked at: a host that leaves it to its network card records its own
-/// segments with an unfinished one, so a wrong checksum says nothing about what was received.
-/// What the receiver acknowledges does, and reassembly goes by that.
+/// Its checksum has not been looked at: see [`Packet::checksum`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packet {
     /// The sender.
@@ -115,6 +118,18 @@ pub struct Packet {
     pub len: u32,
     /// Where the captured payload lies in the frame.
     pub payload: Range<usize>,
+    /// Where the TCP header and the payload lie in the frame, if they were captured whole and the
+    /// length that the checksum covers is known (not where it was left to segmentation offload).
+    pub whole: Option<Range<usize>>,
+}
+
+impl Packet {
+    /// What the TCP checksum says; `frame` is the one that the packet was read from.
+    #[must_use]
+    pub fn checksum(&self, frame: &[u8]) -> Checksum {
+        let segment = self.whole.clone().and_then(|whole| frame.get(whole));
+        segment.map_or(Checksum::Unknown, |tcp| checksum::judge(self.src.ip(), self.dst.ip(), tcp))
+    }
 }
 
 /// Reads a frame of link type `link`, of which `frame` was captured out of `wire_len` bytes.
@@ -130,6 +145,14 @@ pub fn decode(link: u16, frame: &[u8], wire_len: u32) -> Result<Packet, Skip> {
 struct Frame<'a> {
     bytes: &'a [u8],
     wire: usize,
+}
+
+/// Where an IP packet ends on the wire.
+#[derive(Clone, Copy)]
+struct End {
+    at: usize,
+    /// By the length of the frame: the packet says none.
+    offloaded: bool,
 }
 
 impl Frame<'_> {
@@ -184,13 +207,13 @@ impl Frame<'_> {
     }
 
     /// Where the IP packet that starts at `at` ends, on the wire: the frame may go on with padding.
-    fn ip_end(self, at: usize, total: usize) -> Result<usize, Skip> {
+    fn ip_end(self, at: usize, total: usize) -> Result<End, Skip> {
         let room = self.wire.saturating_sub(at);
         match total {
-            0 if room > MIN_OFFLOADED_BYTES => Ok(self.wire),
+            0 if room > MIN_OFFLOADED_BYTES => Ok(End { at: self.wire, offloaded: true }),
             0 => Err(Skip::Malformed),
             _ if total > room => Err(Skip::Malformed),
-            _ => Ok(at + total),
+            _ => Ok(End { at: at + total, offloaded: false }),
         }
     }
 
@@ -210,7 +233,7 @@ impl Frame<'_> {
         let end = self.ip_end(at, u16::from_be_bytes([h[2], h[3]]).into())?;
         let src = Ipv4Addr::new(h[12], h[13], h[14], h[15]);
         let dst = Ipv4Addr::new(h[16], h[17], h[18], h[19]);
-        self.tcp(at + header..end, src.into(), dst.into(), scope)
+        self.tcp(at + header, end, (src.into(), dst.into()), scope)
     }
 
     fn ipv6(self, at: usize, scope: u64) -> Result<Packet, Skip> {
@@ -230,7 +253,7 @@ impl Frame<'_> {
         for _ in 0..=MAX_IPV6_EXTENSIONS {
             // RFC 8200, section 4; RFC 4302 for the authentication header.
             let len = match next {
-                PROTOCOL_TCP => return self.tcp(at..end, src.into(), dst.into(), scope),
+                PROTOCOL_TCP => return self.tcp(at, end, (src.into(), dst.into()), scope),
                 // Hop-by-hop options, routing, destination options, mobility.
                 0 | 43 | 60 | 135 => (usize::from(self.take::<2>(at)?[1]) + 1) * 8,
                 // Fragment: one that is the whole packet (RFC 6946) is nothing special.
@@ -247,8 +270,14 @@ impl Frame<'_> {
         Err(Skip::Malformed)
     }
 
-    fn tcp(self, at: Range<usize>, src: IpAddr, dst: IpAddr, scope: u64) -> Result<Packet, Skip> {
-        let Range { start, end } = at;
+    fn tcp(
+        self,
+        start: usize,
+        end: End,
+        (src, dst): (IpAddr, IpAddr),
+        scope: u64,
+    ) -> Result<Packet, Skip> {
+        let End { at: end, offloaded } = end;
         if end < start.saturating_add(20) {
             return Err(Skip::Malformed);
         }
@@ -268,6 +297,7 @@ impl Frame<'_> {
             flags: TcpFlags { fin: bits & 1 != 0, syn: bits & 2 != 0, rst: bits & 4 != 0 },
             len: u32::try_from(end - data).map_err(|_| Skip::Malformed)?,
             payload: data.min(self.bytes.len())..end.min(self.bytes.len()),
+            whole: (!offloaded && end <= self.bytes.len()).then_some(start..end),
         })
     }
 }

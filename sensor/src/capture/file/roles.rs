@@ -4,7 +4,10 @@ use std::{collections::hash_map::RandomState, net::SocketAddr};
 
 use hashlink::LruCache;
 
-use super::packet::{Packet, Skip};
+use super::{
+    checksum::Evidence,
+    packet::{Packet, Skip},
+};
 use crate::capture::Direction;
 
 /// Address pairs whose server is remembered; the longest silent one is forgotten.
@@ -26,6 +29,24 @@ struct Role {
     /// Rests on a handshake, a watched port or the first bytes of HTTP, not on a guess.
     certain: bool,
     watched: bool,
+    /// What the client's checksums are worth.
+    checksums: Evidence,
+}
+
+impl Role {
+    /// Which way a packet travels that comes from the lower address, or else from the higher one.
+    fn direct(&mut self, from_low: bool, packet: &Packet, frame: &[u8]) -> Result<Direction, Skip> {
+        if !self.watched {
+            Err(Skip::NotWatched)
+        } else if self.server_is_low == from_low {
+            self.checksums.learn_ack(packet);
+            Ok(Direction::ToClient)
+        } else if self.checksums.admits(packet, frame) {
+            Ok(Direction::ToServer)
+        } else {
+            Err(Skip::Checksum)
+        }
+    }
 }
 
 /// Remembers which side of each address pair is the server.
@@ -58,11 +79,11 @@ impl Roles {
         self.ports.is_empty() || self.ports.binary_search(&addr.port()).is_ok()
     }
 
-    /// Which way a packet with this captured payload travels.
+    /// Which way a packet that was read from `frame` travels.
     ///
     /// # Errors
-    /// [`Skip::NotWatched`] or [`Skip::Undecided`].
-    pub(super) fn direction(&mut self, packet: &Packet, payload: &[u8]) -> Result<Direction, Skip> {
+    /// [`Skip::NotWatched`], [`Skip::Undecided`] or [`Skip::Checksum`].
+    pub(super) fn direction(&mut self, packet: &Packet, frame: &[u8]) -> Result<Direction, Skip> {
         let (src_watched, dst_watched) = (self.watches(packet.src), self.watches(packet.dst));
         if !src_watched && !dst_watched {
             return Err(Skip::NotWatched);
@@ -72,41 +93,47 @@ impl Roles {
         let (low, high) = if from_low { (src, dst) } else { (dst, src) };
         let pair = Pair { low, high, scope: packet.scope };
 
-        let known = self.pairs.get(&pair).copied();
+        let known = self.pairs.get_mut(&pair);
         let opens = packet.flags.syn && packet.ack.is_none();
-        let role = match known {
-            Some(role) if role.certain && !opens => role,
-            _ => {
-                let lower = packet.src.port() < packet.dst.port();
-                // Whether the sender is the server, and whether that is certain.
-                let (sender_serves, certain) = if packet.flags.syn {
-                    (packet.ack.is_some(), true)
-                } else if src_watched != dst_watched {
-                    (src_watched, true)
-                } else if starts_like_request(payload) {
-                    (false, true)
-                } else if payload.starts_with(b"HTTP/1.") {
-                    (true, true)
-                } else if let Some(role) = known {
-                    (role.server_is_low == from_low, false)
-                } else if payload.is_empty() {
-                    return Err(Skip::Undecided);
-                } else {
-                    (lower, false)
-                };
-                let role = Role {
-                    server_is_low: sender_serves == from_low,
-                    certain,
-                    watched: if sender_serves { src_watched } else { dst_watched },
-                };
-                self.pairs.insert(pair, role);
-                role
-            }
+        let known = match known {
+            Some(role) if role.certain && !opens => return role.direct(from_low, packet, frame),
+            known => known.map(|role| *role),
         };
-        if !role.watched {
-            return Err(Skip::NotWatched);
+        let payload = frame.get(packet.payload.clone()).unwrap_or_default();
+        let lower = packet.src.port() < packet.dst.port();
+        // Whether the sender is the server, and whether that is certain.
+        let (sender_serves, certain) = if packet.flags.syn {
+            (packet.ack.is_some(), true)
+        } else if src_watched != dst_watched {
+            (src_watched, true)
+        } else if starts_like_request(payload) {
+            (false, true)
+        } else if payload.starts_with(b"HTTP/1.") {
+            (true, true)
+        } else if let Some(role) = known {
+            (role.server_is_low == from_low, false)
+        } else if payload.is_empty() {
+            return Err(Skip::Undecided);
+        } else {
+            (lower, false)
+        };
+        let server_is_low = sender_serves == from_low;
+        let same = known.filter(|role| role.server_is_low == server_is_low);
+        let mut role = Role {
+            server_is_low,
+            certain,
+            watched: if sender_serves { src_watched } else { dst_watched },
+            checksums: same.map(|role| role.checksums).unwrap_or_default(),
+        };
+        let direction = role.direct(from_low, packet, frame);
+        if direction == Err(Skip::Checksum) {
+            // What no receiver took decides nothing; it is only remembered as such.
+            if let Some(role_before) = known {
+                role = Role { checksums: role.checksums, ..role_before };
+            }
         }
-        Ok(if role.server_is_low == from_low { Direction::ToClient } else { Direction::ToServer })
+        self.pairs.insert(pair, role);
+        direction
     }
 }
 
