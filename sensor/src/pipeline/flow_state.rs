@@ -137,7 +137,7 @@ impl FlowState {
         self.drain(reporter);
         let mut events = Vec::new();
         self.http.finish(reporter.now, &mut events);
-        self.take(events, reporter);
+        self.take(&mut events, reporter);
         if !self.pending.is_empty() {
             let findings = std::mem::take(&mut self.pending).into_vec();
             reporter.malformed_event(self, findings);
@@ -163,10 +163,11 @@ impl FlowState {
 
     fn drain(&mut self, reporter: &mut Reporter<'_, '_>) {
         // Requests first: a response's own segment confirms the request that it answers.
-        let mut events = Vec::new();
+        let mut events = std::mem::take(reporter.events);
         for direction in [Direction::ToServer, Direction::ToClient] {
             self.drain_direction(direction, &mut events, reporter);
         }
+        *reporter.events = events;
         if !self.opaque
             && !self.awaits_confirmation
             && self.flow.deadline(&reporter.settings.flow).is_some()
@@ -227,10 +228,7 @@ impl FlowState {
             }
             let findings = stream.take_findings();
             self.keep(findings);
-            if !events.is_empty() {
-                let batch = std::mem::take(events);
-                self.take(batch, reporter);
-            }
+            self.take(events, reporter);
             if ended {
                 return;
             }
@@ -247,8 +245,8 @@ impl FlowState {
         }
     }
 
-    fn take(&mut self, events: Vec<HttpEvent>, reporter: &mut Reporter<'_, '_>) {
-        for event in events {
+    fn take(&mut self, events: &mut Vec<HttpEvent>, reporter: &mut Reporter<'_, '_>) {
+        for event in events.drain(..) {
             match event {
                 HttpEvent::Request { id, request } => self.take_request(id, request, reporter),
                 HttpEvent::Response { id, response } => self.take_response(id, response, reporter),

@@ -17,7 +17,7 @@ mod stats;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use hashlink::LinkedHashMap;
+use hashlink::{LinkedHashMap, linked_hash_map::RawEntryMut};
 use smallvec::SmallVec;
 
 use self::{flow_state::FlowState, output::Reporter};
@@ -25,6 +25,7 @@ pub use self::{output::Output, settings::Settings, stats::Stats};
 use crate::{
     capture::{FlowKey, Input, Segment},
     event::EventIds,
+    http::HttpEvent,
     time::Time,
     token::Judge,
 };
@@ -47,12 +48,19 @@ enum Wait {
 /// Deadlines of one constant delay: first in, first due.
 type Queue = VecDeque<(Time, FlowKey, Wait)>;
 
+type Flows = LinkedHashMap<FlowKey, Box<FlowState>, foldhash::fast::RandomState>;
+
 /// The stages behind capture, for any number of connections. See the [module](self).
 pub struct Pipeline {
+    /// Oldest first by last segment.
+    flows: Flows,
+    shared: Shared,
+}
+
+/// What all connections share.
+struct Shared {
     settings: Settings,
     judge: Judge,
-    /// Oldest first by last segment.
-    flows: LinkedHashMap<FlowKey, Box<FlowState>, foldhash::fast::RandomState>,
     confirmations: Queue,
     tails: Queue,
     answers: Queue,
@@ -60,125 +68,18 @@ pub struct Pipeline {
     held_bytes: usize,
     ids: EventIds,
     stats: Stats,
+    /// What the HTTP stage gives out, between its turn and the next one's.
+    events: Vec<HttpEvent>,
 }
 
-impl Pipeline {
-    /// A pipeline without connections.
-    #[must_use]
-    pub fn new(settings: Settings) -> Self {
-        Self {
-            judge: Judge::new(settings.judge.clone()),
-            ids: EventIds::new(&settings.id_salt),
-            settings,
-            flows: LinkedHashMap::default(),
-            confirmations: Queue::new(),
-            tails: Queue::new(),
-            answers: Queue::new(),
-            now: Time::EPOCH,
-            held_bytes: 0,
-            stats: Stats::default(),
-        }
-    }
-
-    /// What has been seen and lost so far.
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        Stats {
-            flows_open: self.flows.len() as u64,
-            held_bytes: self.held_bytes as u64,
-            ..self.stats.clone()
-        }
-    }
-
-    /// Takes other settings from now on. Connections and what is known of them stay.
-    pub fn reconfigure(&mut self, settings: Settings) {
-        self.judge = Judge::new(settings.judge.clone());
-        self.settings = settings;
-    }
-
-    /// Takes one observation.
-    pub fn push(&mut self, input: &Input<'_>, out: &mut impl Output) {
-        match input {
-            Input::Segment(segment) => self.segment(segment, out),
-            Input::Closed { flow, cookie, at } => {
-                self.tick(*at, out);
-                if self.flows.get(flow).is_some_and(|state| state.is_socket(*cookie)) {
-                    self.close(*flow, out);
-                    self.stats.flows_closed += 1;
-                }
-            }
-            Input::Opaque { flow, cookie, at, kind } => {
-                self.tick(*at, out);
-                self.enter(*flow, *cookie, true);
-                self.with_flow(*flow, out, |state, reporter| state.turn_opaque(*kind, reporter));
-            }
-            Input::Service { flow, service } => {
-                if let Some(state) = self.flows.get_mut(flow) {
-                    state.service = Some(Arc::clone(service));
-                }
-            }
-        }
-    }
-
-    /// Lets time pass: what waited long enough goes out, silent connections are forgotten.
-    pub fn tick(&mut self, now: Time, out: &mut impl Output) {
-        self.now = self.now.max(now);
-        while let Some((flow, wait)) = self.next_due() {
-            self.with_flow(flow, out, |state, reporter| match wait {
-                Wait::Confirmation => state.expire_unconfirmed(reporter),
-                Wait::Tail(id) | Wait::Answer(id) => state.report_unfinished(id, wait, reporter),
-            });
-        }
-        while let Some((&flow, state)) = self.flows.front() {
-            if self.now.since(state.last_seen) < self.settings.idle {
-                break;
-            }
-            self.close(flow, out);
-            self.stats.flows_expired += 1;
-        }
-    }
-
-    /// The source has ended: every connection is closed, oldest first.
-    pub fn finish(&mut self, out: &mut impl Output) {
-        while let Some((&flow, _)) = self.flows.front() {
-            self.close(flow, out);
-        }
-    }
-
-    fn segment(&mut self, segment: &Segment<'_>, out: &mut impl Output) {
-        self.tick(segment.at, out);
-        self.stats.segments += 1;
-        if self.flows.get(&segment.flow).is_some_and(|state| state.is_replaced_by(segment)) {
-            self.close(segment.flow, out);
-        }
-        self.enter(segment.flow, segment.cookie, !segment.flags.syn);
-        self.with_flow(segment.flow, out, |state, reporter| state.segment(segment, reporter));
-        self.evict(out);
-    }
-
-    /// Makes sure that the flow is known, and marks it as the one seen last.
-    fn enter(&mut self, key: FlowKey, cookie: u64, joined_midway: bool) {
-        match self.flows.raw_entry_mut().from_key(&key) {
-            hashlink::linked_hash_map::RawEntryMut::Occupied(mut entry) => {
-                entry.to_back();
-                let state = entry.get_mut();
-                state.last_seen = self.now;
-                state.learn_cookie(cookie);
-            }
-            hashlink::linked_hash_map::RawEntryMut::Vacant(entry) => {
-                entry.insert(key, Box::new(FlowState::new(key, cookie, self.now, joined_midway)));
-                self.stats.flows_opened += 1;
-            }
-        }
-    }
-
-    fn with_flow(
+impl Shared {
+    /// Lets a connection act, and takes note of what it holds and waits for.
+    fn act(
         &mut self,
-        key: FlowKey,
+        state: &mut FlowState,
         out: &mut impl Output,
         act: impl FnOnce(&mut FlowState, &mut Reporter<'_, '_>),
     ) {
-        let Some(state) = self.flows.get_mut(&key) else { return };
         let mut reporter = Reporter {
             settings: &self.settings,
             ids: &self.ids,
@@ -187,10 +88,12 @@ impl Pipeline {
             now: self.now,
             out,
             waits: SmallVec::new(),
+            events: &mut self.events,
         };
         let before = state.held_bytes();
         act(state, &mut reporter);
         self.held_bytes = self.held_bytes - before + state.held_bytes();
+        let key = state.key;
         for wait in reporter.waits {
             match wait {
                 Wait::Confirmation => {
@@ -208,6 +111,12 @@ impl Pipeline {
         }
     }
 
+    /// The connection is over, and its state about to be dropped.
+    fn finish(&mut self, state: &mut FlowState, out: &mut impl Output) {
+        self.act(state, out, FlowState::finish);
+        self.held_bytes -= state.held_bytes();
+    }
+
     /// The next wait that is over, earliest queue first.
     fn next_due(&mut self) -> Option<(FlowKey, Wait)> {
         for queue in [&mut self.tails, &mut self.confirmations, &mut self.answers] {
@@ -217,30 +126,156 @@ impl Pipeline {
         }
         None
     }
+}
+
+impl Pipeline {
+    /// A pipeline without connections.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            flows: LinkedHashMap::default(),
+            shared: Shared {
+                judge: Judge::new(settings.judge.clone()),
+                ids: EventIds::new(&settings.id_salt),
+                settings,
+                confirmations: Queue::new(),
+                tails: Queue::new(),
+                answers: Queue::new(),
+                now: Time::EPOCH,
+                held_bytes: 0,
+                stats: Stats::default(),
+                events: Vec::new(),
+            },
+        }
+    }
+
+    /// What has been seen and lost so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats {
+            flows_open: self.flows.len() as u64,
+            held_bytes: self.shared.held_bytes as u64,
+            ..self.shared.stats.clone()
+        }
+    }
+
+    /// Takes other settings from now on. Connections and what is known of them stay.
+    pub fn reconfigure(&mut self, settings: Settings) {
+        self.shared.judge = Judge::new(settings.judge.clone());
+        self.shared.settings = settings;
+    }
+
+    /// Takes one observation.
+    pub fn push(&mut self, input: &Input<'_>, out: &mut impl Output) {
+        match input {
+            Input::Segment(segment) => self.segment(segment, out),
+            Input::Closed { flow, cookie, at } => {
+                self.tick(*at, out);
+                if self.flows.get(flow).is_some_and(|state| state.is_socket(*cookie)) {
+                    self.close(*flow, out);
+                    self.shared.stats.flows_closed += 1;
+                }
+            }
+            Input::Opaque { flow, cookie, at, kind } => {
+                self.tick(*at, out);
+                let state = enter(&mut self.flows, &mut self.shared, *flow, *cookie, true);
+                state.learn_cookie(*cookie);
+                self.shared.act(state, out, |state, reporter| state.turn_opaque(*kind, reporter));
+            }
+            Input::Service { flow, service } => {
+                if let Some(state) = self.flows.get_mut(flow) {
+                    state.service = Some(Arc::clone(service));
+                }
+            }
+        }
+    }
+
+    /// Lets time pass: what waited long enough goes out, silent connections are forgotten.
+    pub fn tick(&mut self, now: Time, out: &mut impl Output) {
+        self.shared.now = self.shared.now.max(now);
+        while let Some((flow, wait)) = self.shared.next_due() {
+            let Some(state) = self.flows.get_mut(&flow) else { continue };
+            self.shared.act(state, out, |state, reporter| match wait {
+                Wait::Confirmation => state.expire_unconfirmed(reporter),
+                Wait::Tail(id) | Wait::Answer(id) => state.report_unfinished(id, wait, reporter),
+            });
+        }
+        while let Some((&flow, state)) = self.flows.front() {
+            if self.shared.now.since(state.last_seen) < self.shared.settings.idle {
+                break;
+            }
+            self.close(flow, out);
+            self.shared.stats.flows_expired += 1;
+        }
+    }
+
+    /// The source has ended: every connection is closed, oldest first.
+    pub fn finish(&mut self, out: &mut impl Output) {
+        while let Some((&flow, _)) = self.flows.front() {
+            self.close(flow, out);
+        }
+    }
+
+    fn segment(&mut self, segment: &Segment<'_>, out: &mut impl Output) {
+        self.tick(segment.at, out);
+        self.shared.stats.segments += 1;
+        let (key, cookie, midway) = (segment.flow, segment.cookie, !segment.flags.syn);
+        let state = enter(&mut self.flows, &mut self.shared, key, cookie, midway);
+        if state.is_replaced_by(segment) {
+            self.shared.finish(state, out);
+            **state = FlowState::new(key, cookie, self.shared.now, midway);
+            self.shared.stats.flows_opened += 1;
+        }
+        state.learn_cookie(cookie);
+        self.shared.act(state, out, |state, reporter| state.segment(segment, reporter));
+        self.evict(out);
+    }
 
     fn close(&mut self, key: FlowKey, out: &mut impl Output) {
-        self.with_flow(key, out, FlowState::finish);
-        if let Some(state) = self.flows.remove(&key) {
-            self.held_bytes -= state.held_bytes();
+        if let Some(mut state) = self.flows.remove(&key) {
+            self.shared.finish(&mut state, out);
         }
     }
 
     /// Keeps the number of connections and the bytes that they hold within their limits.
     fn evict(&mut self, out: &mut impl Output) {
-        while self.flows.len() > self.settings.max_flows {
+        while self.flows.len() > self.shared.settings.max_flows {
             let Some((&oldest, _)) = self.flows.front() else { return };
             self.close(oldest, out);
-            self.stats.flows_evicted += 1;
+            self.shared.stats.flows_evicted += 1;
         }
-        while self.held_bytes > self.settings.max_held_bytes {
+        while self.shared.held_bytes > self.shared.settings.max_held_bytes {
             // Every flow that holds bytes of a message stands in this queue, longest waiting
             // first; the others hold requests whose answers are due.
-            let holder = self.confirmations.pop_front().map(|(_, flow, _)| flow);
+            let holder = self.shared.confirmations.pop_front().map(|(_, flow, _)| flow);
             let Some(key) = holder.or_else(|| self.flows.front().map(|(&key, _)| key)) else {
                 return;
             };
             self.close(key, out);
-            self.stats.flows_evicted += 1;
+            self.shared.stats.flows_evicted += 1;
+        }
+    }
+}
+
+/// The state of a flow, which is marked as the one seen last.
+fn enter<'a>(
+    flows: &'a mut Flows,
+    shared: &mut Shared,
+    key: FlowKey,
+    cookie: u64,
+    joined_midway: bool,
+) -> &'a mut Box<FlowState> {
+    match flows.raw_entry_mut().from_key(&key) {
+        RawEntryMut::Occupied(mut entry) => {
+            entry.to_back();
+            let state = entry.into_mut();
+            state.last_seen = shared.now;
+            state
+        }
+        RawEntryMut::Vacant(entry) => {
+            shared.stats.flows_opened += 1;
+            let state = Box::new(FlowState::new(key, cookie, shared.now, joined_midway));
+            entry.insert(key, state).1
         }
     }
 }

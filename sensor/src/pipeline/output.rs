@@ -11,6 +11,7 @@ use crate::{
         RequestEvent, RequestView, ResponseView, TOKEN_TEXT_MAX, Text, TokenView, Verdict,
     },
     finding::{Finding, Severity},
+    http::HttpEvent,
     time::Time,
     token::{Judge, Scheme, Token},
 };
@@ -42,6 +43,8 @@ pub(super) struct Reporter<'p, 'o> {
     pub(super) out: &'o mut dyn Output,
     /// What the flow waits for from now on.
     pub(super) waits: SmallVec<[Wait; 4]>,
+    /// Scratch for [`FlowState`]: empty, and kept for its memory.
+    pub(super) events: &'p mut Vec<HttpEvent>,
 }
 
 impl Reporter<'_, '_> {

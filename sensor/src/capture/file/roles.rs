@@ -1,7 +1,8 @@
 //! Which side of a connection is the server, as far as packets tell.
 
-use std::{collections::hash_map::RandomState, net::SocketAddr};
+use std::net::SocketAddr;
 
+use foldhash::fast::RandomState;
 use hashlink::LruCache;
 
 use super::{
@@ -72,7 +73,7 @@ impl Roles {
     pub(super) fn new(ports: &[u16]) -> Self {
         let mut ports = ports.to_vec();
         ports.sort_unstable();
-        Self { ports, pairs: LruCache::with_hasher(MAX_PAIRS, RandomState::new()) }
+        Self { ports, pairs: LruCache::with_hasher(MAX_PAIRS, RandomState::default()) }
     }
 
     fn watches(&self, addr: SocketAddr) -> bool {
