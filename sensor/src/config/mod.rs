@@ -104,7 +104,7 @@ impl Default for TokenConfig {
                 .map(String::from)
                 .to_vec(),
             max_bytes: Spanned::new(0..0, 16 << 10),
-            cache_entries: 65_536,
+            cache_entries: 8_192,
         }
     }
 }
