@@ -263,8 +263,6 @@ pub fn decode(token: &[u8], options: &DecodeOptions) -> Decoded {
     } else {
         builder.compact(token);
     }
-    // Tokens have a third of the nodes that there is room for, and a cache keeps many of them.
-    builder.decoded.nodes.shrink_to_fit();
     builder.decoded
 }
 
@@ -288,8 +286,8 @@ impl Builder<'_> {
             start = dot + 1;
         }
         self.decoded.text.reserve_exact(base64url::decoded_len(token.len()) + 4);
-        // Claims have a value or a name in about 13 encoded bytes.
-        self.decoded.nodes.reserve((token.len() / 12).min(json::MAX_NODES));
+        // Values and names have 24 encoded bytes and more each in most tokens, with the signature.
+        self.decoded.nodes.reserve_exact((token.len() / 24).min(json::MAX_NODES));
         match *parts.as_slice() {
             [head, payload, signature] => {
                 self.decoded.signed = Span::new(0, head.len() + 1 + payload.len());
