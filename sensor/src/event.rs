@@ -178,6 +178,27 @@ pub enum Body {
     Sensor(SensorEvent),
 }
 
+impl Body {
+    /// The process that serves the connection, where it is known.
+    #[must_use]
+    pub fn service(&self) -> Option<&Arc<Service>> {
+        match self {
+            Self::Request(request) => request.service.as_ref(),
+            Self::Flow(flow) => flow.service.as_ref(),
+            Self::Sensor(_) => None,
+        }
+    }
+
+    /// Names the process that serves the connection.
+    pub fn attribute(&mut self, service: &Arc<Service>) {
+        match self {
+            Self::Request(request) => request.service = Some(Arc::clone(service)),
+            Self::Flow(flow) => flow.service = Some(Arc::clone(service)),
+            Self::Sensor(_) => {}
+        }
+    }
+}
+
 /// An alert about a request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RequestEvent {

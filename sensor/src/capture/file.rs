@@ -206,6 +206,7 @@ impl CaptureFile {
             flags: packet.flags,
             ack: packet.ack,
             rcv_nxt: None,
+            request: false,
         })))
     }
 

@@ -101,6 +101,8 @@ pub struct Segment<'a> {
     /// expected of the *client* when the segment passed (`tcp_sock.rcv_nxt`), for segments of
     /// either direction. Everything before it has been accepted by the service's TCP.
     pub rcv_nxt: Option<u32>,
+    /// Live capture only: the kernel took the payload to begin a request, and counted it.
+    pub request: bool,
 }
 
 /// Why a flow on a watched port can't be read as HTTP/1.

@@ -32,7 +32,7 @@ pub struct Status {
 /// Requests in = seen + lost by cause, over all watched connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestBalance {
-    /// Request heads whose beginning passed the hook.
+    /// Requests whose first bytes passed the hook.
     pub requests: u64,
     /// Of these, judged.
     pub seen: u64,

@@ -11,31 +11,40 @@ use crate::{
 };
 
 /// What was lost, by cause; the names are stable. Counts up from the daemon's start.
-fn losses(kernel: &Counters, stats: &Stats, undelivered: u64) -> [(&'static str, u64); 8] {
+fn losses(kernel: &Counters, stats: &Stats, undelivered: u64) -> [(&'static str, u64); 10] {
     [
         ("ring-full-requests", kernel.get(Counter::RequestsLost)),
         ("ring-full-records", kernel.get(Counter::RingFullRecords)),
         ("unreadable-segments", kernel.get(Counter::ParseFailures)),
         ("malformed-records", kernel.malformed),
+        ("ring-full-cut-requests", stats.starts.cut),
         ("flow-limit", stats.flows_evicted),
+        ("flow-limit-requests", stats.starts.evicted),
         ("stream-limit-bytes", stats.flow.limit_dropped),
         ("http-malformed", stats.malformed),
         ("sink-queue-full", undelivered),
     ]
 }
 
-/// The balance of requests as `status` shows it.
+/// The balance of requests as `status` shows it; docs/loss.md says what is counted where.
 pub(super) fn of(kernel: &Counters, stats: &Stats) -> RequestBalance {
-    let requests = kernel.get(Counter::Requests);
-    let seen = stats.requests;
-    let lost = BTreeMap::from([
-        ("ring-full".to_owned(), kernel.get(Counter::RequestsLost)),
-        ("ring-full-cut".to_owned(), kernel.get(Counter::RequestsCut)),
-        ("http-malformed".to_owned(), stats.malformed),
-        ("flow-limit".to_owned(), stats.requests_evicted),
-    ]);
-    let accounted = seen + lost.values().sum::<u64>();
-    RequestBalance { requests, seen, pending: requests.saturating_sub(accounted), lost }
+    let (counted, full) = (kernel.get(Counter::Requests), kernel.get(Counter::RequestsLost));
+    let starts = &stats.starts;
+    let lost = [
+        ("ring-full", full),
+        ("ring-full-cut", starts.cut),
+        ("incomplete", starts.incomplete),
+        ("http-malformed", starts.malformed),
+        ("flow-limit", starts.evicted),
+    ];
+    // What the kernel delivered and the reader has not taken yet lies in the ring.
+    let in_ring = counted.saturating_sub(full).saturating_sub(starts.taken);
+    RequestBalance {
+        requests: (counted + starts.unmarked).saturating_sub(starts.mistaken),
+        seen: stats.requests,
+        pending: in_ring + starts.open + starts.begun.saturating_sub(stats.requests),
+        lost: lost.map(|(cause, count)| (cause.to_owned(), count)).into(),
+    }
 }
 
 /// Remembers what was told, so that each loss is told once.

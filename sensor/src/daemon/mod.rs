@@ -37,6 +37,9 @@ const POLL: Duration = Duration::from_millis(5);
 /// How often loss is told of, where there is any.
 const LOSS_PERIOD: Duration = Duration::from_secs(60);
 
+/// How long an event waits for the name of its service, which is looked up beside the reader.
+const SERVICE_WAIT: Duration = Duration::from_millis(100);
+
 /// How long the sinks may take to deliver what is queued when the daemon stops.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 
@@ -94,7 +97,7 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
     tracing::info!("watching port {:?} in cgroup {}", config.capture.ports, cgroup.display());
     let mut daemon = Daemon {
         overrides: overrides.clone(),
-        pipeline: Pipeline::new(Settings::new(&config, key.clone(), salt)),
+        pipeline: Pipeline::new(settings(&config, &key, salt)),
         losses: Losses::new(now()),
         ids: EventIds::new(&salt),
         started: now(),
@@ -187,7 +190,7 @@ impl Daemon {
         ] {
             ensure!(!changed, "{key} can't change while the daemon runs; restart it");
         }
-        self.pipeline.reconfigure(Settings::new(&config, self.key.clone(), self.salt));
+        self.pipeline.reconfigure(settings(&config, &self.key, self.salt));
         self.sinks.reopen();
         self.config = config;
         Ok(())
@@ -288,6 +291,10 @@ fn load_key(config: &Config) -> anyhow::Result<FingerprintKey> {
         Some(path) => fingerprint_key::read(path),
         None => fingerprint_key::read_or_create(&config.daemon.state_dir),
     }
+}
+
+fn settings(config: &Config, key: &FingerprintKey, salt: [u8; 16]) -> Settings {
+    Settings { service_wait: SERVICE_WAIT, ..Settings::new(config, key.clone(), salt) }
 }
 
 fn capture_config(config: &Config) -> live::Config {

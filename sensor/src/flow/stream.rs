@@ -238,6 +238,12 @@ impl Stream {
         self.pos - self.origin
     }
 
+    /// The sequence number of the byte at the read position.
+    #[must_use]
+    pub fn seq(&self) -> u32 {
+        self.pos as u32
+    }
+
     /// The sequence number of the first byte seen.
     #[must_use]
     pub fn first_seq(&self) -> Option<u32> {

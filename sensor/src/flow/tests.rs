@@ -33,6 +33,7 @@ fn segment(seq: u32, payload: &[u8]) -> Segment<'_> {
         flags: TcpFlags::default(),
         ack: None,
         rcv_nxt: None,
+        request: false,
     }
 }
 

@@ -158,6 +158,19 @@ impl Connection {
         self.opaque
     }
 
+    /// Requests that began: each is handed out as a [`HttpEvent::Request`] now, or when its body
+    /// has come.
+    #[must_use]
+    pub fn begun(&self) -> u64 {
+        self.next_id
+    }
+
+    /// Whether the client's next bytes are to begin a request head, or are within one.
+    #[must_use]
+    pub fn expects_request(&self) -> bool {
+        matches!(self.requests.state, State::Start | State::Head)
+    }
+
     /// Final responses that were attached to no request: their requests were not seen, or could
     /// not be told apart after a loss.
     #[must_use]

@@ -2,7 +2,11 @@ use std::{collections::VecDeque, sync::Arc};
 
 use smallvec::SmallVec;
 
-use super::{Wait, output::Reporter};
+use super::{
+    Wait,
+    output::Reporter,
+    starts::{Fate, Starts},
+};
 use crate::{
     capture::{Direction, FlowKey, OpaqueKind, Segment, Service},
     finding::Finding,
@@ -57,6 +61,9 @@ pub(super) struct FlowState {
     opaque: bool,
     awaits_confirmation: bool,
     malformed_events: u8,
+    starts: Starts,
+    /// A limit ends it.
+    pub(super) evicted: bool,
 }
 
 impl FlowState {
@@ -75,6 +82,8 @@ impl FlowState {
             opaque: false,
             awaits_confirmation: false,
             malformed_events: 0,
+            starts: Starts::default(),
+            evicted: false,
         }
     }
 
@@ -99,7 +108,12 @@ impl FlowState {
     }
 
     pub(super) fn segment(&mut self, segment: &Segment<'_>, reporter: &mut Reporter<'_, '_>) {
+        let starts = &mut reporter.stats.starts;
+        if segment.request {
+            self.starts.take(segment.seq, starts);
+        }
         if self.opaque {
+            self.starts.lose_all(Fate::Mistaken, starts);
             reporter.stats.opaque_bytes += u64::from(segment.len);
             return;
         }
@@ -120,7 +134,7 @@ impl FlowState {
         if self.opaque {
             return;
         }
-        self.finish(reporter);
+        self.finish_as(Fate::Mistaken, reporter);
         self.opaque = true;
         self.flow = Flow::new();
         reporter.stats.count_opaque(kind);
@@ -133,8 +147,15 @@ impl FlowState {
         if self.opaque {
             return;
         }
+        let fate = if self.evicted { Fate::Evicted } else { Fate::Incomplete };
+        self.finish_as(fate, reporter);
+    }
+
+    /// As [`finish`](Self::finish); request starts that are still open meet `fate`.
+    fn finish_as(&mut self, fate: Fate, reporter: &mut Reporter<'_, '_>) {
         self.flow.flush(&reporter.settings.flow, &mut reporter.stats.flow);
         self.drain(reporter);
+        self.starts.lose_all(fate, &mut reporter.stats.starts);
         let mut events = Vec::new();
         self.http.finish(reporter.now, &mut events);
         self.take(&mut events, reporter);
@@ -200,18 +221,35 @@ impl FlowState {
                         // No more comes behind this unfinished head but a gap or the end.
                         let left = bytes.len() as u64;
                         stream.consume(left);
+                        if direction == Direction::ToServer
+                            && !matches!(stream.readable(), flow::Chunk::End { .. })
+                        {
+                            let starts = &mut reporter.stats.starts;
+                            self.starts.lose_upto(stream.seq(), Fate::Cut, starts);
+                        }
                         continue;
                     }
                     let (at, upto) = same_arrival(stream, *offered, bytes.len(), reporter.now);
                     let chunk = http::Chunk::Data(bytes.get(..upto).unwrap_or(bytes));
+                    let (begun, expected) = (self.http.begun(), self.http.expects_request());
                     let taken = self.http.push(direction, at, chunk, limits, events);
                     *offered = upto.saturating_sub(taken);
                     stream.consume(taken as u64);
+                    if direction == Direction::ToServer {
+                        let begun = self.http.begun() - begun;
+                        let fate = if expected { Fate::Malformed } else { Fate::Mistaken };
+                        let starts = &mut reporter.stats.starts;
+                        self.starts.read_upto(stream.seq(), begun, fate, starts);
+                    }
                 }
                 flow::Chunk::Gap { len } => {
                     *offered = 0;
                     self.http.push(direction, reporter.now, http::Chunk::Gap(len), limits, events);
                     stream.consume(len);
+                    if direction == Direction::ToServer {
+                        let starts = &mut reporter.stats.starts;
+                        self.starts.lose_upto(stream.seq(), Fate::Cut, starts);
+                    }
                 }
                 flow::Chunk::Restart => {
                     // The place in the messages is lost, as behind a gap of unknown length.
@@ -222,6 +260,10 @@ impl FlowState {
                 flow::Chunk::End { reset } => {
                     *offered = 0;
                     ended = true;
+                    if direction == Direction::ToServer {
+                        let fate = if self.evicted { Fate::Evicted } else { Fate::Incomplete };
+                        self.starts.lose_all(fate, &mut reporter.stats.starts);
+                    }
                     let chunk = http::Chunk::End { reset };
                     self.http.push(direction, reporter.now, chunk, limits, events);
                 }

@@ -13,6 +13,7 @@
 mod flow_state;
 mod output;
 mod settings;
+mod starts;
 mod stats;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -20,10 +21,13 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use hashlink::{LinkedHashMap, linked_hash_map::RawEntryMut};
 use smallvec::SmallVec;
 
-use self::{flow_state::FlowState, output::Reporter};
-pub use self::{output::Output, settings::Settings, stats::Stats};
+use self::{
+    flow_state::FlowState,
+    output::{Reporter, Unattributed},
+};
+pub use self::{output::Output, settings::Settings, starts::StartStats, stats::Stats};
 use crate::{
-    capture::{FlowKey, Input, Segment},
+    capture::{FlowKey, Input, Segment, Service},
     event::EventIds,
     http::HttpEvent,
     time::Time,
@@ -64,6 +68,7 @@ struct Shared {
     confirmations: Queue,
     tails: Queue,
     answers: Queue,
+    unattributed: Unattributed,
     now: Time,
     held_bytes: usize,
     ids: EventIds,
@@ -88,6 +93,7 @@ impl Shared {
             now: self.now,
             out,
             waits: SmallVec::new(),
+            unattributed: &mut self.unattributed,
             events: &mut self.events,
         };
         let before = state.held_bytes();
@@ -117,6 +123,21 @@ impl Shared {
         self.held_bytes -= state.held_bytes();
     }
 
+    /// Gives out the events of `flow` that waited for their service's name.
+    fn attribute(&mut self, flow: &FlowKey, service: &Arc<Service>, out: &mut impl Output) {
+        if self.unattributed.iter().all(|(_, key, _)| key != flow) {
+            return;
+        }
+        for (due, key, mut event) in std::mem::take(&mut self.unattributed) {
+            if key == *flow {
+                event.body.attribute(service);
+                out.event(event);
+            } else {
+                self.unattributed.push_back((due, key, event));
+            }
+        }
+    }
+
     /// The next wait that is over, earliest queue first.
     fn next_due(&mut self) -> Option<(FlowKey, Wait)> {
         for queue in [&mut self.tails, &mut self.confirmations, &mut self.answers] {
@@ -141,6 +162,7 @@ impl Pipeline {
                 confirmations: Queue::new(),
                 tails: Queue::new(),
                 answers: Queue::new(),
+                unattributed: Unattributed::new(),
                 now: Time::EPOCH,
                 held_bytes: 0,
                 stats: Stats::default(),
@@ -186,6 +208,7 @@ impl Pipeline {
                 if let Some(state) = self.flows.get_mut(flow) {
                     state.service = Some(Arc::clone(service));
                 }
+                self.shared.attribute(flow, service, out);
             }
         }
     }
@@ -207,12 +230,20 @@ impl Pipeline {
             self.close(flow, out);
             self.shared.stats.flows_expired += 1;
         }
+        let shared = &mut self.shared;
+        while shared.unattributed.front().is_some_and(|&(due, ..)| due <= shared.now) {
+            let Some((.., event)) = shared.unattributed.pop_front() else { break };
+            out.event(event);
+        }
     }
 
     /// The source has ended: every connection is closed, oldest first.
     pub fn finish(&mut self, out: &mut impl Output) {
         while let Some((&flow, _)) = self.flows.front() {
             self.close(flow, out);
+        }
+        for (.., event) in self.shared.unattributed.drain(..) {
+            out.event(event);
         }
     }
 
@@ -237,12 +268,19 @@ impl Pipeline {
         }
     }
 
+    fn give_up(&mut self, key: FlowKey, out: &mut impl Output) {
+        if let Some(state) = self.flows.get_mut(&key) {
+            state.evicted = true;
+        }
+        self.close(key, out);
+        self.shared.stats.flows_evicted += 1;
+    }
+
     /// Keeps the number of connections and the bytes that they hold within their limits.
     fn evict(&mut self, out: &mut impl Output) {
         while self.flows.len() > self.shared.settings.max_flows {
             let Some((&oldest, _)) = self.flows.front() else { return };
-            self.close(oldest, out);
-            self.shared.stats.flows_evicted += 1;
+            self.give_up(oldest, out);
         }
         while self.shared.held_bytes > self.shared.settings.max_held_bytes {
             // Every flow that holds bytes of a message stands in this queue, longest waiting
@@ -251,8 +289,7 @@ impl Pipeline {
             let Some(key) = holder.or_else(|| self.flows.front().map(|(&key, _)| key)) else {
                 return;
             };
-            self.close(key, out);
-            self.shared.stats.flows_evicted += 1;
+            self.give_up(key, out);
         }
     }
 }

@@ -1,3 +1,5 @@
+use std::{collections::VecDeque, sync::Arc};
+
 use smallvec::SmallVec;
 
 use super::{
@@ -45,7 +47,15 @@ pub(super) struct Reporter<'p, 'o> {
     pub(super) waits: SmallVec<[Wait; 4]>,
     /// Scratch for [`FlowState`]: empty, and kept for its memory.
     pub(super) events: &'p mut Vec<HttpEvent>,
+    pub(super) unattributed: &'p mut Unattributed,
 }
+
+/// Events that wait for the name of their service, and until when: one constant delay, so the
+/// first is due first.
+pub(super) type Unattributed = VecDeque<(Time, FlowKey, Event)>;
+
+/// Events that wait for the name of their service; more go out without.
+const MAX_UNATTRIBUTED: usize = 1024;
 
 impl Reporter<'_, '_> {
     /// Whether the exchange has a finding that raises an event.
@@ -56,7 +66,7 @@ impl Reporter<'_, '_> {
     pub(super) fn request_event(
         &mut self,
         key: &FlowKey,
-        service: Option<&std::sync::Arc<Service>>,
+        service: Option<&Arc<Service>>,
         open: &Open,
         end: Option<&End>,
     ) {
@@ -90,12 +100,15 @@ impl Reporter<'_, '_> {
             tokens: open.tokens.tokens.iter().map(|token| self.token_view(token)).collect(),
             findings,
         };
-        self.give(Event {
-            id: self.ids.id(Kind::Request, Some(key), request.first_byte, open.id),
-            at: request.first_byte,
-            severity: event::severity(&body.findings),
-            body: Body::Request(Box::new(body)),
-        });
+        self.give(
+            *key,
+            Event {
+                id: self.ids.id(Kind::Request, Some(key), request.first_byte, open.id),
+                at: request.first_byte,
+                severity: event::severity(&body.findings),
+                body: Body::Request(Box::new(body)),
+            },
+        );
     }
 
     pub(super) fn opaque_event(&mut self, state: &FlowState, kind: OpaqueKind) {
@@ -140,17 +153,27 @@ impl Reporter<'_, '_> {
             service: state.service.clone(),
             findings,
         };
-        self.give(Event {
-            id: self.ids.id(Kind::Flow, Some(&state.key), self.now, self.stats.events),
-            at: self.now,
-            severity: event::severity(&body.findings).max(Severity::Info),
-            body: Body::Flow(Box::new(body)),
-        });
+        self.give(
+            state.key,
+            Event {
+                id: self.ids.id(Kind::Flow, Some(&state.key), self.now, self.stats.events),
+                at: self.now,
+                severity: event::severity(&body.findings).max(Severity::Info),
+                body: Body::Flow(Box::new(body)),
+            },
+        );
     }
 
-    fn give(&mut self, event: Event) {
+    fn give(&mut self, key: FlowKey, event: Event) {
         self.stats.events += 1;
-        self.out.event(event);
+        if self.settings.service_wait.is_zero()
+            || event.body.service().is_some()
+            || self.unattributed.len() >= MAX_UNATTRIBUTED
+        {
+            self.out.event(event);
+        } else {
+            self.unattributed.push_back((self.now + self.settings.service_wait, key, event));
+        }
     }
 
     fn token_view(&self, token: &Token) -> TokenView {

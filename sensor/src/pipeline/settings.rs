@@ -24,6 +24,8 @@ pub struct Settings {
     pub idle: Duration,
     /// An alert waits so long for its answer.
     pub answer: Duration,
+    /// An event waits so long for the name of its service; 0 where the source knows none.
+    pub service_wait: Duration,
     /// Requests below raise no event.
     pub min_severity: Severity,
     /// Claims that events may show, in this order.
@@ -55,6 +57,7 @@ impl Settings {
             max_held_bytes: config.limits.total_bytes,
             idle: config.limits.idle(),
             answer: config.limits.answer(),
+            service_wait: Duration::ZERO,
             min_severity: config.events.min_severity,
             claims: config.tokens.claims.clone(),
             id_salt,

@@ -1,3 +1,4 @@
+use super::starts::StartStats;
 use crate::{capture::OpaqueKind, flow::FlowStats};
 
 /// What the pipeline has seen and lost since it started. All count up but the two gauges.
@@ -13,8 +14,6 @@ pub struct Stats {
     pub flows_expired: u64,
     /// Connections that were given up because of a limit on their number or their bytes.
     pub flows_evicted: u64,
-    /// Requests of those that had begun and were not judged.
-    pub requests_evicted: u64,
     /// Gauge: connections followed now.
     pub flows_open: u64,
     /// Gauge: bytes that the connections hold now.
@@ -45,6 +44,8 @@ pub struct Stats {
     pub suspicious: u64,
     /// Events given out.
     pub events: u64,
+    /// What became of the request starts that the kernel counted.
+    pub starts: StartStats,
     /// Reassembly.
     pub flow: FlowStats,
 }

@@ -99,6 +99,7 @@ impl Bench {
             flags,
             ack: Some(self.sent[other]),
             rcv_nxt: None,
+            request: false,
         };
         self.pipeline.push(&Input::Segment(segment), &mut self.out);
         self.sent[own] += payload.len() as u32;

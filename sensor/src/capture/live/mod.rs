@@ -321,7 +321,7 @@ impl Capture {
             counters,
             control,
             decoder: Decoder::new(),
-            services: Services::new(root),
+            services: Services::new(root, &config.ports),
             last_record: None,
             records: 0,
             closes,

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use jotwatch_common::{
-    KIND_CLOSED, KIND_OPAQUE, KIND_SEGMENT, MARK_LOSS, MARK_NEW, MARK_RCV_NXT, OPAQUE_HTTP2,
-    OPAQUE_TLS, Record, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, TO_CLIENT, TO_SERVER,
+    KIND_CLOSED, KIND_OPAQUE, KIND_SEGMENT, MARK_LOSS, MARK_NEW, MARK_RCV_NXT, MARK_REQUEST,
+    OPAQUE_HTTP2, OPAQUE_TLS, Record, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, TO_CLIENT, TO_SERVER,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -95,9 +95,6 @@ impl Decoder {
         let at = Time::from_unix_nanos(self.epoch.wrapping_add(record.at));
         let cookie = record.cookie;
         self.losses += u64::from(record.marks & MARK_LOSS != 0);
-        if record.marks & MARK_NEW != 0 {
-            services.ask(flow, f);
-        }
         match record.kind {
             KIND_SEGMENT => {
                 let direction = match record.direction {
@@ -120,6 +117,7 @@ impl Decoder {
                     flags: TcpFlags { syn: flag(TCP_SYN), fin: flag(TCP_FIN), rst: flag(TCP_RST) },
                     ack: flag(TCP_ACK).then_some(record.ack),
                     rcv_nxt: (record.marks & MARK_RCV_NXT != 0).then_some(record.rcv_nxt),
+                    request: record.marks & MARK_REQUEST != 0,
                 }));
             }
             KIND_CLOSED => f(Input::Closed { flow, cookie, at }),
@@ -132,6 +130,10 @@ impl Decoder {
                 f(Input::Opaque { flow, cookie, at, kind });
             }
             _ => self.malformed += 1,
+        }
+        // Behind the record: a flow that was open before has only now come into sight.
+        if record.marks & MARK_NEW != 0 {
+            services.ask(flow, f);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Who serves a flow: the process behind the listening socket.
 //!
 //! Looking through /proc takes milliseconds, so a thread does it; the reader only asks and
-//! collects. Answers are kept by cgroup and port.
+//! collects. Answers are kept by cgroup and address. Services that listen when capture starts are
+//! found before the first segment.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -28,8 +29,10 @@ const MAX_QUESTIONS: usize = 256;
 const MAX_PROCESSES: usize = 32_768;
 /// File descriptors looked at in one process.
 const MAX_DESCRIPTORS: usize = 65_536;
-/// An answer is looked up again after this long.
+/// An answer is looked up again after this long, and at once when its process is gone.
 const FRESH_FOR: Duration = Duration::from_secs(30);
+/// The same for the answer that nobody was found.
+const NOBODY_FRESH_FOR: Duration = Duration::from_secs(1);
 
 type Key = (u64, SocketAddr);
 
@@ -38,10 +41,27 @@ struct Known {
     at: Instant,
 }
 
+impl Known {
+    fn is_fresh(&self) -> bool {
+        let limit = if self.service.pid.is_some() { FRESH_FOR } else { NOBODY_FRESH_FOR };
+        self.at.elapsed() < limit
+    }
+
+    /// A service that was restarted shall not be named by its old process.
+    fn is_gone(&self) -> bool {
+        use rustix::{io::Errno, process};
+
+        let pid = self.service.pid.and_then(|pid| process::Pid::from_raw(pid.cast_signed()));
+        pid.is_some_and(|pid| process::test_kill_process(pid) == Err(Errno::SRCH))
+    }
+}
+
 /// The reader's side.
 pub(super) struct Services {
     ask: SyncSender<Key>,
     answers: Receiver<(Key, Arc<Service>)>,
+    /// What listened when capture started, by cgroup.
+    seeds: Vec<(u64, Arc<Service>)>,
     known: HashMap<Key, Known, foldhash::fast::RandomState>,
     asked: HashMap<Key, (), foldhash::fast::RandomState>,
     waiting: VecDeque<FlowKey>,
@@ -54,8 +74,9 @@ fn key(flow: &FlowKey) -> Key {
 }
 
 impl Services {
-    /// `root` is the cgroup v2 mount.
-    pub(super) fn new(root: PathBuf) -> Self {
+    /// `root` is the cgroup v2 mount. Looks for what listens on `ports` now.
+    pub(super) fn new(root: PathBuf, ports: &[u16]) -> Self {
+        let seeds = listening_now(&root, ports);
         let (ask, questions) = sync_channel::<Key>(MAX_QUESTIONS);
         let (tell, answers) = sync_channel(MAX_QUESTIONS);
         let thread = std::thread::Builder::new().name("jotwatch-who".into());
@@ -72,6 +93,7 @@ impl Services {
         Self {
             ask,
             answers,
+            seeds,
             known: HashMap::default(),
             asked: HashMap::default(),
             waiting: VecDeque::new(),
@@ -82,9 +104,16 @@ impl Services {
     /// Answers at once if the service is known, otherwise soon, from [`Services::deliver`].
     pub(super) fn ask(&mut self, flow: FlowKey, f: &mut impl FnMut(Input<'_>)) {
         let key = key(&flow);
+        if self.known.get(&key).is_some_and(Known::is_gone) {
+            self.known.remove(&key);
+        } else if !self.known.contains_key(&key)
+            && let Some(seed) = self.take_seed(key)
+        {
+            self.remember(key, seed);
+        }
         if let Some(known) = self.known.get(&key) {
             f(Input::Service { flow, service: Arc::clone(&known.service) });
-            if known.at.elapsed() < FRESH_FOR {
+            if known.is_fresh() {
                 return;
             }
         } else if self.waiting.len() < MAX_WAITING {
@@ -97,15 +126,39 @@ impl Services {
         }
     }
 
+    fn remember(&mut self, key: Key, service: Arc<Service>) {
+        if self.known.len() >= MAX_KNOWN {
+            self.known.clear();
+        }
+        self.known.insert(key, Known { service, at: Instant::now() });
+    }
+
+    /// The service that was found at the start, if it still lives.
+    fn take_seed(&mut self, (scope, server): Key) -> Option<Arc<Service>> {
+        let listen = |service: &Service| service.listen.filter(|listen| serves(*listen, server));
+        let (at, _) = self
+            .seeds
+            .iter()
+            .enumerate()
+            .filter(|(_, (of, _))| *of == scope)
+            .filter_map(|(at, (_, service))| Some((at, listen(service)?)))
+            // An exact address wins over a wildcard.
+            .min_by_key(|(_, listen)| listen.ip().is_unspecified())?;
+        let service = Arc::clone(&self.seeds.get(at)?.1);
+        let known = Known { service, at: Instant::now() };
+        if known.is_gone() {
+            self.seeds.swap_remove(at);
+            return None;
+        }
+        Some(known.service)
+    }
+
     /// Hands on what has been found out since.
     pub(super) fn deliver(&mut self, f: &mut impl FnMut(Input<'_>)) {
         let mut news = false;
         while let Ok((key, service)) = self.answers.try_recv() {
-            if self.known.len() >= MAX_KNOWN {
-                self.known.clear();
-            }
             self.asked.remove(&key);
-            self.known.insert(key, Known { service, at: Instant::now() });
+            self.remember(key, service);
             news = true;
         }
         if !news {
@@ -123,6 +176,63 @@ impl Services {
             }
         }
     }
+}
+
+/// All process ids, ascending.
+fn processes() -> Vec<u32> {
+    let mut all: Vec<u32> = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|e| number(&e.file_name()))
+        .take(MAX_PROCESSES)
+        .collect();
+    all.sort_unstable();
+    all
+}
+
+/// The services that listen on `ports` now, with the ids of their processes' cgroups. A socket
+/// that was made in another cgroup than its process is in now is not found by this, but when its
+/// first connection comes.
+fn listening_now(root: &Path, ports: &[u16]) -> Vec<(u64, Arc<Service>)> {
+    let mut found: Vec<(u64, Arc<Service>)> = Vec::new();
+    // Tables by network namespace. Of the processes that share a socket the first is named.
+    let mut tables: HashMap<PathBuf, Vec<Listener>> = HashMap::new();
+    for pid in processes() {
+        let Ok(namespace) = fs::read_link(format!("/proc/{pid}/ns/net")) else { continue };
+        let table = tables.entry(namespace).or_insert_with(|| {
+            let mut all = listeners(pid);
+            all.retain(|l| ports.contains(&l.address.port()));
+            all
+        });
+        if table.is_empty() {
+            continue;
+        }
+        for inode in socket_inodes(pid) {
+            let Some(at) = table.iter().position(|l| l.inode == inode) else { continue };
+            let listen = table.swap_remove(at).address;
+            let Some(cgroup) = cgroup_of(pid) else { break };
+            let relative = cgroup.trim_start_matches('/');
+            let Ok(id) = cgroup::id(&root.join(relative)) else { break };
+            let service = Service {
+                pid: Some(pid),
+                command: comm(pid),
+                cgroup: Some(format!("/{relative}")),
+                listen: Some(listen),
+            };
+            found.push((id, Arc::new(service)));
+            if found.len() >= MAX_KNOWN {
+                return found;
+            }
+        }
+    }
+    found
+}
+
+/// The cgroup v2 path of a process: the line `0::PATH` of cgroups(7).
+fn cgroup_of(pid: u32) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
 }
 
 fn number<T: std::str::FromStr>(name: &std::ffi::OsStr) -> Option<T> {
@@ -144,17 +254,7 @@ fn look_up(root: &Path, id: u64, server: SocketAddr) -> Service {
         .and_then(|g| fs::read_to_string(g.join("cgroup.procs")).ok())
         .map(|text| text.lines().filter_map(|l| l.parse().ok()).collect::<Vec<u32>>())
         .unwrap_or_default();
-    let found = listener(&own, server).or_else(|| {
-        let mut all: Vec<u32> = fs::read_dir("/proc")
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|e| number(&e.file_name()))
-            .take(MAX_PROCESSES)
-            .collect();
-        all.sort_unstable();
-        listener(&all, server)
-    });
+    let found = listener(&own, server).or_else(|| listener(&processes(), server));
     if let Some((pid, listen)) = found {
         service.pid = Some(pid);
         service.command = comm(pid);
