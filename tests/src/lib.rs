@@ -5,5 +5,6 @@ pub mod binary;
 pub mod capture;
 pub mod cases;
 pub mod net;
+pub mod sensor;
 pub mod services;
 pub mod token;

@@ -4,6 +4,8 @@
 use std::{
     fs,
     io::Write as _,
+    net::{SocketAddr, TcpStream},
+    os::{fd::AsFd as _, unix::process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -13,6 +15,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use jotwatch::capture::live;
+
+use crate::services;
 
 /// Whether this process may do what live tests need. Says so on stderr if not.
 #[must_use]
@@ -88,6 +92,60 @@ impl Place {
         command
     }
 
+    /// Gives `f` this place as the real services take it: they run in the namespace and in the
+    /// cgroup, and clients connect from the namespace and outside of the cgroup.
+    pub fn services<T>(&self, f: impl FnOnce(&services::Place<'_>) -> T) -> T {
+        let enter = |command: &mut Command| {
+            let namespace = fs::File::open(format!("/run/netns/{}", self.name));
+            let procs = fs::OpenOptions::new().write(true).open(self.cgroup.join("cgroup.procs"));
+            // SAFETY: only system calls are made between fork and exec.
+            unsafe {
+                command.pre_exec(move || {
+                    let (Ok(namespace), Ok(procs)) = (&namespace, &procs) else {
+                        return Err(std::io::ErrorKind::NotFound.into());
+                    };
+                    rustix::io::write(procs, b"0")?;
+                    rustix::thread::move_into_link_name_space(
+                        namespace.as_fd(),
+                        Some(rustix::thread::LinkNameSpaceType::Network),
+                    )?;
+                    Ok(())
+                });
+            }
+        };
+        let connect = |addr| {
+            self.inside(|| Ok(TcpStream::connect(addr))).map_err(std::io::Error::other).flatten()
+        };
+        f(&services::Place { enter: &enter, connect: &connect })
+    }
+
+    /// Connects to `addr` from the namespace.
+    pub fn connect(&self, addr: SocketAddr) -> Result<TcpStream> {
+        let stream = self.inside(|| Ok(TcpStream::connect(addr)?))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        Ok(stream)
+    }
+
+    /// Lays a cable to `other`: this end is 10.77.0.1 and fd77::1, the other's .2 and ::2.
+    pub fn link(&self, other: &Self) -> Result<()> {
+        let (a, b) = (self.name.as_str(), other.name.as_str());
+        ip(&["-n", a, "link", "add", "cable", "type", "veth", "peer", "cable", "netns", b])?;
+        for (name, v4, v6) in [(a, "10.77.0.1/24", "fd77::1/64"), (b, "10.77.0.2/24", "fd77::2/64")]
+        {
+            ip(&["-n", name, "addr", "add", v4, "dev", "cable"])?;
+            ip(&["-n", name, "addr", "add", v6, "dev", "cable", "nodad"])?;
+            ip(&["-n", name, "link", "set", "cable", "up"])?;
+        }
+        Ok(())
+    }
+
+    /// The namespace's name for `ip netns`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Starts a service; it is killed when the value is dropped.
     pub fn service(&self, program: &str, args: &[&str]) -> Result<Service> {
         let child = self
@@ -106,7 +164,7 @@ impl Place {
             s.spawn(|| {
                 let namespace = fs::File::open(&path).context("opening the namespace")?;
                 rustix::thread::move_into_link_name_space(
-                    std::os::fd::AsFd::as_fd(&namespace),
+                    namespace.as_fd(),
                     Some(rustix::thread::LinkNameSpaceType::Network),
                 )
                 .context("entering the namespace")?;
@@ -121,8 +179,7 @@ impl Place {
     pub fn wait_for_port(&self, port: u16) -> Result<()> {
         let end = Instant::now() + Duration::from_secs(10);
         while Instant::now() < end {
-            let connected =
-                self.inside(|| Ok(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()))?;
+            let connected = self.inside(|| Ok(TcpStream::connect(("127.0.0.1", port)).is_ok()))?;
             if connected {
                 return Ok(());
             }

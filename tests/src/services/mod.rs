@@ -9,6 +9,7 @@
 //! | [`gns3`] | gns3-server (Python, uvicorn) | HS256, issued at login |
 //! | [`influxdb`] | InfluxDB 1.x (Go) | HS256 with a shared secret |
 //! | [`express`] | express with jsonwebtoken (Node) | HS256, and a route that does not verify |
+//! | [`plain`] | a small server on Python's own | passed by unread |
 //! | [`uring`] | a small server whose socket I/O is all io_uring | passed by unread |
 //!
 //! `cargo xtask setup` brings what they need to `target/services`; a service whose program
@@ -20,6 +21,7 @@ pub mod gns3;
 pub mod http;
 pub mod influxdb;
 pub mod nginx;
+pub mod plain;
 pub mod tokens;
 pub mod uring;
 

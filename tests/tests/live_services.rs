@@ -1,0 +1,251 @@
+//! The sensor on real, unmodified services: good tokens raise nothing, forged ones exactly what
+//! they are, joined with the service's own answer and process.
+
+// The helpers of these tests are tests too, though clippy's allowance covers only `#[test]`.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::{fs, net::SocketAddr};
+
+use anyhow::{Context as _, Result, ensure};
+use jotwatch_tests::{
+    net::{Place, privileged},
+    sensor::{self, Sensor, findings},
+    services::{
+        self, NotInstalled, Service, express, gns3,
+        http::{Client, get, request},
+        influxdb, nginx, tokens,
+    },
+};
+use serde_json::{Value, json};
+
+fn addr() -> SocketAddr {
+    ([127, 0, 0, 1], 8080).into()
+}
+
+/// The started service, or `None` if it is not installed and need not be.
+fn installed(service: Result<Service>) -> Option<Service> {
+    match service {
+        Ok(service) => Some(service),
+        Err(error)
+            if error.is::<NotInstalled>()
+                && std::env::var_os("JOTWATCH_REQUIRE_SERVICES").is_none() =>
+        {
+            eprintln!("skipped: {error}");
+            None
+        }
+        Err(error) => panic!("{error:#}"),
+    }
+}
+
+/// A sensor on a service, and what was sent to it.
+struct Scene<'a> {
+    place: &'a services::Place<'a>,
+    service: &'a Service,
+    sensor: Sensor,
+    secrets: Vec<String>,
+    sent: u64,
+    events: usize,
+}
+
+impl<'a> Scene<'a> {
+    fn new(net: &Place, place: &'a services::Place<'a>, service: &'a Service) -> Result<Scene<'a>> {
+        let sensor = Sensor::start(net, &[addr().port()], "")?;
+        Ok(Self { place, service, sensor, secrets: Vec::new(), sent: 0, events: 0 })
+    }
+
+    fn send(&mut self, client: &mut Client, request: &[u8]) -> Result<u16> {
+        self.sent += 1;
+        Ok(client.send(request)?.status)
+    }
+
+    /// Requests with nothing wrong about them: no event.
+    fn good(&mut self, requests: &[(Vec<u8>, u16)]) -> Result<()> {
+        let mut client = Client::connect(self.place, addr())?;
+        for (request, status) in requests {
+            ensure!(self.send(&mut client, request)? == *status, "{requests:?}");
+        }
+        drop(client);
+        self.sensor.settled(self.sent)?;
+        ensure!(self.sensor.events()?.len() == self.events, "{:?}", self.sensor.lines());
+        Ok(())
+    }
+
+    /// A request that raises one event with these findings, and is answered so.
+    fn bad(&mut self, request: &[u8], status: u16, expected: &[&str]) -> Result<Value> {
+        let mut client = Client::connect(self.place, addr())?;
+        ensure!(
+            self.send(&mut client, request)? == status,
+            "{expected:?} is not answered {status}"
+        );
+        let from = client.stream().local_addr()?;
+        drop(client);
+        self.sensor.settled(self.sent)?;
+        let events = self.sensor.events()?;
+        self.events += 1;
+        ensure!(events.len() == self.events, "{expected:?}: {:?}", events.get(self.events - 1..));
+        let event = events.last().context("no event")?.clone();
+        ensure!(findings(&event) == expected, "{expected:?}: {event}");
+        ensure!(event["response"]["status"] == status, "{event}");
+        ensure!(event["client"]["port"] == from.port(), "{event}");
+        ensure!(event["verdict"] == "alert", "{event}");
+        self.holds_service(&event)?;
+        Ok(event)
+    }
+
+    fn holds_service(&self, event: &Value) -> Result<()> {
+        let pid = self.service.pid();
+        let command = fs::read_to_string(format!("/proc/{pid}/comm"))?;
+        let cgroup = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
+        let cgroup =
+            cgroup.lines().find_map(|line| line.strip_prefix("0::")).context("no cgroup")?;
+        let service = json!({
+            "pid": pid,
+            "command": command.trim_end(),
+            "cgroup": cgroup,
+            "listen": addr().to_string(),
+        });
+        ensure!(event["service"] == service, "{service}: {event}");
+        Ok(())
+    }
+
+    /// Ends the sensor; holds everything that it said to the schema, and its counts to the sum.
+    fn end(self) -> Result<()> {
+        let status = self.sensor.status()?;
+        assert_eq!(status["balance"]["requests"], self.sent, "{status:#}");
+        assert_eq!(status["balance"]["seen"], self.sent, "{status:#}");
+        sensor::check(&self.sensor.stop()?, &self.secrets)
+    }
+}
+
+/// Forgeries of `claims`, by what is found about them.
+fn forgeries(claims: &Value, good: &str) -> Vec<(String, &'static [&'static str])> {
+    let key = b"a key of the attacker";
+    let jwk = r#"{"alg":"HS256","typ":"JWT","jwk":{"kty":"oct","k":"YSBrZXk"}}"#;
+    let twice = r#"{"alg":"HS256","alg":"none"}"#;
+    let crit = r#"{"alg":"HS256","crit":["urn:example:unknown"],"urn:example:unknown":1}"#;
+    let text = claims.to_string();
+    let twice_claimed = text.replacen('{', r#"{"exp":99999999999,"#, 1);
+    vec![
+        (tokens::unsigned("none", claims), &["alg-none"]),
+        (tokens::unsigned("None", claims), &["alg-none"]),
+        (tokens::unsigned("nOnE", claims), &["alg-none"]),
+        (tokens::sign(r#"{"alg":"NONE"}"#, &text, key), &["alg-none"]),
+        (tokens::strip_signature(good), &["signature-empty"]),
+        (tokens::sign(jwk, &text, key), &["header-embedded-key"]),
+        (tokens::sign(twice, &text, key), &["alg-none", "token-duplicate-key"]),
+        (tokens::sign(tokens::HS256_HEADER, &twice_claimed, key), &["token-duplicate-key"]),
+        (tokens::sign(crit, &text, key), &["crit-unknown"]),
+    ]
+}
+
+#[test]
+fn nginx() -> Result<()> {
+    if !privileged() {
+        return Ok(());
+    }
+    let net = Place::new()?;
+    net.services(|place| {
+        let Some(service) = installed(nginx::start(place, addr())) else { return Ok(()) };
+        let mut scene = Scene::new(&net, place, &service)?;
+        let claims = json!({"sub": "ann", "exp": tokens::seconds_from_now(600)});
+        let good = tokens::hs256(&claims, b"key");
+        scene.secrets.push(good.clone());
+        // The very first request is a bad one: its event names the service all the same.
+        let first = tokens::unsigned("none", &claims);
+        scene.bad(&get("/", &first), 200, &["alg-none"])?;
+        let wanted = [("/", 200), ("/empty", 204), ("/missing", 404), ("/files/big", 200)];
+        scene.good(&wanted.map(|(target, status)| (get(target, &good), status)))?;
+
+        for (forged, expected) in forgeries(&claims, &good) {
+            let event = scene.bad(&get("/", &forged), 200, expected)?;
+            assert_eq!(event["tokens"][0]["location"], "authorization", "{event}");
+            let cookie = request("GET", "/", &[("Cookie", &format!("a=b; session={forged}"))], b"");
+            let event = scene.bad(&cookie, 200, expected)?;
+            assert!(event["tokens"][0]["location"].as_str().unwrap().contains("cookie"), "{event}");
+            let query = request("GET", &format!("/?access_token={forged}&x=1"), &[], b"");
+            let mut with_query = [expected, &["token-in-query"]].concat();
+            with_query.sort_unstable();
+            scene.bad(&query, 200, &with_query)?;
+            scene.secrets.push(forged);
+        }
+        scene.end()
+    })
+}
+
+#[test]
+fn influxdb() -> Result<()> {
+    if !privileged() {
+        return Ok(());
+    }
+    let net = Place::new()?;
+    net.services(|place| {
+        let Some(service) = installed(influxdb::start(place, addr())) else { return Ok(()) };
+        let mut scene = Scene::new(&net, place, &service)?;
+        let good = influxdb::token();
+        let ask = |token: &str| influxdb::query("SHOW DATABASES", Some(token));
+        let bearer = format!("Bearer {good}");
+        let write = request("POST", "/write?db=db", &[("Authorization", &bearer)], b"cpu v=1");
+        scene.good(&[
+            (influxdb::query("CREATE DATABASE db", Some(&good)), 200),
+            (write, 204),
+            (ask(&good), 200),
+        ])?;
+        for (forged, expected) in forgeries(&influxdb::claims(600), &good) {
+            scene.bad(&ask(&forged), 401, expected)?;
+            scene.secrets.push(forged);
+        }
+        scene.secrets.push(good);
+        scene.end()
+    })
+}
+
+#[test]
+fn express() -> Result<()> {
+    if !privileged() {
+        return Ok(());
+    }
+    let net = Place::new()?;
+    net.services(|place| {
+        let Some(service) = installed(express::start(place, addr())) else { return Ok(()) };
+        let mut scene = Scene::new(&net, place, &service)?;
+        let good = express::token(place, addr())?;
+        scene.sent += 1;
+        scene.good(&[(get("/orders", &good), 200), (get("/weak/orders", &good), 200)])?;
+        for (forged, expected) in forgeries(&express::claims(600), &good) {
+            scene.bad(&get("/orders", &forged), 401, expected)?;
+            // The bypass: a forged token and a 200.
+            scene.bad(&get("/weak/orders", &forged), 200, expected)?;
+            scene.secrets.push(forged);
+        }
+        scene.secrets.push(good);
+        scene.end()
+    })
+}
+
+#[test]
+fn gns3() -> Result<()> {
+    if !privileged() {
+        return Ok(());
+    }
+    let net = Place::new()?;
+    net.services(|place| {
+        let Some(service) = installed(gns3::start(place, addr())) else { return Ok(()) };
+        let mut scene = Scene::new(&net, place, &service)?;
+        let good = gns3::token(place, addr())?;
+        scene.sent += 1;
+        let targets = ["access/users/me", "projects", "templates", "computes", "access/roles"];
+        let bearer = format!("Bearer {good}");
+        let fields = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+        let mut requests: Vec<_> =
+            targets.iter().map(|target| (get(&format!("/v3/{target}"), &good), 200)).collect();
+        let project = br#"{"name": "watched"}"#;
+        requests.push((request("POST", "/v3/projects", &fields, project), 201));
+        scene.good(&requests)?;
+        for (forged, expected) in forgeries(&gns3::claims(600), &good) {
+            scene.bad(&get("/v3/access/users/me", &forged), 401, expected)?;
+            scene.secrets.push(forged);
+        }
+        scene.secrets.push(good);
+        scene.end()
+    })
+}
