@@ -144,7 +144,7 @@ impl Default for LimitConfig {
         Self {
             flows: Spanned::new(0..0, 65_536),
             flow_bytes: Spanned::new(0..0, 256 << 10),
-            total_bytes: 64 << 20,
+            total_bytes: 40 << 20,
             idle_seconds: 300,
             answer_seconds: 5,
         }
