@@ -5,7 +5,7 @@
 //! equal events give equal bytes. Text that came from the network is a [`Text`], which can't
 //! hold a token or a control character.
 //!
-//! Later versions of the sensor add members (`score`, `reasons`, `outcome` are spoken for);
+//! Later versions of the sensor add members (`score`, `reasons`, `enforcement` are spoken for);
 //! consumers ignore those that they don't know.
 #![forbid(unsafe_code)]
 
@@ -216,6 +216,9 @@ pub struct RequestEvent {
     pub request: RequestView,
     /// Its answer, where one came.
     pub response: Option<ResponseView>,
+    /// What the service made of it: `accepted`, `attempt` (401, 403), `bypass` (2xx on a proven
+    /// forgery), `error` (5xx), `unclear`, `unanswered`.
+    pub outcome: &'static str,
     /// The tokens that it carried.
     pub tokens: Vec<TokenView>,
     /// What is wrong with it.

@@ -91,6 +91,7 @@ fn judge(
     let validation = Validation::new(token, &decoded, keys, policy);
     let mut findings = decoded.findings().to_vec();
     findings.extend(validation.findings.iter().cloned());
+    findings.extend(validation.claim_findings.iter().cloned());
     if policy.claims {
         validation.at(now, &mut findings);
     }
@@ -99,14 +100,14 @@ fn judge(
         let text = decoded.header()?.get(name)?.as_str()?;
         Some(show(&text).into_owned())
     };
-    answer(number, verdict, header("alg"), header("kid"), &findings)
+    answer(number, verdict, header("alg").as_deref(), header("kid").as_deref(), &findings)
 }
 
 fn answer(
     number: u64,
     verdict: Verdict,
-    alg: Option<String>,
-    kid: Option<String>,
+    alg: Option<&str>,
+    kid: Option<&str>,
     findings: &[Finding],
 ) -> Value {
     let findings: Vec<Value> = findings

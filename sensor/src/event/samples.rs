@@ -58,6 +58,7 @@ pub(crate) fn request() -> Event {
                 812,
             ),
             response: Some(ResponseView { status: 200, latency_us: 1834, bytes: 512 }),
+            outcome: "bypass",
             tokens: vec![TokenView {
                 fingerprint: *b"0123456789abcdef",
                 location: Text::new(b"query:access_token", TOKEN_TEXT_MAX),
@@ -116,6 +117,7 @@ pub(crate) fn hostile() -> Event {
             exchange: u64::MAX,
             request: RequestView::new(&junk, &junk, Some(&junk), Some(&junk), u64::MAX),
             response: Some(ResponseView { status: 999, latency_us: u64::MAX, bytes: u64::MAX }),
+            outcome: "unanswered",
             tokens: vec![token; 100],
             findings,
         })),

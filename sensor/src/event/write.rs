@@ -171,6 +171,7 @@ impl RequestEvent {
             }
             None => event.null("response"),
         }
+        event.name("outcome", self.outcome);
         event.array("tokens", self.tokens.iter().take(cut.tokens), |object, token| {
             token.write(object, cut);
         });

@@ -6,6 +6,10 @@ use crate::finding::{Finding, FindingId, Severity};
 pub const PROVES_FORGERY: &[(FindingId, Severity)] = &[
     (FindingId::AlgNone, Severity::High),
     (FindingId::SignatureEmpty, Severity::High),
+    (FindingId::SignatureInvalid, Severity::High),
+    (FindingId::SignatureMalformed, Severity::High),
+    (FindingId::SignaturePsychic, Severity::High),
+    (FindingId::AlgConfusion, Severity::High),
     (FindingId::TokenTampered, Severity::Critical),
 ];
 

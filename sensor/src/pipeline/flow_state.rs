@@ -3,7 +3,7 @@ use std::{collections::VecDeque, sync::Arc};
 use smallvec::SmallVec;
 
 use super::{
-    Wait,
+    Wait, history,
     output::Reporter,
     starts::{Fate, Starts},
 };
@@ -12,6 +12,7 @@ use crate::{
     finding::Finding,
     flow::{self, Flow, Stream},
     http::{self, Connection, HttpEvent, Request, Response},
+    memory::{UseHandle, outcome},
     time::Time,
     token::TokenReport,
 };
@@ -28,6 +29,10 @@ pub(super) struct Open {
     pub(super) request: Box<Request>,
     pub(super) tokens: TokenReport,
     pub(super) response: Option<Response>,
+    /// The uses of its tokens, until the answer is known.
+    uses: SmallVec<[UseHandle; 1]>,
+    /// What the answer adds to the findings.
+    pub(super) outcome: Option<Finding>,
     /// Its event has gone out.
     pub(super) reported: bool,
 }
@@ -315,9 +320,12 @@ impl FlowState {
     ) {
         reporter.stats.requests += 1;
         request.findings.extend(std::mem::take(&mut self.pending));
-        let tokens = reporter.judge.judge(&request);
+        let mut tokens = reporter.judge.judge(&request);
         reporter.stats.tokens += tokens.tokens.len() as u64;
-        let open = Open { id, request, tokens, response: None, reported: false };
+        let (memory, now) = (&mut *reporter.memory, reporter.now);
+        let uses = history::observe(memory, now, &self.key, &request, &mut tokens.tokens);
+        let open =
+            Open { id, request, tokens, response: None, uses, outcome: None, reported: false };
         if reporter.is_suspicious(&open) {
             reporter.stats.suspicious += 1;
             reporter.waits.push(Wait::Answer(id));
@@ -330,6 +338,11 @@ impl FlowState {
         reporter.stats.responses += 1;
         let Some(at) = self.position(id) else { return };
         let Some(open) = self.open.get_mut(at) else { return };
+        for used in open.uses.drain(..) {
+            reporter.memory.answered(reporter.now, used, response.status);
+        }
+        let findings: SmallVec<[Finding; 0]> = open.findings().cloned().collect();
+        open.outcome = outcome(&findings, response.status);
         open.response = Some(response);
         if !open.reported && reporter.is_suspicious(open) {
             reporter.waits.push(Wait::Tail(id));

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod flow_state;
+mod history;
 mod output;
 mod settings;
 mod starts;
@@ -30,8 +31,10 @@ use crate::{
     capture::{FlowKey, Input, Segment, Service},
     event::EventIds,
     http::HttpEvent,
+    keys::KeyStore,
+    memory::Memory,
     time::Time,
-    token::Judge,
+    token::{Judge, validate::Policy},
 };
 
 /// How long an alert waits for the end of an answer whose head has been seen. Long enough for a
@@ -65,6 +68,7 @@ pub struct Pipeline {
 struct Shared {
     settings: Settings,
     judge: Judge,
+    memory: Memory,
     confirmations: Queue,
     tails: Queue,
     answers: Queue,
@@ -89,6 +93,7 @@ impl Shared {
             settings: &self.settings,
             ids: &self.ids,
             judge: &mut self.judge,
+            memory: &mut self.memory,
             stats: &mut self.stats,
             now: self.now,
             out,
@@ -157,6 +162,7 @@ impl Pipeline {
             flows: LinkedHashMap::default(),
             shared: Shared {
                 judge: Judge::new(settings.judge.clone()),
+                memory: Memory::new(settings.memory_secret, settings.memory.clone()),
                 ids: EventIds::new(&settings.id_salt),
                 settings,
                 confirmations: Queue::new(),
@@ -181,10 +187,22 @@ impl Pipeline {
         }
     }
 
-    /// Takes other settings from now on. Connections and what is known of them stay.
+    /// Takes other settings from now on. Connections, keys and what is remembered of tokens stay.
     pub fn reconfigure(&mut self, settings: Settings) {
+        let (keys, policy) = self.shared.judge.trusted();
         self.shared.judge = Judge::new(settings.judge.clone());
+        self.shared.judge.trust(keys, policy);
         self.shared.settings = settings;
+    }
+
+    /// Holds tokens against these keys and this policy from now on.
+    pub fn trust(&mut self, keys: Arc<KeyStore>, policy: Arc<Policy>) {
+        self.shared.judge.trust(keys, policy);
+    }
+
+    /// What is remembered of tokens, to be saved and restored.
+    pub fn memory(&mut self) -> &mut Memory {
+        &mut self.shared.memory
     }
 
     /// Takes one observation.
@@ -215,7 +233,11 @@ impl Pipeline {
 
     /// Lets time pass: what waited long enough goes out, silent connections are forgotten.
     pub fn tick(&mut self, now: Time, out: &mut impl Output) {
-        self.shared.now = self.shared.now.max(now);
+        let before = self.shared.now;
+        self.shared.now = before.max(now);
+        if self.shared.now.unix_secs() != before.unix_secs() {
+            self.shared.memory.tick(self.shared.now);
+        }
         while let Some((flow, wait)) = self.shared.next_due() {
             let Some(state) = self.flows.get_mut(&flow) else { continue };
             self.shared.act(state, out, |state, reporter| match wait {

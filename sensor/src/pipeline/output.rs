@@ -14,6 +14,7 @@ use crate::{
     },
     finding::{Finding, Severity},
     http::HttpEvent,
+    memory::{Memory, Outcome},
     time::Time,
     token::{Judge, Scheme, Token},
 };
@@ -40,6 +41,7 @@ pub(super) struct Reporter<'p, 'o> {
     pub(super) settings: &'p Settings,
     pub(super) ids: &'p EventIds,
     pub(super) judge: &'p mut Judge,
+    pub(super) memory: &'p mut Memory,
     pub(super) stats: &'p mut Stats,
     pub(super) now: Time,
     pub(super) out: &'o mut dyn Output,
@@ -97,6 +99,7 @@ impl Reporter<'_, '_> {
                 latency_us: micros(request.last_byte, response.first_byte),
                 bytes: end.map_or(0, |end| end.response_bytes),
             }),
+            outcome: Outcome::of(&findings, open.response.as_ref().map(|r| r.status)).as_str(),
             tokens: open.tokens.tokens.iter().map(|token| self.token_view(token)).collect(),
             findings,
         };
@@ -201,7 +204,7 @@ impl Reporter<'_, '_> {
 
 impl Open {
     /// Everything that is wrong with the exchange.
-    fn findings(&self) -> impl Iterator<Item = &Finding> {
+    pub(super) fn findings(&self) -> impl Iterator<Item = &Finding> {
         let response = self.response.iter().flat_map(|response| &response.findings);
         self.request
             .findings
@@ -209,6 +212,7 @@ impl Open {
             .chain(&self.tokens.findings)
             .chain(self.tokens.tokens.iter().flat_map(|token| &token.findings))
             .chain(response)
+            .chain(&self.outcome)
     }
 }
 

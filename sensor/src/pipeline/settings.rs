@@ -4,6 +4,7 @@ use crate::{
     config::Config,
     finding::Severity,
     flow, http,
+    memory::MemoryConfig,
     token::{FingerprintKey, JudgeConfig},
 };
 
@@ -16,6 +17,10 @@ pub struct Settings {
     pub http: http::Limits,
     /// Tokens.
     pub judge: JudgeConfig,
+    /// What is remembered of tokens.
+    pub memory: MemoryConfig,
+    /// The secret under which it is remembered.
+    pub memory_secret: [u8; 16],
     /// Connections that are followed at once.
     pub max_flows: usize,
     /// Bytes that all connections together may hold.
@@ -47,6 +52,8 @@ impl Settings {
                 request_body_budget: config.capture.request_body_budget as usize,
                 ..http::Limits::default()
             },
+            memory: MemoryConfig::default(),
+            memory_secret: *fingerprint_key.fingerprint(b"jotwatch memory").as_bytes(),
             judge: JudgeConfig {
                 extra_headers: config.tokens.headers.clone(),
                 max_token_bytes: *config.tokens.max_bytes.get_ref(),

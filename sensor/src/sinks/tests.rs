@@ -373,8 +373,9 @@ fn a_full_queue_drops_and_counts_by_severity() {
     assert!(start.elapsed() < DEADLINE, "sending must not wait");
     let status = sinks.status().remove(0);
     let [info, low, medium, high, critical] = status.dropped;
-    assert_eq!((info, medium, high, critical), (0, 0, 0, 10));
-    assert!(low >= 900, "{low}");
+    // The worker may take an event in hand between two of ours, which makes room for one.
+    assert_eq!((info, medium, high), (0, 0, 0));
+    assert!(low + critical >= 900, "{low} {critical}");
     assert_eq!(status.delivered, 0);
     assert_eq!(status.queued + low + critical, sent as u64 + 10);
 
@@ -382,7 +383,7 @@ fn a_full_queue_drops_and_counts_by_severity() {
     let status = sinks.shutdown(Duration::from_millis(100)).remove(0);
     assert!(start.elapsed() < Duration::from_secs(5));
     assert_eq!((status.delivered, status.queued), (0, 0));
-    assert_eq!(status.dropped.iter().sum::<u64>(), sent as u64 + 10);
+    assert_eq!(status.dropped, [0, sent as u64, 0, 0, 10]);
 }
 
 #[test]

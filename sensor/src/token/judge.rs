@@ -12,10 +12,13 @@ use super::{
     extract::{Candidate, Location, extract},
     header::EMBEDDED_JWK,
     json::Value,
+    validate::{Policy, Validation},
 };
 use crate::{
     finding::{Finding, FindingId},
     http::Request,
+    keys::KeyStore,
+    time::Time,
 };
 
 /// How a [`Judge`] is set up.
@@ -69,11 +72,43 @@ pub struct TokenReport {
     pub findings: Vec<Finding>,
 }
 
+/// A token's structure, with what was made of it once for all its uses.
+#[derive(Debug)]
+pub struct Known {
+    decoded: Decoded,
+    /// Held against the keys and the policy of the time.
+    pub validation: Validation,
+    /// What stands for its parts.
+    pub digests: Digests,
+}
+
+impl std::ops::Deref for Known {
+    type Target = Decoded;
+
+    fn deref(&self) -> &Decoded {
+        &self.decoded
+    }
+}
+
+/// Keyed hashes of a token's parts, under the fingerprint's key: equal parts are told without
+/// keeping them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Digests {
+    /// Over the first signature's decoded bytes.
+    pub signature: u128,
+    /// How many bytes that signature has; 0 without one.
+    pub signature_len: usize,
+    /// Over the signing input of the first signature.
+    pub signing_input: u128,
+}
+
 /// Finds and judges the tokens of requests. Pure but for its cache, which changes no result.
 pub struct Judge {
     extra_headers: Vec<Box<str>>,
     options: DecodeOptions,
     key: FingerprintKey,
+    keys: Arc<KeyStore>,
+    policy: Arc<Policy>,
     cache: Cache,
     counters: TokenCounters,
 }
@@ -87,8 +122,10 @@ impl Judge {
             extra_headers: extra_headers.map(|h| h.to_ascii_lowercase().into()).collect(),
             options: DecodeOptions { max_token_bytes: config.max_token_bytes, claims: true },
             key: config.fingerprint_key,
+            keys: Arc::default(),
+            policy: Arc::default(),
             cache: Cache {
-                decoded: LruCache::with_hasher(
+                known: LruCache::with_hasher(
                     config.cache_entries.max(1),
                     foldhash::fast::FixedState::default(),
                 ),
@@ -97,6 +134,20 @@ impl Judge {
             },
             counters: TokenCounters::default(),
         }
+    }
+
+    /// Holds tokens against these keys and this policy from now on. What is known of tokens is
+    /// made anew.
+    pub fn trust(&mut self, keys: Arc<KeyStore>, policy: Arc<Policy>) {
+        self.keys = keys;
+        self.policy = policy;
+        self.cache.clear();
+    }
+
+    /// The keys and the policy that tokens are held against.
+    #[must_use]
+    pub fn trusted(&self) -> (Arc<KeyStore>, Arc<Policy>) {
+        (Arc::clone(&self.keys), Arc::clone(&self.policy))
     }
 
     /// What has been done so far.
@@ -111,13 +162,14 @@ impl Judge {
         let found = extract(request, &self.extra_headers);
         self.counters.incomplete += u64::from(found.incomplete);
         self.counters.over_limit += u64::from(found.over_limit);
-        let tokens = found.candidates.into_iter().filter_map(|c| self.token(c)).collect();
+        let tokens =
+            found.candidates.into_iter().filter_map(|c| self.token(c, request.last_byte)).collect();
         let mut report = TokenReport { tokens, findings: Vec::new() };
         judge_together(&mut report);
         report
     }
 
-    fn token(&mut self, candidate: Candidate<'_>) -> Option<Token> {
+    fn token(&mut self, candidate: Candidate<'_>, now: Time) -> Option<Token> {
         let Candidate { location, scheme, kind, bytes } = candidate;
         let fingerprint = self.key.fingerprint(&bytes);
         let mut token = Token {
@@ -132,35 +184,60 @@ impl Judge {
         if kind == Kind::Opaque {
             return Some(token);
         }
-        let decoded = match self.cache.decoded.get(&fingerprint) {
-            Some(decoded) => {
+        let known = match self.cache.known.get(&fingerprint) {
+            Some(known) => {
                 self.counters.known += 1;
-                Arc::clone(decoded)
+                Arc::clone(known)
             }
             None => {
                 self.counters.decoded += 1;
-                let decoded = Arc::new(decode(&bytes, &self.options));
-                self.cache.insert(fingerprint, Arc::clone(&decoded));
-                decoded
+                let known = Arc::new(self.learn(&bytes));
+                self.cache.insert(fingerprint, Arc::clone(&known));
+                known
             }
         };
         // Signed session cookies of other formats look alike: three parts, the first of them
         // JSON. A service that asks for a JWT takes neither.
         if matches!(token.location, Location::Cookie(_))
-            && decoded.header().is_none_or(|h| h.get("alg").is_none())
-            && decoded.claims().is_none()
+            && known.header().is_none_or(|h| h.get("alg").is_none())
+            && known.claims().is_none()
             && bytes.len() <= self.options.max_token_bytes
         {
             return None;
         }
-        token.kind = decoded.kind();
-        token.findings = decoded.findings().to_vec();
-        if token.location == Location::Dpop && is_dpop_proof(&decoded) {
+        token.kind = known.kind();
+        token.findings = known.findings().to_vec();
+        if token.location == Location::Dpop && is_dpop_proof(&known) {
             // RFC 9449, section 4.2: the proof brings its public key, and no private one.
             token.findings.retain(|f| f.detail != EMBEDDED_JWK);
+        } else {
+            token.findings.extend_from_slice(&known.validation.findings);
+            // What a request is about (an ID token to log out with, an expired token to look
+            // up) is not held to what a caller's credentials are.
+            if token.location.role() != Role::Matter {
+                token.findings.extend_from_slice(&known.validation.claim_findings);
+                known.validation.at(now, &mut token.findings);
+            }
         }
-        token.decoded = Some(decoded);
+        token.decoded = Some(known);
         Some(token)
+    }
+
+    fn learn(&self, token: &[u8]) -> Known {
+        let decoded = decode(token, &self.options);
+        let validation = Validation::new(token, &decoded, &self.keys, &self.policy);
+        let digest = |bytes: &[u8]| u128::from_be_bytes(*self.key.fingerprint(bytes).as_bytes());
+        let mut digests = Digests::default();
+        if let Some(signature) = decoded.signatures().next() {
+            let mut input = Vec::with_capacity(token.len());
+            signature.signing_input(token, &mut input);
+            digests = Digests {
+                signature: digest(signature.bytes()),
+                signature_len: signature.bytes().len(),
+                signing_input: digest(&input),
+            };
+        }
+        Known { decoded, validation, digests }
     }
 }
 
@@ -173,36 +250,41 @@ impl std::fmt::Debug for Judge {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Judge")
             .field("extra_headers", &self.extra_headers)
-            .field("cached", &self.cache.decoded.len())
+            .field("cached", &self.cache.known.len())
             .field("counters", &self.counters)
             .finish_non_exhaustive()
     }
 }
 
-/// Decoded tokens, the least recently seen first to go.
+/// What is known of tokens, the least recently seen first to go.
 struct Cache {
-    decoded: LruCache<Fingerprint, Arc<Decoded>, foldhash::fast::FixedState>,
+    known: LruCache<Fingerprint, Arc<Known>, foldhash::fast::FixedState>,
     bytes: usize,
     max_bytes: usize,
 }
 
 impl Cache {
-    fn insert(&mut self, fingerprint: Fingerprint, decoded: Arc<Decoded>) {
-        let memory = decoded.memory();
+    fn insert(&mut self, fingerprint: Fingerprint, known: Arc<Known>) {
+        let memory = known.memory();
         if memory > self.max_bytes {
             return;
         }
         self.bytes += memory;
         // Room is made first, so that the map itself never drops what is not accounted for.
-        while self.decoded.len() >= self.decoded.capacity() || self.bytes > self.max_bytes {
-            match self.decoded.remove_lru() {
+        while self.known.len() >= self.known.capacity() || self.bytes > self.max_bytes {
+            match self.known.remove_lru() {
                 Some((_, old)) => self.bytes = self.bytes.saturating_sub(old.memory()),
                 None => break,
             }
         }
-        if let Some(old) = self.decoded.insert(fingerprint, decoded) {
+        if let Some(old) = self.known.insert(fingerprint, known) {
             self.bytes = self.bytes.saturating_sub(old.memory());
         }
+    }
+
+    fn clear(&mut self) {
+        self.known.clear();
+        self.bytes = 0;
     }
 }
 
@@ -239,14 +321,28 @@ fn ambiguous(a: &Standing<'_>, b: &Standing<'_>) -> bool {
 }
 
 /// What a token is in its request.
-#[derive(Clone, Copy, PartialEq)]
-enum Role {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
     /// Credentials by a method of RFC 6750.
     Method,
     /// Credentials by another way.
     Beside,
     /// What the request is about, or a proof.
     Matter,
+}
+
+impl Location {
+    /// What a token in this place is.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        match self {
+            Self::Authorization | Self::WebSocketProtocol => Role::Method,
+            Self::Query(name) | Self::Form(name) if name == "access_token" => Role::Method,
+            Self::Query(name) if name == "token" || name == "jwt" => Role::Beside,
+            Self::Cookie(_) | Self::Header(_) => Role::Beside,
+            _ => Role::Matter,
+        }
+    }
 }
 
 /// A token with what [`ambiguous`] compares, the claims as they are written.
@@ -260,17 +356,10 @@ struct Standing<'a> {
 
 impl<'a> Standing<'a> {
     fn new(token: &'a Token) -> Self {
-        let role = match &token.location {
-            Location::Authorization | Location::WebSocketProtocol => Role::Method,
-            Location::Query(name) | Location::Form(name) if name == "access_token" => Role::Method,
-            Location::Query(name) if name == "token" || name == "jwt" => Role::Beside,
-            Location::Cookie(_) | Location::Header(_) => Role::Beside,
-            _ => Role::Matter,
-        };
         let claims = token.decoded.as_ref().and_then(|d| d.claims());
         let claim = |name| claims.and_then(|c| c.get(name)).map(Value::raw);
         let (issuer, subject, audience) = (claim("iss"), claim("sub"), claim("aud"));
-        Self { token, role, issuer, subject, audience }
+        Self { token, role: token.location.role(), issuer, subject, audience }
     }
 }
 

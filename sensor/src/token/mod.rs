@@ -22,7 +22,9 @@ mod value;
 
 pub use decode::{DecodeOptions, Decoded, Header, Kind, MAX_SIGNATURES, Signature, decode};
 pub use extract::{Location, Scheme};
-pub use judge::{CACHE_BYTES_PER_ENTRY, Judge, JudgeConfig, TokenCounters, TokenReport};
+pub use judge::{
+    CACHE_BYTES_PER_ENTRY, Digests, Judge, JudgeConfig, Known, Role, TokenCounters, TokenReport,
+};
 
 /// What stands for a token in events and tables: SipHash-2-4 with 128 bits of output over all its
 /// bytes, under a key of this installation. `Display` gives 32 hexadecimal digits.
@@ -88,7 +90,7 @@ pub struct Token {
     pub bytes: usize,
     /// Header, claims and signature; shared with all uses of the same token. `None` for an opaque
     /// token.
-    pub decoded: Option<Arc<Decoded>>,
+    pub decoded: Option<Arc<Known>>,
     /// What is wrong with it.
     pub findings: Vec<Finding>,
 }

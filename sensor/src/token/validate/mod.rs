@@ -50,8 +50,10 @@ impl Verdict {
 pub struct Validation {
     /// What came of its signature.
     pub signature: SignatureCheck,
-    /// What is wrong with it at any time, beside [`Decoded::findings`].
+    /// What is wrong with its header and signature, beside [`Decoded::findings`].
     pub findings: Vec<Finding>,
+    /// What is wrong with its claims as a caller's credentials, at any time.
+    pub claim_findings: Vec<Finding>,
     times: claims::Times,
 }
 
@@ -67,13 +69,14 @@ impl Validation {
         }
         let signature = signature::check(token, decoded, keys, issuer, policy, &mut findings);
         let mut times = claims::Times::default();
+        let mut claim_findings = Vec::new();
         if let Some(claims) = claims {
-            times = claims::check(claims, decoded, issuer, policy, &mut findings);
+            times = claims::check(claims, decoded, issuer, policy, &mut claim_findings);
         }
         if decoded.kind() == Kind::JwsJson && policy.claims {
-            header::unexpected_serialization(&mut findings);
+            header::unexpected_serialization(&mut claim_findings);
         }
-        Self { signature, findings, times }
+        Self { signature, findings, claim_findings, times }
     }
 
     /// What is wrong with it at this time.

@@ -65,7 +65,7 @@ impl Checker<'_> {
         let Some(alg) = Algorithm::from_name(&name) else {
             // An unsigned token has its finding already.
             if !self.decoded.findings().iter().any(|f| f.id == FindingId::AlgNone) {
-                let detail = format!("alg is {}", show(&name));
+                let detail = "alg is no registered signature algorithm";
                 findings.push(Finding::new(FindingId::AlgUnsupported, detail));
             }
             return SignatureCheck::Unverifiable;

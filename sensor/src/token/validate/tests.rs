@@ -42,6 +42,7 @@ fn judge_with(token: &str, keys: &KeyStore, policy: &Policy) -> (Verdict, Vec<Fi
     let validation = Validation::new(token.as_bytes(), &decoded, keys, policy);
     let mut findings: Vec<Finding> = decoded.findings().to_vec();
     findings.extend(validation.findings.iter().cloned());
+    findings.extend(validation.claim_findings.iter().cloned());
     validation.at(Time::from_unix_secs(NOW), &mut findings);
     (validation.verdict(findings.iter()), findings.iter().map(|f| f.id).collect())
 }
