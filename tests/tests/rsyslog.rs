@@ -129,6 +129,7 @@ fn alert(number: u64) -> Event {
             exchange: number,
             request,
             response: Some(ResponseView { status: 200, latency_us: 7, bytes: 99 }),
+            outcome: "bypass",
             tokens: Vec::new(),
             findings,
         })),

@@ -1,4 +1,6 @@
 //! However a sender cuts its bytes into segments, what is made of them is the same.
+// The helpers stand outside of the test functions, where clippy does not see that they are tests.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::{
     fs,
@@ -67,8 +69,13 @@ fn read(dir: &Path) -> Case {
 
 /// Runs a case, each segment cut before the offsets that `cuts` gives for its length, ascending.
 fn run(case: &Case, cuts: impl Fn(usize) -> Vec<usize>) -> Lines {
-    let settings =
+    let mut settings =
         Settings::new(&case.config, fingerprint_key::REPLAY, fingerprint_key::REPLAY_SALT);
+    // A new memory for each of many thousand runs.
+    settings.memory.tokens = 1_000;
+    settings.memory.subjects = 1_000;
+    settings.memory.proofs = 1_000;
+    settings.memory.revocations = 1_000;
     let (mut pipeline, mut out) = (Pipeline::new(settings), Lines::default());
     for (segment, payload) in &case.segments {
         let mut ends = cuts(payload.len());
