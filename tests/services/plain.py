@@ -71,6 +71,7 @@ class Server(ThreadingHTTPServer):
 
     def server_bind(self):
         self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # Not HTTPServer's: it asks a resolver for the host's name.
         self.socket.bind(self.server_address)
         self.server_name, self.server_port = "plain", self.server_address[1]

@@ -79,6 +79,8 @@ impl Sensor {
     pub fn start(place: &Place, ports: &[u16], extra: &str) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let config = configuration(dir.path(), extra)?;
+        // A test may break the other one while the sensor runs.
+        fs::copy(&config, dir.path().join("status.toml"))?;
         let log = File::create(dir.path().join("log"))?;
         let mut command = run(&config, place.cgroup(), ports);
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn()?;
@@ -168,7 +170,7 @@ impl Sensor {
     pub fn status(&self) -> Result<Value> {
         let output = Command::new(jotwatch())
             .args(["status", "--json", "--config"])
-            .arg(&self.config)
+            .arg(self.dir.path().join("status.toml"))
             .stdin(Stdio::null())
             .output()?;
         ensure!(output.status.success(), "status: {}", String::from_utf8_lossy(&output.stderr));

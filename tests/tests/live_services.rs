@@ -4,7 +4,12 @@
 // The helpers of these tests are tests too, though clippy's allowance covers only `#[test]`.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::{fs, net::SocketAddr};
+use std::{
+    fs,
+    net::{SocketAddr, UdpSocket},
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use jotwatch_tests::{
@@ -13,7 +18,9 @@ use jotwatch_tests::{
     services::{
         self, NotInstalled, Service, express, gns3,
         http::{Client, get, request},
-        influxdb, nginx, tokens,
+        influxdb, nginx,
+        rsyslog::Rsyslog,
+        tokens,
     },
 };
 use serde_json::{Value, json};
@@ -169,6 +176,50 @@ fn nginx() -> Result<()> {
             scene.secrets.push(forged);
         }
         scene.end()
+    })
+}
+
+#[test]
+fn an_alert_reaches_rsyslog() -> Result<()> {
+    if !privileged() {
+        return Ok(());
+    }
+    let net = Place::new()?;
+    let dir = tempfile::tempdir()?;
+    // On the host's side: the sensor is not in the namespace.
+    let udp = UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
+    let receiver = Rsyslog::start(dir.path(), udp)?;
+    net.services(|place| {
+        let Some(service) = installed(nginx::start(place, addr())) else { return Ok(()) };
+        let syslog = format!(
+            "[[sinks.syslog]]\naddress = \"{}/log\"\n[[sinks.syslog]]\naddress = \"udp://{udp}\"",
+            dir.path().display()
+        );
+        let sensor = Sensor::start(&net, &[addr().port()], &syslog)?;
+        let forged = tokens::unsigned("none", &json!({"sub": "somebody-or-other"}));
+        assert_eq!(Client::connect(place, addr())?.send(&get("/empty", &forged))?.status, 204);
+        let shown = sensor.wait_for("the alert", |event| event["kind"] == "request")?;
+        let lines = sensor.stop()?;
+        sensor::check(&lines, &[forged])?;
+        let end = Instant::now() + sensor::DEADLINE;
+        // Start, alert and stop, by both ways.
+        while receiver.lines().len() < 6 {
+            ensure!(Instant::now() < end, "{:?}", receiver.lines());
+            thread::sleep(Duration::from_millis(5));
+        }
+        for input in ["imuxsock", "imudp"] {
+            let received = receiver.lines();
+            let alert = received
+                .iter()
+                .map(|line| line.split('\t').collect::<Vec<_>>())
+                .find(|fields| fields[0] == input && fields[6] == "request")
+                .context("no alert")?;
+            // authpriv (10) and critical (2).
+            assert_eq!((alert[1], alert[4]), ("82", "jotwatch"));
+            assert_eq!(serde_json::from_str::<Value>(alert[8])?, shown);
+            assert_eq!(shown["service"]["pid"], service.pid());
+        }
+        Ok(())
     })
 }
 

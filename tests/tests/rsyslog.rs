@@ -9,8 +9,6 @@
 use std::{
     fs,
     net::UdpSocket,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -24,76 +22,10 @@ use jotwatch::{
     sinks::{Sinks, SinksConfig, SyslogConfig},
     time::Time,
 };
+use jotwatch_tests::services::{NotInstalled, rsyslog::Rsyslog};
 use serde_json::Value;
 
 const DEADLINE: Duration = Duration::from_secs(20);
-
-/// A rsyslogd of our own, in the foreground; ends with the test.
-struct Rsyslog {
-    child: Child,
-    dir: PathBuf,
-}
-
-impl Rsyslog {
-    fn start(dir: &Path, port: u16) -> Option<Self> {
-        let config = format!(
-            r#"
-global(workDirectory="{dir}" processInternalMessages="off" maxMessageSize="64k")
-module(load="imuxsock" SysSock.Use="off")
-module(load="imudp")
-input(type="imuxsock" Socket="{dir}/log" UseSpecialParser="off" IgnoreTimestamp="off")
-input(type="imudp" address="127.0.0.1" port="{port}")
-template(name="fields" type="list") {{
-    property(name="inputname") constant(value="\t")
-    property(name="pri") constant(value="\t")
-    property(name="timereported" dateFormat="rfc3339") constant(value="\t")
-    property(name="hostname") constant(value="\t")
-    property(name="app-name") constant(value="\t")
-    property(name="procid") constant(value="\t")
-    property(name="msgid") constant(value="\t")
-    property(name="structured-data") constant(value="\t")
-    property(name="msg") constant(value="\n")
-}}
-action(type="omfile" file="{dir}/out" template="fields" flushOnTXEnd="on")
-"#,
-            dir = dir.display()
-        );
-        fs::write(dir.join("conf"), config).unwrap();
-        let program = ["/usr/sbin/rsyslogd", "/usr/local/sbin/rsyslogd", "/usr/bin/rsyslogd"]
-            .into_iter()
-            .find(|program| Path::new(program).exists())?;
-        let _ = fs::remove_file(dir.join("log"));
-        let child = Command::new(program)
-            .arg("-n")
-            .arg("-f")
-            .arg(dir.join("conf"))
-            .arg("-i")
-            .arg(dir.join("pid"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let rsyslog = Self { child, dir: dir.to_owned() };
-        wait("rsyslogd to listen", || dir.join("log").exists());
-        Some(rsyslog)
-    }
-
-    fn lines(&self) -> Vec<String> {
-        let out = fs::read_to_string(self.dir.join("out")).unwrap_or_default();
-        out.split_inclusive('\n')
-            .filter(|line| line.ends_with('\n'))
-            .map(|line| line.trim_end_matches('\n').to_owned())
-            .collect()
-    }
-}
-
-impl Drop for Rsyslog {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 #[track_caller]
 fn wait(what: &str, done: impl Fn() -> bool) {
@@ -169,10 +101,16 @@ fn check(line: &str, input: &str, number: u64) {
 #[test]
 fn alerts_arrive_intact() {
     let dir = tempfile::tempdir().unwrap();
-    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let Some(rsyslog) = Rsyslog::start(dir.path(), port) else {
-        println!("skipped: rsyslogd is not installed (apt-get install rsyslog)");
-        return;
+    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let rsyslog = match Rsyslog::start(dir.path(), port) {
+        Err(error)
+            if error.is::<NotInstalled>()
+                && std::env::var_os("JOTWATCH_REQUIRE_SERVICES").is_none() =>
+        {
+            println!("skipped: {error}");
+            return;
+        }
+        started => started.unwrap(),
     };
 
     let local = start(dir.path().join("log").display().to_string());
@@ -184,7 +122,7 @@ fn alerts_arrive_intact() {
         check(line, "imuxsock", number as u64);
     }
 
-    let udp = start(format!("udp://127.0.0.1:{port}"));
+    let udp = start(format!("udp://{port}"));
     udp.send(alert(50));
     wait("a line over UDP", || rsyslog.lines().len() == 51);
     check(&rsyslog.lines()[50], "imudp", 50);
@@ -196,7 +134,7 @@ fn alerts_arrive_intact() {
         local.send(alert(number));
     }
     wait("the sink to notice", || local.status()[0].failing);
-    let Some(rsyslog) = Rsyslog::start(dir.path(), port) else { panic!("it was there before") };
+    let rsyslog = Rsyslog::start(dir.path(), port).unwrap();
     wait("10 lines after the restart", || rsyslog.lines().len() == 10);
     for (number, line) in rsyslog.lines().iter().enumerate() {
         check(line, "imuxsock", 60 + number as u64);

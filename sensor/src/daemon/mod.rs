@@ -83,6 +83,8 @@ impl Overrides {
 /// The sensor can't start: privileges, kernel, cgroup, sinks, or another instance. Nothing stays
 /// attached then.
 pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
+    // First, or the first folder that can't be written is blamed.
+    live::permitted()?;
     let signals = Signals::catch().context("signals can't be handled")?;
     let cgroup = live::cgroup_path(config.capture.cgroup.as_deref())?;
     let _lock = WatchLock::take(&cgroup, &config.capture.ports)?;

@@ -22,6 +22,7 @@ pub mod http;
 pub mod influxdb;
 pub mod nginx;
 pub mod plain;
+pub mod rsyslog;
 pub mod tokens;
 pub mod uring;
 

@@ -271,13 +271,7 @@ impl Capture {
         if config.ports.is_empty() {
             return Err(Error::NoPorts);
         }
-        let kernel = KernelVersion::current().map_err(|e| Error::Object(e.to_string()))?;
-        if kernel < KernelVersion::new(MINIMUM_KERNEL.0, MINIMUM_KERNEL.1, 0) {
-            return Err(Error::KernelTooOld(probe::kernel_release()));
-        }
-        if !probe::Capabilities::current().can_capture() {
-            return Err(Error::NotPermitted);
-        }
+        permitted()?;
         let root = cgroup::mount().ok_or(Error::NoCgroup2)?;
         let path = cgroup_path(config.cgroup.as_deref())?;
         let group = File::open(path.join("cgroup.procs"))
@@ -513,6 +507,21 @@ fn set_up(ebpf: &mut Ebpf, config: &Config, ring_bytes: u32) -> Result<(), Error
     };
     let mut map: Array<&mut MapData, [u32; 6]> = borrow(ebpf, "SETTINGS")?;
     map.set(0, bytemuck::cast::<Settings, [u32; 6]>(settings), 0).map_err(fail("SETTINGS"))
+}
+
+/// Whether this kernel and this process's privileges are enough for [`Capture::start`].
+///
+/// # Errors
+/// [`Error::KernelTooOld`] or [`Error::NotPermitted`].
+pub fn permitted() -> Result<(), Error> {
+    let kernel = KernelVersion::current().map_err(|e| Error::Object(e.to_string()))?;
+    if kernel < KernelVersion::new(MINIMUM_KERNEL.0, MINIMUM_KERNEL.1, 0) {
+        return Err(Error::KernelTooOld(probe::kernel_release()));
+    }
+    if !probe::Capabilities::current().can_capture() {
+        return Err(Error::NotPermitted);
+    }
+    Ok(())
 }
 
 /// The directory of a cgroup that is named as in [`Config::cgroup`], whether it exists or not.

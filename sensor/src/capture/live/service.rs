@@ -5,7 +5,7 @@
 //! found before the first segment.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -199,7 +199,7 @@ fn listening_now(root: &Path, ports: &[u16]) -> Vec<(u64, Arc<Service>)> {
     // Tables by network namespace. Of the processes that share a socket the first is named.
     let mut tables: HashMap<PathBuf, Vec<Listener>> = HashMap::new();
     for pid in processes() {
-        let Ok(namespace) = fs::read_link(format!("/proc/{pid}/ns/net")) else { continue };
+        let Some(namespace) = namespace(pid) else { continue };
         let table = tables.entry(namespace).or_insert_with(|| {
             let mut all = listeners(pid);
             all.retain(|l| ports.contains(&l.address.port()));
@@ -249,12 +249,19 @@ fn look_up(root: &Path, id: u64, server: SocketAddr) -> Service {
         }),
         ..Service::default()
     };
-    // The cgroup's own processes first; a socket keeps the cgroup that it was made in.
     let own = group
         .and_then(|g| fs::read_to_string(g.join("cgroup.procs")).ok())
         .map(|text| text.lines().filter_map(|l| l.parse().ok()).collect::<Vec<u32>>())
         .unwrap_or_default();
-    let found = listener(&own, server).or_else(|| listener(&processes(), server));
+    // The cgroup's own processes first; a socket keeps the cgroup that it was made in, so then
+    // others. But only of the same network namespaces: elsewhere the same address is another's.
+    let found = listener(&own, server, |_| true).or_else(|| {
+        let namespaces: HashSet<PathBuf> = own.iter().filter_map(|&pid| namespace(pid)).collect();
+        if namespaces.is_empty() {
+            return None;
+        }
+        listener(&processes(), server, |namespace| namespaces.contains(namespace))
+    });
     if let Some((pid, listen)) = found {
         service.pid = Some(pid);
         service.command = comm(pid);
@@ -268,13 +275,23 @@ pub(super) fn comm(pid: u32) -> Option<String> {
     Some(fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim_end().to_owned())
 }
 
-/// The first of `pids` that holds a socket listening on `server`, and its address. Network
-/// namespaces are told apart by looking at each process's own table.
-fn listener(pids: &[u32], server: SocketAddr) -> Option<(u32, SocketAddr)> {
+/// Names the network namespace of a process.
+fn namespace(pid: u32) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/ns/net")).ok()
+}
+
+/// The first of `pids` that holds a socket listening on `server` in one of the network namespaces
+/// that `within` takes, and its address. Namespaces are told apart by looking at each process's
+/// own table.
+fn listener(
+    pids: &[u32],
+    server: SocketAddr,
+    within: impl Fn(&Path) -> bool,
+) -> Option<(u32, SocketAddr)> {
     // Tables by network namespace.
     let mut tables: HashMap<PathBuf, Vec<Listener>> = HashMap::new();
     for &pid in pids {
-        let Ok(namespace) = fs::read_link(format!("/proc/{pid}/ns/net")) else { continue };
+        let Some(namespace) = namespace(pid).filter(|n| within(n)) else { continue };
         let table = tables.entry(namespace).or_insert_with(|| {
             let mut all = listeners(pid);
             all.retain(|l| serves(l.address, server));
