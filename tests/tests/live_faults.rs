@@ -208,9 +208,10 @@ fn without_privilege_it_says_what_it_needs() -> Result<()> {
     let dir = tempfile::tempdir()?;
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777))?;
     let config = sensor::configuration(dir.path(), "")?;
-    // Where nobody can reach it.
+    // Where nobody can reach it. By another process: a file that is open for writing here may be
+    // so in the child of another test, too, and can't be run.
     let program = dir.path().join("jotwatch");
-    fs::copy(jotwatch(), &program)?;
+    ensure!(Command::new("cp").arg(jotwatch()).arg(&program).status()?.success(), "not copied");
     let mut command = Command::new(&program);
     command.arg("run").arg("--config").arg(config).arg("--cgroup").arg(net.cgroup());
     command.args(["--port", "8080"]).uid(65534).gid(65534).current_dir("/");

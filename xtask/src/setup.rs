@@ -16,6 +16,7 @@ use std::{
 
 /// Tools by command name, and the Debian package that each comes from.
 const TOOLS: &[(&str, &str)] = &[
+    ("bpftool", "bpftool"),
     ("dpkg-deb", "dpkg"),
     ("ip", "iproute2"),
     ("node", "nodejs"),
@@ -60,7 +61,7 @@ type Result<T = (), E = Unavailable> = std::result::Result<T, E>;
 /// A part of the set-up that can be asked for alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Part {
-    /// ip, unshare, wrk, tshark.
+    /// bpftool, ip, unshare, wrk, tshark.
     Tools,
     /// Debian's nginx, unpacked.
     Nginx,
@@ -82,7 +83,9 @@ impl Part {
     /// Makes sure that it is there.
     pub(crate) fn ensure(self) -> Result {
         match self {
-            Self::Tools => ensure_tools(&["ip", "unshare", "wrk", "tshark"], "live tests"),
+            Self::Tools => {
+                ensure_tools(&["bpftool", "ip", "unshare", "wrk", "tshark"], "live tests")
+            }
             Self::Nginx => ensure_nginx(),
             Self::Rsyslog => ensure_rsyslog(),
             Self::Influxdb => ensure_influxdb(),

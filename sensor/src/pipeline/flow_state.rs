@@ -112,6 +112,13 @@ impl FlowState {
         !self.is_socket(segment.cookie) || self.flow.is_reopened_by(segment)
     }
 
+    /// Whether the connection is over and never carried a byte.
+    pub(super) fn ended_unused(&self) -> bool {
+        let unused =
+            |stream: &Stream| stream.is_ended() && stream.offset() == 0 && stream.buffered() == 0;
+        unused(&self.flow.to_server) && unused(&self.flow.to_client)
+    }
+
     pub(super) fn segment(&mut self, segment: &Segment<'_>, reporter: &mut Reporter<'_, '_>) {
         let starts = &mut reporter.stats.starts;
         if segment.request {

@@ -281,6 +281,11 @@ impl Pipeline {
         }
         state.learn_cookie(cookie);
         self.shared.act(state, out, |state, reporter| state.segment(segment, reporter));
+        // A probe of the port: the kernel keeps no state for it and will not tell of its end.
+        if segment.payload.is_empty() && state.ended_unused() {
+            self.close(key, out);
+            self.shared.stats.flows_closed += 1;
+        }
         self.evict(out);
     }
 

@@ -1,8 +1,8 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{ANSWER_TAIL, Output, Pipeline, Settings};
 use crate::{
-    capture::{Direction, FlowKey, Input, OpaqueKind, Segment, TcpFlags},
+    capture::{Direction, FlowKey, Input, OpaqueKind, Segment, Service, TcpFlags},
     config::Config,
     event::{Body, Event, ExchangeLine},
     time::Time,
@@ -46,6 +46,8 @@ struct Bench {
     sent: [u32; 2],
     port: u16,
     now: Time,
+    /// The kernel counted the next segment as a request's start.
+    counted: bool,
 }
 
 impl Bench {
@@ -62,6 +64,7 @@ impl Bench {
             sent: [1000, 5000],
             port: 40_000,
             now: Time::from_unix_secs(1_700_000_000),
+            counted: false,
         }
     }
 
@@ -99,7 +102,7 @@ impl Bench {
             flags,
             ack: Some(self.sent[other]),
             rcv_nxt: None,
-            request: false,
+            request: self.counted,
         };
         self.pipeline.push(&Input::Segment(segment), &mut self.out);
         self.sent[own] += payload.len() as u32;
@@ -261,4 +264,112 @@ fn another_socket_on_the_same_addresses_is_another_connection() {
     assert_eq!(bench.pipeline.stats().flows_open, 1, "the end of another socket");
     bench.pipeline.push(&own, &mut bench.out);
     assert_eq!(bench.pipeline.stats().flows_open, 0);
+}
+
+#[test]
+fn an_event_waits_for_the_name_of_its_service_but_not_for_long() {
+    let service = || Arc::new(Service { pid: Some(7), ..Service::default() });
+    let wait = Duration::from_millis(100);
+    let mut bench = Bench::with(|settings| settings.service_wait = wait);
+    let alert = |bench: &mut Bench, port| {
+        bench.connect(port);
+        bench.request(UNSIGNED);
+        bench.response("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        bench.key()
+    };
+    let named = |bench: &Bench| -> Vec<Option<u32>> {
+        bench.out.events.iter().map(|event| event.body.service().and_then(|s| s.pid)).collect()
+    };
+    // The answer comes in time, though the connection is gone by then.
+    let flow = alert(&mut bench, 40_001);
+    bench.pipeline.push(&Input::Closed { flow, cookie: 9, at: bench.now }, &mut bench.out);
+    assert_eq!(named(&bench), []);
+    bench.pipeline.push(&Input::Service { flow, service: service() }, &mut bench.out);
+    assert_eq!(named(&bench), [Some(7)]);
+    // It does not come, or is known already.
+    alert(&mut bench, 40_002);
+    bench.pass(wait - Duration::from_millis(1));
+    assert_eq!(named(&bench).len(), 1);
+    bench.pass(Duration::from_millis(1));
+    assert_eq!(named(&bench), [Some(7), None]);
+    bench.connect(40_003);
+    let flow = bench.key();
+    bench.pipeline.push(&Input::Service { flow, service: service() }, &mut bench.out);
+    bench.request(UNSIGNED);
+    bench.response("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(named(&bench), [Some(7), None, Some(7)]);
+    // The end of the source gives out what waits.
+    alert(&mut bench, 40_004);
+    bench.pipeline.finish(&mut bench.out);
+    assert_eq!(named(&bench).len(), 4);
+}
+
+/// Requests that the kernel counted meet one fate each, whatever is lost of them.
+#[test]
+fn every_counted_request_is_seen_or_lost_by_a_cause() {
+    let starts = |bench: &Bench| bench.pipeline.stats().starts;
+    let get = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+    let send = |bench: &mut Bench, text: &str, counted| {
+        bench.counted = counted;
+        bench.segment(Direction::ToServer, text.as_bytes(), TcpFlags::default());
+        bench.counted = false;
+    };
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let mut bench = Bench::new();
+    bench.connect(40_000);
+    // Whole; three in one segment; a head in two.
+    send(&mut bench, get, true);
+    bench.response(answer);
+    send(&mut bench, &get.repeat(3), true);
+    bench.response(&answer.repeat(3));
+    send(&mut bench, &get[..20], true);
+    assert_eq!(starts(&bench).open, 1);
+    send(&mut bench, &get[20..], false);
+    bench.response(answer);
+    assert_eq!((starts(&bench).begun, starts(&bench).unmarked, starts(&bench).open), (5, 2, 0));
+    // The rest of a head is lost; the next request is not.
+    send(&mut bench, &get[..20], true);
+    bench.sent[0] += 500;
+    bench.response(answer);
+    send(&mut bench, get, true);
+    bench.response(answer);
+    assert_eq!((starts(&bench).begun, starts(&bench).cut), (6, 1));
+    // A body behind its head is lost: the request is seen all the same.
+    send(&mut bench, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 500\r\n\r\n", true);
+    bench.sent[0] += 500;
+    bench.response(answer);
+    assert_eq!((starts(&bench).begun, starts(&bench).cut), (7, 1));
+    // Not to be read; and bytes of a body that look like a start.
+    send(&mut bench, "GET /\r\n\r\n", true);
+    bench.response(answer);
+    send(&mut bench, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\n", true);
+    bench.response("HTTP/1.1 100 Continue\r\n\r\n");
+    send(&mut bench, "ABCDEFGH", true);
+    bench.response(answer);
+    assert_eq!((starts(&bench).begun, starts(&bench).malformed), (8, 1));
+    assert_eq!(starts(&bench).mistaken, 1);
+    // The connection ends within a head.
+    send(&mut bench, &get[..9], true);
+    bench.pipeline.finish(&mut bench.out);
+    let stats = bench.pipeline.stats();
+    assert_eq!(stats.starts.incomplete, 1);
+    let starts = &stats.starts;
+    assert_eq!((starts.taken, starts.open, starts.begun), (10, 0, stats.requests));
+    assert_eq!(
+        starts.taken + starts.unmarked - starts.mistaken,
+        stats.requests + starts.cut + starts.incomplete + starts.malformed
+    );
+}
+
+#[test]
+fn a_probe_of_the_port_leaves_nothing() {
+    let mut bench = Bench::new();
+    bench.connect(40_000);
+    let fin = TcpFlags { fin: true, ..TcpFlags::default() };
+    bench.segment(Direction::ToServer, b"", fin);
+    bench.sent[0] += 1;
+    assert_eq!(bench.pipeline.stats().flows_open, 1);
+    bench.segment(Direction::ToClient, b"", fin);
+    let stats = bench.pipeline.stats();
+    assert_eq!((stats.flows_open, stats.flows_closed), (0, 1));
 }
