@@ -94,6 +94,9 @@ pub struct KeySet {
     pub keys: Vec<Arc<Key>>,
     /// The others.
     pub rejected: Vec<RejectedKey>,
+    /// Whether the bytes hold a private key or a secret, or may do so in a part that could not be
+    /// read.
+    pub private: bool,
 }
 
 /// Reads a key file in whatever format it has: a JWK Set, one JWK, PEM with any number of blocks
@@ -159,7 +162,11 @@ impl Builder {
                 key.loaded.push(Arc::clone(&file));
             }
         }
-        KeySet { keys: self.keys.into_iter().map(Arc::new).collect(), rejected: self.rejected }
+        KeySet {
+            keys: self.keys.into_iter().map(Arc::new).collect(),
+            rejected: self.rejected,
+            private: self.private,
+        }
     }
 }
 
