@@ -18,6 +18,7 @@ pub mod finding;
 pub mod fingerprint_key;
 pub mod flow;
 pub mod http;
+pub mod keyring;
 pub mod keys;
 pub mod memory;
 pub mod pipeline;

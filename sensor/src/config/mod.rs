@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod issuers;
 
 use std::{
     fs,
@@ -16,7 +17,10 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use toml::Spanned;
 
-pub use self::error::Error;
+pub use self::{
+    error::Error,
+    issuers::{IssuerConfig, KeysConfig, MAX_ISSUERS},
+};
 use crate::{finding::Severity, sinks::SinksConfig};
 
 /// Where `jotwatch run` looks for its configuration unless `--config` says otherwise.
@@ -33,6 +37,11 @@ pub struct Config {
     pub capture: CaptureConfig,
     /// Where tokens are looked for, and what of them is shown.
     pub tokens: TokenConfig,
+    /// Whose tokens are expected.
+    #[serde(rename = "issuer")]
+    pub issuers: Vec<IssuerConfig>,
+    /// How keys are fetched and kept.
+    pub keys: KeysConfig,
     /// Upper bounds of memory and time.
     pub limits: LimitConfig,
     /// What becomes an event.
@@ -225,7 +234,7 @@ fn check(config: &Config) -> Result<(), Complaint> {
     within(&config.limits.flows, "flows", 16, 4 << 20)?;
     within(&config.limits.flow_bytes, "flow_bytes", 128 << 10, 16 << 20)?;
     within(&config.tokens.max_bytes, "max_bytes", 256, 1 << 20)?;
-    Ok(())
+    issuers::check(&config.issuers, &config.keys)
 }
 
 fn within(value: &Spanned<usize>, key: &str, low: usize, high: usize) -> Result<(), Complaint> {

@@ -1,0 +1,512 @@
+//! Keys from outside: files, URLs and OpenID discovery.
+//!
+//! [`Keyring::start`] reads every key file and what was kept of earlier fetches, and starts one
+//! thread that fetches and refreshes the rest. The pipeline looks at [`Keyring::generation`] once
+//! a tick and, when that has changed, takes [`Keyring::current`]; it calls
+//! [`Keyring::unknown_kid`] where a token names a key that is not there. None of these waits.
+//!
+//! A fetched set is put in force only after it was read whole and holds a usable key. Whatever
+//! else comes back (nothing, too late, too much, a page, an error, a redirect to where keys may
+//! not come from) leaves the old keys in force and its reason in [`Keyring::status`].
+#![forbid(unsafe_code)]
+
+mod cache;
+mod discovery;
+mod endpoint;
+mod fetch;
+mod files;
+mod remote;
+mod rotation;
+mod schedule;
+mod snapshot;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashMap,
+    io,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use serde::{Deserialize, Serialize};
+
+use self::{endpoint::Host, fetch::Client, remote::Remote, schedule::Pace};
+pub use self::{
+    endpoint::{Endpoint, EndpointError},
+    snapshot::{IssuerKeys, Snapshot},
+};
+use crate::{
+    config::{Config, IssuerConfig},
+    keys::{Key, KeyError},
+    time::Time,
+};
+
+/// The wait behind the first fetch that failed.
+const FIRST_RETRY: Duration = Duration::from_secs(5);
+/// The longest sleep of the thread that fetches.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3_600);
+
+/// Why the keyring can't start. No message repeats bytes of a file.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file can't be opened or read.
+    #[error("{}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A directory, a pipe or a device.
+    #[error("{}: not a regular file", path.display())]
+    NotAFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file is too large for what it should be.
+    #[error("{}: over {max} bytes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The most bytes.
+        max: usize,
+    },
+    /// A file with a secret or a private key that others may read.
+    #[error("{}: holds a secret and may be read by others (mode {mode:04o}); make it 0600", path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// A file without a usable key.
+    #[error("{}: {error}", path.display())]
+    Keys {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, or with its first key.
+        error: KeyError,
+    },
+    /// A file with an empty set.
+    #[error("{}: holds no key", path.display())]
+    NoKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// `ca_file` holds something else.
+    #[error("{}: not certificates in PEM", path.display())]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The system gives no thread.
+    #[error("the thread that fetches keys can't start: {0}")]
+    Thread(#[source] io::Error),
+}
+
+/// Where the keys in force came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeysFrom {
+    /// There are none yet.
+    Nowhere,
+    /// Files only.
+    Files,
+    /// A set that an earlier run fetched.
+    Cache,
+    /// A set that this run fetched, or found to be still current.
+    Network,
+}
+
+/// The keys of one issuer, as `status` shows them. Times are RFC 3339 in UTC.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuerStatus {
+    /// The issuer; absent for any other.
+    pub issuer: Option<String>,
+    /// Where its keys came from.
+    pub source: KeysFrom,
+    /// Keys in force.
+    pub keys: usize,
+    /// Of these, keys that vanished from their set and still serve for a while.
+    pub old_keys: usize,
+    /// Keys that can't be used.
+    pub rejected: usize,
+    /// When the set was last fetched or found to be still current.
+    pub last_success: Option<String>,
+    /// Why the last fetch failed; absent when it did not.
+    pub last_error: Option<String>,
+    /// When the set is fetched again.
+    pub next_refresh: Option<String>,
+}
+
+/// What the configuration says, resolved.
+#[derive(Clone, Debug)]
+struct Settings {
+    connect: Duration,
+    total: Duration,
+    max_bytes: u64,
+    pace: Pace,
+    keep: Duration,
+    cache_dir: PathBuf,
+    allow_http: bool,
+    allowed_hosts: Vec<Host>,
+    ca_file: Option<PathBuf>,
+    /// The wall clock: for what is kept on disk and shown, never for when something is due.
+    wall: fn() -> Time,
+}
+
+impl Settings {
+    fn new(config: &Config) -> Self {
+        let keys = &config.keys;
+        let cache_dir = keys.cache_dir.clone();
+        Self {
+            connect: Duration::from_secs(*keys.connect_seconds.get_ref()),
+            total: Duration::from_secs(*keys.total_seconds.get_ref()),
+            max_bytes: *keys.max_bytes.get_ref(),
+            pace: Pace {
+                refresh: Duration::from_secs(*keys.refresh_seconds.get_ref()),
+                unknown_kid: Duration::from_secs(*keys.unknown_kid_seconds.get_ref()),
+                retry: FIRST_RETRY,
+            },
+            keep: Duration::from_secs(*keys.keep_seconds.get_ref()),
+            cache_dir: cache_dir.unwrap_or_else(|| config.daemon.state_dir.join("keys")),
+            allow_http: keys.allow_http,
+            allowed_hosts: keys
+                .allowed_hosts
+                .iter()
+                .filter_map(|host| Host::parse(host.get_ref()))
+                .collect(),
+            ca_file: keys.ca_file.clone(),
+            wall,
+        }
+    }
+}
+
+fn wall() -> Time {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time::from_unix_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Reads the key files of a configuration, and nothing else: no network, no kept keys. For
+/// `check-config`, and for replay, which gives the same output on every host. The second value is
+/// a line about each file with keys that can't be used.
+///
+/// # Errors
+/// As [`Keyring::start`].
+pub fn load_files(issuers: &[IssuerConfig]) -> Result<(Snapshot, Vec<String>), Error> {
+    let mut snapshot = Snapshot::default();
+    let mut warnings = Vec::new();
+    for config in issuers.iter().filter(|config| config.has_keys()) {
+        let mut files = files::load(config)?;
+        warnings.append(&mut files.warnings);
+        files.fixed.append(&mut files.fallback);
+        snapshot
+            .issuers
+            .push(IssuerKeys { issuer: config.name().map(Arc::from), keys: files.fixed });
+    }
+    Ok((snapshot, warnings))
+}
+
+/// The keys of all configured issuers, kept fresh by a thread of its own, which ends when this is
+/// dropped. A reload of the configuration starts another one.
+pub struct Keyring {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+    wall: fn() -> Time,
+}
+
+/// What the thread that fetches shares with everyone else.
+struct Shared {
+    generation: AtomicU64,
+    snapshot: Mutex<Arc<Snapshot>>,
+    states: Mutex<Vec<State>>,
+    /// Issuers by name.
+    names: HashMap<Option<Box<str>>, usize>,
+    /// By issuer: whether an unknown `kid` asks for a fetch. `None` where nothing is fetched.
+    wanted: Vec<Option<AtomicBool>>,
+    stop: AtomicBool,
+}
+
+/// What `status` tells of one issuer.
+struct State {
+    source: KeysFrom,
+    old_keys: usize,
+    rejected: usize,
+    last_success: Option<Time>,
+    last_error: Option<String>,
+    next: Option<Instant>,
+}
+
+/// Nothing that is done under these locks leaves a value half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Keyring {
+    /// Reads all key files and kept sets, and starts fetching where a URL or discovery is
+    /// configured. Does not wait for the network.
+    ///
+    /// # Errors
+    /// A key file is missing, unreadable, without a usable key, or holds a secret that others may
+    /// read; `ca_file` is no file of certificates; or there is no thread to be had. A bad key in a
+    /// set and a kept set that is torn are only warned of.
+    pub fn start(config: &Config) -> Result<Self, Error> {
+        Self::start_with(&config.issuers, Settings::new(config))
+    }
+
+    fn start_with(issuers: &[IssuerConfig], settings: Settings) -> Result<Self, Error> {
+        let wall = settings.wall;
+        let configured: Vec<_> = issuers.iter().filter(|issuer| issuer.has_keys()).collect();
+        let mut worker = Worker { settings, client: None, remotes: Vec::new(), files: Vec::new() };
+        for (index, config) in configured.iter().enumerate() {
+            let files = files::load(config)?;
+            for warning in &files.warnings {
+                tracing::warn!("{warning}");
+            }
+            worker.files.push(files);
+            if config.is_remote() {
+                let client = match worker.client.take() {
+                    Some(client) => client,
+                    None => Client::new(&worker.settings)?,
+                };
+                worker.remotes.extend(Remote::new(index, config, &worker.settings, &client));
+                worker.client = Some(client);
+            }
+        }
+        let shared = Arc::new(Shared::new(&configured, &worker));
+        let thread = match worker.client {
+            None => None,
+            Some(_) => {
+                let shared = Arc::clone(&shared);
+                let builder = thread::Builder::new().name("keyring".into());
+                Some(builder.spawn(move || worker.run(&shared)).map_err(Error::Thread)?)
+            }
+        };
+        Ok(Self { shared, thread, wall })
+    }
+
+    /// The number of the current snapshot: one atomic load.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.shared.generation.load(Ordering::Acquire)
+    }
+
+    /// The keys in force.
+    #[must_use]
+    pub fn current(&self) -> Arc<Snapshot> {
+        Arc::clone(&lock(&self.shared.snapshot))
+    }
+
+    /// A token of `issuer` names a key that is not there: the issuer's set is fetched again, at
+    /// most once in `unknown_kid_seconds`. Returns at once; while a fetch is already asked for it
+    /// costs a look-up by name.
+    pub fn unknown_kid(&self, issuer: Option<&str>, kid: &str) {
+        let named = issuer.and_then(|name| self.shared.names.get(&Some(name.into())));
+        let Some(&index) = named.or_else(|| self.shared.names.get(&None)) else { return };
+        let Some(Some(wanted)) = self.shared.wanted.get(index) else { return };
+        if wanted.load(Ordering::Relaxed) {
+            return;
+        }
+        // The caller's snapshot may be older than the current one.
+        let current = self.current();
+        let known = |keys: &IssuerKeys| keys.keys.iter().any(|key| key.kid() == Some(kid));
+        if current.issuers.get(index).is_some_and(known) {
+            return;
+        }
+        if !wanted.swap(true, Ordering::AcqRel)
+            && let Some(thread) = &self.thread
+        {
+            thread.thread().unpark();
+        }
+    }
+
+    /// The state of every issuer with a source of keys, in the order of the configuration.
+    #[must_use]
+    pub fn status(&self) -> Vec<IssuerStatus> {
+        let (now, wall) = (Instant::now(), (self.wall)());
+        let ended = self.thread.as_ref().is_some_and(JoinHandle::is_finished);
+        let current = self.current();
+        let states = lock(&self.shared.states);
+        let status = |(keys, state): (&IssuerKeys, &State)| IssuerStatus {
+            issuer: keys.issuer.as_deref().map(String::from),
+            source: state.source,
+            keys: keys.keys.len(),
+            old_keys: state.old_keys,
+            rejected: state.rejected,
+            last_success: state.last_success.map(|at| at.to_string()),
+            last_error: match state.next {
+                Some(_) if ended => Some("the thread that fetches keys has ended".into()),
+                _ => state.last_error.clone(),
+            },
+            next_refresh: state
+                .next
+                .map(|next| (wall + next.saturating_duration_since(now)).to_string()),
+        };
+        current.issuers.iter().zip(states.iter()).map(status).collect()
+    }
+}
+
+impl Drop for Keyring {
+    /// Does not wait: a fetch that is under way ends by its own timeout.
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+}
+
+impl Shared {
+    fn new(issuers: &[&IssuerConfig], worker: &Worker) -> Self {
+        let remote = |index| worker.remotes.iter().find(|remote| remote.index == index);
+        let snapshot = Snapshot {
+            generation: 0,
+            issuers: issuers
+                .iter()
+                .enumerate()
+                .map(|(index, config)| IssuerKeys {
+                    issuer: config.name().map(Arc::from),
+                    keys: worker.keys(index, remote(index)),
+                })
+                .collect(),
+        };
+        let states = (0..issuers.len())
+            .map(|index| worker.state(index, remote(index), KeysFrom::Cache))
+            .collect();
+        Self {
+            generation: AtomicU64::new(0),
+            snapshot: Mutex::new(Arc::new(snapshot)),
+            states: Mutex::new(states),
+            names: issuers
+                .iter()
+                .enumerate()
+                .map(|(index, config)| (config.name().map(Box::from), index))
+                .collect(),
+            wanted: (0..issuers.len())
+                .map(|index| remote(index).map(|_| AtomicBool::new(false)))
+                .collect(),
+            stop: AtomicBool::new(false),
+        }
+    }
+
+    fn wanted(&self, index: usize) -> Option<&AtomicBool> {
+        self.wanted.get(index)?.as_ref()
+    }
+
+    /// Puts keys in force, all at once.
+    fn publish(&self, index: usize, keys: Vec<Arc<Key>>) {
+        let mut current = lock(&self.snapshot);
+        let mut next = Snapshot::clone(&current);
+        next.generation += 1;
+        if let Some(issuer) = next.issuers.get_mut(index) {
+            issuer.keys = keys;
+        }
+        let generation = next.generation;
+        *current = Arc::new(next);
+        self.generation.store(generation, Ordering::Release);
+    }
+}
+
+/// What runs on the thread that fetches.
+struct Worker {
+    settings: Settings,
+    client: Option<Client>,
+    remotes: Vec<Remote>,
+    /// By issuer.
+    files: Vec<files::FileKeys>,
+}
+
+impl Worker {
+    fn run(mut self, shared: &Shared) {
+        let Some(client) = self.client.take() else { return };
+        let mut remotes = std::mem::take(&mut self.remotes);
+        while !shared.stop.load(Ordering::Acquire) {
+            let mut wake = Instant::now() + LONGEST_SLEEP;
+            for remote in &mut remotes {
+                if shared.stop.load(Ordering::Acquire) {
+                    return;
+                }
+                let Some(wanted) = shared.wanted(remote.index) else { continue };
+                self.step(remote, wanted, &client, shared);
+                let now = Instant::now();
+                let due =
+                    remote.schedule.due(wanted.load(Ordering::Acquire), now, &self.settings.pace);
+                wake = wake.min(due);
+                if let Some(expiry) = remote.rotation.next_expiry() {
+                    wake = wake.min(expiry);
+                }
+            }
+            // Whoever sets a flag unparks behind it, so none is slept over.
+            thread::park_timeout(wake.saturating_duration_since(Instant::now()));
+        }
+    }
+
+    /// Does for one issuer what is due.
+    fn step(&self, remote: &mut Remote, wanted: &AtomicBool, client: &Client, shared: &Shared) {
+        let now = Instant::now();
+        let asked = wanted.load(Ordering::Acquire);
+        if remote.schedule.due(asked, now, &self.settings.pace) <= now {
+            remote.schedule.begin(asked, now);
+            // A `kid` that is unknown from here on may be one that this fetch just misses.
+            wanted.store(false, Ordering::Release);
+            if remote.refresh(client, &self.settings, chance()) {
+                shared.publish(remote.index, self.keys(remote.index, Some(remote)));
+            }
+            self.tell(remote, remote.last_error.is_none(), shared);
+        }
+        if remote.rotation.expire(Instant::now()) {
+            shared.publish(remote.index, self.keys(remote.index, Some(remote)));
+            remote.store();
+            self.tell(remote, false, shared);
+        }
+    }
+
+    fn tell(&self, remote: &Remote, fresh: bool, shared: &Shared) {
+        if let Some(state) = lock(&shared.states).get_mut(remote.index) {
+            let source = if fresh { KeysFrom::Network } else { state.source };
+            *state = self.state(remote.index, Some(remote), source);
+        }
+    }
+
+    fn keys(&self, index: usize, remote: Option<&Remote>) -> Vec<Arc<Key>> {
+        let Some(files) = self.files.get(index) else { return Vec::new() };
+        let mut keys = files.fixed.clone();
+        match remote.filter(|remote| remote.has_set()) {
+            Some(remote) => keys.extend(remote.keys().0),
+            None => keys.extend_from_slice(&files.fallback),
+        }
+        keys
+    }
+
+    /// `fetched` is where a fetched set came from, if there is one.
+    fn state(&self, index: usize, remote: Option<&Remote>, fetched: KeysFrom) -> State {
+        let files = self.files.get(index);
+        let set = remote.and_then(|remote| remote.rotation.current());
+        let has_files =
+            files.is_some_and(|files| !files.fixed.is_empty() || !files.fallback.is_empty());
+        State {
+            source: match set {
+                Some(_) => fetched,
+                None if has_files => KeysFrom::Files,
+                None => KeysFrom::Nowhere,
+            },
+            old_keys: remote.map_or(0, |remote| remote.keys().1),
+            rejected: files.map_or(0, |files| files.rejected) + set.map_or(0, |set| set.rejected),
+            last_success: remote.and_then(|remote| remote.last_success),
+            last_error: remote.and_then(|remote| remote.last_error.clone()),
+            next: remote.map(|remote| remote.schedule.next()),
+        }
+    }
+}
+
+/// A random number from 0 to 1; 0.5 where the system gives none.
+fn chance() -> f64 {
+    getrandom::u32().map_or(0.5, |random| f64::from(random) / f64::from(u32::MAX))
+}
