@@ -7,13 +7,14 @@
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     process,
     sync::atomic::{AtomicU64, Ordering},
 };
 
 use aws_lc_rs::digest;
+use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
 use super::{Error, files, rotation::MAX_EARLIER};
@@ -72,7 +73,7 @@ pub(super) fn path(dir: &Path, issuer: Option<&str>, source: &str) -> PathBuf {
 /// # Errors
 /// Why it is not used, in a few words.
 pub(super) fn load(path: &Path) -> Result<Option<Cached>, String> {
-    let (bytes, mode) = match files::read(path, MAX_CACHE_BYTES) {
+    let (bytes, metadata) = match files::read(path, MAX_CACHE_BYTES) {
         Ok(read) => read,
         Err(Error::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             return Ok(None);
@@ -81,7 +82,8 @@ pub(super) fn load(path: &Path) -> Result<Option<Cached>, String> {
     };
     let refused = |why: &str| Err(format!("{}: {why}", path.display()));
     // Whoever writes here decides which signatures are good.
-    if mode & 0o022 != 0 {
+    let ours = metadata.uid() == 0 || metadata.uid() == geteuid().as_raw();
+    if !ours || metadata.mode() & 0o022 != 0 {
         return refused("others may write it");
     }
     match serde_json::from_slice::<Cached>(&bytes) {

@@ -93,6 +93,15 @@ pub(super) struct Validators {
 }
 
 impl Validators {
+    /// Validators that a header field can carry.
+    pub(super) fn new(etag: Option<String>, last_modified: Option<String>) -> Self {
+        let fits = |value: &String| {
+            value.len() <= MAX_VALIDATOR_BYTES
+                && value.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
+        };
+        Self { etag: etag.filter(fits), last_modified: last_modified.filter(fits) }
+    }
+
     fn is_empty(&self) -> bool {
         self.etag.is_none() && self.last_modified.is_none()
     }
@@ -245,12 +254,8 @@ impl Client {
 
     fn body(&self, mut response: Response<ureq::Body>) -> Result<Answer, FetchError> {
         let max_age = max_age(response.headers());
-        let text = |name| {
-            let value = response.headers().get(name)?.to_str().ok()?;
-            (value.len() <= MAX_VALIDATOR_BYTES).then(|| value.to_owned())
-        };
-        let validators =
-            Validators { etag: text(header::ETAG), last_modified: text(header::LAST_MODIFIED) };
+        let text = |name| response.headers().get(name)?.to_str().ok().map(String::from);
+        let validators = Validators::new(text(header::ETAG), text(header::LAST_MODIFIED));
         if response.body().content_length().is_some_and(|length| length > self.max_bytes) {
             return Err(FetchError::TooLarge(self.max_bytes));
         }

@@ -1,7 +1,7 @@
 //! Keys in files.
 
 use std::{
-    fs::File,
+    fs::{File, Metadata},
     io::Read as _,
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
@@ -71,11 +71,11 @@ impl FileKeys {
 }
 
 fn read_keys(path: &Path) -> Result<KeySet, Error> {
-    let (bytes, mode) = read(path, MAX_KEY_SET_BYTES)?;
+    let (bytes, metadata) = read(path, MAX_KEY_SET_BYTES)?;
     let set = parse_keys(&bytes, KeySource::File)
         .map_err(|error| Error::Keys { path: path.into(), error })?;
     if set.private {
-        ensure_private(path, mode)?;
+        ensure_private(path, &metadata)?;
     }
     if set.keys.is_empty() {
         return Err(match set.rejected.first() {
@@ -87,8 +87,8 @@ fn read_keys(path: &Path) -> Result<KeySet, Error> {
 }
 
 fn read_secret(path: &Path) -> Result<Key, Error> {
-    let (bytes, mode) = read(path, MAX_SECRET_BYTES)?;
-    ensure_private(path, mode)?;
+    let (bytes, metadata) = read(path, MAX_SECRET_BYTES)?;
+    ensure_private(path, &metadata)?;
     Key::from_secret(without_line_end(&bytes), None, KeySource::File)
         .map_err(|error| Error::Keys { path: path.into(), error })
 }
@@ -104,12 +104,13 @@ fn without_line_end(secret: &[u8]) -> &[u8] {
     }
 }
 
-fn ensure_private(path: &Path, mode: u32) -> Result<(), Error> {
+fn ensure_private(path: &Path, metadata: &Metadata) -> Result<(), Error> {
+    let mode = metadata.mode() & 0o777;
     if mode & 0o077 == 0 { Ok(()) } else { Err(Error::Exposed { path: path.into(), mode }) }
 }
 
-/// A regular file of at most `max` bytes, and its permission bits.
-pub(super) fn read(path: &Path, max: usize) -> Result<(Zeroizing<Vec<u8>>, u32), Error> {
+/// A regular file of at most `max` bytes, with its owner and permission bits.
+pub(super) fn read(path: &Path, max: usize) -> Result<(Zeroizing<Vec<u8>>, Metadata), Error> {
     let unreadable = |source| Error::Unreadable { path: PathBuf::from(path), source };
     // Opening a named pipe would wait for a writer.
     let file =
@@ -129,7 +130,7 @@ pub(super) fn read(path: &Path, max: usize) -> Result<(Zeroizing<Vec<u8>>, u32),
     if bytes.len() > max {
         return Err(Error::TooLarge { path: path.into(), max });
     }
-    Ok((bytes, metadata.mode() & 0o777))
+    Ok((bytes, metadata))
 }
 
 #[cfg(test)]

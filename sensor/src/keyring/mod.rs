@@ -228,7 +228,9 @@ struct Shared {
     snapshot: Mutex<Arc<Snapshot>>,
     states: Mutex<Vec<State>>,
     /// Issuers by name.
-    names: HashMap<Option<Box<str>>, usize>,
+    names: HashMap<Box<str>, usize>,
+    /// The one without a name.
+    any: Option<usize>,
     /// By issuer: whether an unknown `kid` asks for a fetch. `None` where nothing is fetched.
     wanted: Vec<Option<AtomicBool>>,
     stop: AtomicBool,
@@ -308,8 +310,8 @@ impl Keyring {
     /// most once in `unknown_kid_seconds`. Returns at once; while a fetch is already asked for it
     /// costs a look-up by name.
     pub fn unknown_kid(&self, issuer: Option<&str>, kid: &str) {
-        let named = issuer.and_then(|name| self.shared.names.get(&Some(name.into())));
-        let Some(&index) = named.or_else(|| self.shared.names.get(&None)) else { return };
+        let named = issuer.and_then(|name| self.shared.names.get(name).copied());
+        let Some(index) = named.or(self.shared.any) else { return };
         let Some(Some(wanted)) = self.shared.wanted.get(index) else { return };
         if wanted.load(Ordering::Relaxed) {
             return;
@@ -387,8 +389,9 @@ impl Shared {
             names: issuers
                 .iter()
                 .enumerate()
-                .map(|(index, config)| (config.name().map(Box::from), index))
+                .filter_map(|(index, config)| Some((config.name()?.into(), index)))
                 .collect(),
+            any: issuers.iter().position(|config| config.name().is_none()),
             wanted: (0..issuers.len())
                 .map(|index| remote(index).map(|_| AtomicBool::new(false)))
                 .collect(),

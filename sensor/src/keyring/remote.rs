@@ -106,7 +106,7 @@ impl Remote {
             let replaced = Time::from_unix_secs(earlier.replaced);
             self.rotation.restore(read(earlier.set)?, replaced, now, wall, settings.keep);
         }
-        let validators = Validators { etag: cached.etag, last_modified: cached.last_modified };
+        let validators = Validators::new(cached.etag, cached.last_modified);
         self.current = Some((cached.url, validators));
         self.last_success = Some(Time::from_unix_secs(cached.fetched));
         Ok(())

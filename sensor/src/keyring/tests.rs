@@ -208,7 +208,8 @@ fn an_unknown_kid_brings_one_fetch_in_its_time() {
     let dir = TempDir::new().unwrap();
     let server = Server::start(Reply::json(&set("1")));
     let mut settings = settings(dir.path());
-    settings.pace.unknown_kid = Duration::from_millis(250);
+    let pace = Duration::from_millis(250);
+    settings.pace.unknown_kid = pace;
     let keyring = start(from_url(&server.url("/")), settings);
     wait("keys", || status(&keyring).source == KeysFrom::Network);
 
@@ -221,17 +222,16 @@ fn an_unknown_kid_brings_one_fetch_in_its_time() {
     assert_eq!(server.requests().len(), 1);
 
     server.all(Reply::json(&set("2")));
-    let first = Instant::now();
     keyring.unknown_kid(Some("id"), "2");
     wait("the first", || kids(&keyring) == ["2", "1"]);
-    assert!(first.elapsed() < Duration::from_millis(200), "{:?}", first.elapsed());
     let mut calls = 0_u64;
     while began.elapsed() < Duration::from_millis(900) {
         keyring.unknown_kid(Some("id"), &calls.to_string().repeat(2));
         calls += 1;
     }
     let fetches = server.requests().len() - 1;
-    assert!((2..=4).contains(&fetches), "{fetches} fetches for {calls} calls");
+    let most = began.elapsed().div_duration_f64(pace) as usize + 1;
+    assert!((2..=most).contains(&fetches), "{fetches} fetches for {calls} calls");
 }
 
 #[test]
