@@ -26,3 +26,4 @@ pub mod redact;
 pub mod sinks;
 pub mod time;
 pub mod token;
+pub mod trust;

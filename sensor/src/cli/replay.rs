@@ -9,8 +9,9 @@ use crate::{
     capture::file::CaptureFile,
     config::Config,
     event::{Event, ExchangeLine},
-    fingerprint_key,
+    fingerprint_key, keyring,
     pipeline::{Output, Pipeline, Settings},
+    trust,
 };
 
 /// Bytes of output that are gathered before they are written.
@@ -50,6 +51,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     };
     let mut capture = CaptureFile::open(&arguments.file, &config.capture.ports)?;
     let mut pipeline = Pipeline::new(Settings::new(&config, key, fingerprint_key::REPLAY_SALT));
+    let (keys, warnings) = keyring::load_files(&config.issuers)?;
+    for warning in warnings {
+        let _ = writeln!(io::stderr(), "jotwatch: {warning}");
+    }
+    pipeline.trust(trust::store(&keys).into(), trust::policy(&config.issuers).into());
     let mut lines = Lines {
         exchanges: arguments.exchanges,
         out: BufWriter::with_capacity(OUTPUT_BUFFER, io::stdout().lock()),

@@ -62,6 +62,17 @@ fn show(status: &Status, out: &mut impl Write) -> io::Result<()> {
     }
     writeln!(out, "\npipeline")?;
     show_counters(&serde_json::to_value(&status.pipeline).unwrap_or_default(), "", out)?;
+    if !status.issuers.is_empty() {
+        writeln!(out, "\nissuers")?;
+    }
+    for issuer in &status.issuers {
+        let name = issuer.issuer.as_deref().unwrap_or("any other");
+        write!(out, "  {name:<30} {} keys", issuer.keys)?;
+        match &issuer.last_error {
+            Some(error) => writeln!(out, " ({error})")?,
+            None => writeln!(out)?,
+        }
+    }
     writeln!(out, "\nsinks")?;
     for sink in &status.sinks {
         write!(

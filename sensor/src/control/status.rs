@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{pipeline, sinks::SinkStatus};
+use crate::{keyring::IssuerStatus, pipeline, sinks::SinkStatus};
 
 /// The answer to `status`: what runs, what it saw, and what it lost.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,6 +25,8 @@ pub struct Status {
     pub kernel: KernelStatus,
     /// The stages behind capture.
     pub pipeline: pipeline::Stats,
+    /// Whose keys are at hand.
+    pub issuers: Vec<IssuerStatus>,
     /// Where events go.
     pub sinks: Vec<SinkStatus>,
 }

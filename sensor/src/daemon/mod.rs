@@ -5,6 +5,7 @@
 
 mod balance;
 mod lock;
+mod memory_file;
 
 use std::{
     path::PathBuf,
@@ -17,17 +18,19 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 
-use self::{balance::Losses, lock::WatchLock};
+use self::{balance::Losses, lock::WatchLock, memory_file::MemoryFile};
 use crate::{
     capture::{Input, live},
     config::{self, Config, DEFAULT_PATH},
     control::{self, Status},
     event::{Body, Event, EventIds, Kind, SensorEvent, SensorState},
     fingerprint_key,
+    keyring::Keyring,
     pipeline::{Output, Pipeline, Settings},
     sinks::Sinks,
     time::Time,
     token::FingerprintKey,
+    trust,
 };
 
 /// How long the reader sleeps when the ring is quiet; the kernel wakes it when something comes. It
@@ -39,6 +42,9 @@ const LOSS_PERIOD: Duration = Duration::from_secs(60);
 
 /// How long an event waits for the name of its service, which is looked up beside the reader.
 const SERVICE_WAIT: Duration = Duration::from_millis(100);
+
+/// How often what changed in the memory of tokens is written to the state file.
+const SAVE_PERIOD: Duration = Duration::from_secs(1);
 
 /// How long the sinks may take to deliver what is queued when the daemon stops.
 const SHUTDOWN: Duration = Duration::from_secs(5);
@@ -90,6 +96,11 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
     let _lock = WatchLock::take(&cgroup, &config.capture.ports)?;
     let key = load_key(&config)?;
     let salt = fingerprint_key::random_salt()?;
+    let keyring = Keyring::start(&config)?;
+    let settings = settings(&config, &key, salt);
+    let (memory_file, memory) =
+        MemoryFile::open(&config.daemon.state_dir, settings.memory_secret, &settings.memory)
+            .with_context(|| format!("state in {}", config.daemon.state_dir.display()))?;
     let control = control::Server::bind(&config.daemon.runtime_dir)?;
     let (sinks, warnings) = Sinks::start(&config.sinks)?;
     for warning in warnings {
@@ -99,7 +110,10 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
     tracing::info!("watching port {:?} in cgroup {}", config.capture.ports, cgroup.display());
     let mut daemon = Daemon {
         overrides: overrides.clone(),
-        pipeline: Pipeline::new(settings(&config, &key, salt)),
+        pipeline: Pipeline::new(settings),
+        keyring,
+        keys_in_force: None,
+        memory_file,
         losses: Losses::new(now()),
         ids: EventIds::new(&salt),
         started: now(),
@@ -111,6 +125,8 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
         capture,
         sinks,
     };
+    daemon.pipeline.remember(memory);
+    daemon.take_keys();
     daemon.tell(SensorState::Started);
     let result = daemon.watch(&signals, &control);
     daemon.stop();
@@ -125,6 +141,10 @@ struct Daemon {
     cgroup: String,
     capture: live::Capture,
     pipeline: Pipeline,
+    keyring: Keyring,
+    /// Generation of the keyring that the pipeline uses.
+    keys_in_force: Option<u64>,
+    memory_file: MemoryFile,
     sinks: Sinks,
     losses: Losses,
     ids: EventIds,
@@ -135,9 +155,11 @@ struct Daemon {
 impl Daemon {
     fn watch(&mut self, signals: &Signals, control: &control::Server) -> anyhow::Result<()> {
         let mut loss_due = now() + LOSS_PERIOD;
+        let mut save_due = now() + SAVE_PERIOD;
         while !signals.stop.load(Ordering::Relaxed) {
             self.capture.poll(POLL)?;
             self.read();
+            self.take_keys();
             for call in control.pending() {
                 let answer = match call.request {
                     control::Request::Status => self.status(),
@@ -154,6 +176,10 @@ impl Daemon {
                 }
             }
             let now = now();
+            if now >= save_due {
+                save_due = now + SAVE_PERIOD;
+                self.memory_file.save(self.pipeline.memory());
+            }
             if now >= loss_due {
                 loss_due = now + LOSS_PERIOD;
                 self.tell_losses(now);
@@ -164,9 +190,9 @@ impl Daemon {
 
     /// Takes everything that is in the ring, and lets time pass.
     fn read(&mut self) {
-        let Self { capture, pipeline, sinks, .. } = self;
+        let Self { capture, pipeline, sinks, keyring, .. } = self;
         let mut stopped = Vec::new();
-        let mut out = Outlet { sinks, stopped: &mut stopped };
+        let mut out = Outlet { sinks, keyring, stopped: &mut stopped };
         capture.read(|input: Input<'_>| pipeline.push(&input, &mut out));
         pipeline.tick(now(), &mut out);
         for cookie in stopped {
@@ -174,6 +200,16 @@ impl Daemon {
                 // The flow's bytes go on to be copied and passed over: a cost, no loss.
                 tracing::debug!("{error}");
             }
+        }
+    }
+
+    /// Has the pipeline use the keys that are in force now.
+    fn take_keys(&mut self) {
+        if self.keys_in_force != Some(self.keyring.generation()) {
+            let keys = self.keyring.current();
+            self.keys_in_force = Some(keys.generation());
+            let policy = trust::policy(&self.config.issuers);
+            self.pipeline.trust(trust::store(&keys).into(), policy.into());
         }
     }
 
@@ -191,6 +227,10 @@ impl Daemon {
             ),
         ] {
             ensure!(!changed, "{key} can't change while the daemon runs; restart it");
+        }
+        if old.issuers != new.issuers || old.keys != new.keys {
+            self.keyring = Keyring::start(&config)?;
+            self.keys_in_force = None;
         }
         self.pipeline.reconfigure(settings(&config, &self.key, self.salt));
         self.sinks.reopen();
@@ -211,6 +251,7 @@ impl Daemon {
             balance: balance::of(&kernel, &pipeline),
             kernel: balance::kernel_status(&kernel),
             pipeline,
+            issuers: self.keyring.status(),
             sinks: self.sinks.status(),
         })
     }
@@ -241,7 +282,9 @@ impl Daemon {
     fn stop(mut self) {
         self.read();
         let mut stopped = Vec::new();
-        self.pipeline.finish(&mut Outlet { sinks: &self.sinks, stopped: &mut stopped });
+        let (sinks, keyring) = (&self.sinks, &self.keyring);
+        self.pipeline.finish(&mut Outlet { sinks, keyring, stopped: &mut stopped });
+        self.memory_file.save(self.pipeline.memory());
         self.tell_losses(now());
         self.tell(SensorState::Stopped);
         for sink in self.sinks.shutdown(SHUTDOWN) {
@@ -255,12 +298,17 @@ impl Daemon {
 /// Hands events to the sinks, and gathers the flows that need no more copying.
 struct Outlet<'a> {
     sinks: &'a Sinks,
+    keyring: &'a Keyring,
     stopped: &'a mut Vec<u64>,
 }
 
 impl Output for Outlet<'_> {
     fn event(&mut self, event: Event) {
         self.sinks.send(event);
+    }
+
+    fn unknown_key(&mut self, issuer: Option<&str>, kid: &str) {
+        self.keyring.unknown_kid(issuer, kid);
     }
 
     fn stop_flow(&mut self, cookie: u64) {

@@ -128,9 +128,9 @@ impl KeyStore {
         outcome
     }
 
-    /// The keys to try for a token with this `iss`, `kid` and `alg`, in this order: the issuer's
-    /// configured keys, those of no issuer, and the issuer's learned ones. These serve only an
-    /// issuer without configured keys: traffic must not add to what the operator trusts.
+    /// The keys to try for a token with this `iss`, `kid` and `alg`: the issuer's configured ones.
+    /// Where it has none, those of no issuer, and then its learned ones: traffic must not add to
+    /// what the operator trusts.
     #[must_use]
     pub fn candidates(
         &self,
@@ -146,7 +146,9 @@ impl KeyStore {
         }
         let configured = of(&self.issuers, issuer);
         let learned = if configured.is_none() { of(&self.learned, issuer) } else { None };
-        let ranked = [configured.unwrap_or_default(), &self.shared, learned.unwrap_or_default()];
+        // Keys without an issuer are for the others: one that has its own signs with no other's.
+        let shared = if configured.is_none() { self.shared.as_slice() } else { &[] };
+        let ranked = [configured.unwrap_or_default(), shared, learned.unwrap_or_default()];
 
         let mut found = Candidates {
             keys: SmallVec::new(),

@@ -14,7 +14,7 @@ use crate::{
     http::{self, Connection, HttpEvent, Request, Response},
     memory::{UseHandle, outcome},
     time::Time,
-    token::TokenReport,
+    token::{TokenReport, json::Value},
 };
 
 /// Flow events of malformed bytes that one connection may raise; the rest is only counted.
@@ -264,10 +264,11 @@ impl FlowState {
                     }
                 }
                 flow::Chunk::Restart => {
-                    // The place in the messages is lost, as behind a gap of unknown length.
+                    // What was made of the refused bytes is void: a new start, midway.
                     *offered = 0;
-                    self.http.push(direction, reporter.now, http::Chunk::Gap(0), limits, events);
                     stream.consume(0);
+                    self.http.finish(reporter.now, events);
+                    self.http = Connection::new(true);
                 }
                 flow::Chunk::End { reset } => {
                     *offered = 0;
@@ -331,6 +332,14 @@ impl FlowState {
         reporter.stats.tokens += tokens.tokens.len() as u64;
         let (memory, now) = (&mut *reporter.memory, reporter.now);
         let uses = history::observe(memory, now, &self.key, &request, &mut tokens.tokens);
+        for known in tokens.tokens.iter().filter_map(|token| token.decoded.as_ref()) {
+            if known.validation.unknown_key {
+                let text = |value: Option<Value<'_>>| value?.as_str().map(|t| t.into_owned());
+                let issuer = text(known.claims().and_then(|claims| claims.get("iss")));
+                let kid = text(known.header().and_then(|header| header.get("kid")));
+                reporter.out.unknown_key(issuer.as_deref(), &kid.unwrap_or_default());
+            }
+        }
         let open =
             Open { id, request, tokens, response: None, uses, outcome: None, reported: false };
         if reporter.is_suspicious(&open) {

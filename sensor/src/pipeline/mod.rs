@@ -200,7 +200,12 @@ impl Pipeline {
         self.shared.judge.trust(keys, policy);
     }
 
-    /// What is remembered of tokens, to be saved and restored.
+    /// Goes on with what was remembered of tokens.
+    pub fn remember(&mut self, memory: Memory) {
+        self.shared.memory = memory;
+    }
+
+    /// What is remembered of tokens, to be saved.
     pub fn memory(&mut self) -> &mut Memory {
         &mut self.shared.memory
     }

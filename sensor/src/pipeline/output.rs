@@ -32,6 +32,9 @@ pub trait Output {
     /// An exchange is over.
     fn exchange(&mut self, _line: &ExchangeLine<'_>) {}
 
+    /// A token of this issuer names a key that is not at hand.
+    fn unknown_key(&mut self, _issuer: Option<&str>, _kid: &str) {}
+
     /// The rest of a flow is of no use: capture may stop copying it. `cookie` may be 0.
     fn stop_flow(&mut self, _cookie: u64) {}
 }

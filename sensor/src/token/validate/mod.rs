@@ -54,6 +54,8 @@ pub struct Validation {
     pub findings: Vec<Finding>,
     /// What is wrong with its claims as a caller's credentials, at any time.
     pub claim_findings: Vec<Finding>,
+    /// The token names a key that is not among the issuer's: it may be a new one.
+    pub unknown_key: bool,
     times: claims::Times,
 }
 
@@ -67,7 +69,7 @@ impl Validation {
         for signature in decoded.signatures() {
             header::check(signature.header, decoded.kind(), issuer, policy, &mut findings);
         }
-        let signature = signature::check(token, decoded, keys, issuer, policy, &mut findings);
+        let checked = signature::check(token, decoded, keys, issuer, policy, &mut findings);
         let mut times = claims::Times::default();
         let mut claim_findings = Vec::new();
         if let Some(claims) = claims {
@@ -76,7 +78,13 @@ impl Validation {
         if decoded.kind() == Kind::JwsJson && policy.claims {
             header::unexpected_serialization(&mut claim_findings);
         }
-        Self { signature, findings, claim_findings, times }
+        Self {
+            signature: checked.signature,
+            unknown_key: checked.unknown_key,
+            findings,
+            claim_findings,
+            times,
+        }
     }
 
     /// What is wrong with it at this time.

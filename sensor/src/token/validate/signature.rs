@@ -14,6 +14,13 @@ use crate::{
     },
 };
 
+/// A signature check, and what it lacked.
+pub(super) struct Checked {
+    pub(super) signature: SignatureCheck,
+    /// The token names a key that is not among the issuer's.
+    pub(super) unknown_key: bool,
+}
+
 /// What came of a token's signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignatureCheck {
@@ -33,11 +40,11 @@ pub(super) fn check(
     issuer: &IssuerPolicy,
     policy: &Policy,
     findings: &mut Vec<Finding>,
-) -> SignatureCheck {
+) -> Checked {
     if !matches!(decoded.kind(), Kind::Jws | Kind::JwsJson) {
-        return SignatureCheck::Unverifiable;
+        return Checked { signature: SignatureCheck::Unverifiable, unknown_key: false };
     }
-    let checker = Checker { token, decoded, keys, issuer, policy };
+    let mut checker = Checker { token, decoded, keys, issuer, policy, unknown_key: false };
     let mut all = None;
     for signature in decoded.signatures() {
         let one = checker.one(&signature, findings);
@@ -47,7 +54,8 @@ pub(super) fn check(
             _ => SignatureCheck::Unverifiable,
         });
     }
-    all.unwrap_or(SignatureCheck::Unverifiable)
+    let signature = all.unwrap_or(SignatureCheck::Unverifiable);
+    Checked { signature, unknown_key: checker.unknown_key }
 }
 
 struct Checker<'c> {
@@ -56,10 +64,11 @@ struct Checker<'c> {
     keys: &'c KeyStore,
     issuer: &'c IssuerPolicy,
     policy: &'c Policy,
+    unknown_key: bool,
 }
 
 impl Checker<'_> {
-    fn one(&self, signature: &Signature<'_>, findings: &mut Vec<Finding>) -> SignatureCheck {
+    fn one(&mut self, signature: &Signature<'_>, findings: &mut Vec<Finding>) -> SignatureCheck {
         let text = |name| signature.header.get(name).and_then(Value::as_str);
         let Some(name) = text("alg") else { return SignatureCheck::Unverifiable };
         let Some(alg) = Algorithm::from_name(&name) else {
@@ -95,6 +104,7 @@ impl Checker<'_> {
                 Err(error) => worst = worst.or(Some(error)),
             }
         }
+        self.unknown_key |= found.kid == KidMatch::Unknown;
         if let Some(detail) = self.confusion(alg, &found, &input, bytes) {
             findings.push(Finding::new(FindingId::AlgConfusion, detail));
             return SignatureCheck::Bad;
