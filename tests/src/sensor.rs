@@ -312,6 +312,19 @@ pub fn findings(event: &Value) -> Vec<String> {
     ids
 }
 
+/// What is to be found of a request with these findings that is answered `status`, sorted: a service
+/// that answers 2xx to what is proven forged has been got round.
+#[must_use]
+pub fn with_answer(expected: &[&str], status: u16) -> Vec<String> {
+    let mut all: Vec<String> = expected.iter().map(|&id| id.to_owned()).collect();
+    let forged = ["alg-none", "signature-empty"].iter().any(|id| expected.contains(id));
+    if forged && (200..300).contains(&status) {
+        all.push("bypass-confirmed".to_owned());
+    }
+    all.sort();
+    all
+}
+
 /// Runs a command that is to fail: its exit code, and its one line on standard error.
 ///
 /// # Errors

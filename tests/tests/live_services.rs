@@ -91,7 +91,11 @@ impl<'a> Scene<'a> {
         self.events += 1;
         ensure!(events.len() == self.events, "{expected:?}: {:?}", events.get(self.events - 1..));
         let event = events.last().context("no event")?.clone();
-        ensure!(findings(&event) == expected, "{expected:?}: {event}");
+        let found = findings(&event);
+        ensure!(found == sensor::with_answer(expected, status), "{expected:?}: {event}");
+        let bypass = found.iter().any(|id| id == "bypass-confirmed");
+        ensure!((event["outcome"] == "bypass") == bypass, "{event}");
+        ensure!((event["outcome"] == "attempt") == (status == 401), "{event}");
         ensure!(event["response"]["status"] == status, "{event}");
         ensure!(event["client"]["port"] == from.port(), "{event}");
         ensure!(event["verdict"] == "alert", "{event}");
