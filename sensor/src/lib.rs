@@ -23,6 +23,7 @@ pub mod keys;
 pub mod memory;
 pub mod pipeline;
 pub mod redact;
+pub mod services;
 pub mod sinks;
 pub mod time;
 pub mod token;

@@ -15,7 +15,13 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    crate::config::load(&arguments.config)?;
+    let config = crate::config::load(&arguments.config)?;
+    // What it names is read too: a key file that is missing is a mistake in the configuration.
+    let (_, warnings) = crate::keyring::load_files(&config.issuers)?;
+    crate::services::Services::load(&config.services)?;
+    for warning in warnings {
+        writeln!(io::stderr(), "jotwatch: {warning}")?;
+    }
     writeln!(io::stdout(), "{}: good", arguments.config.display())?;
     Ok(())
 }

@@ -11,6 +11,7 @@ use crate::{
     event::{Event, ExchangeLine},
     fingerprint_key, keyring,
     pipeline::{Output, Pipeline, Settings},
+    services::Services,
     trust,
 };
 
@@ -55,6 +56,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     for warning in warnings {
         let _ = writeln!(io::stderr(), "jotwatch: {warning}");
     }
+    pipeline.serve(Services::load(&config.services)?.into());
     pipeline.trust(trust::store(&keys).into(), trust::policy(&config.issuers).into());
     let mut lines = Lines {
         exchanges: arguments.exchanges,

@@ -6,6 +6,7 @@
 
 mod error;
 mod issuers;
+mod services;
 
 use std::{
     fs,
@@ -20,6 +21,7 @@ use toml::Spanned;
 pub use self::{
     error::Error,
     issuers::{IssuerConfig, KeysConfig, MAX_ISSUERS},
+    services::{MemorySettings, RouteConfig, ServiceConfig},
 };
 use crate::{finding::Severity, sinks::SinksConfig};
 
@@ -42,6 +44,11 @@ pub struct Config {
     pub issuers: Vec<IssuerConfig>,
     /// How keys are fetched and kept.
     pub keys: KeysConfig,
+    /// What is known of the watched services.
+    #[serde(rename = "service")]
+    pub services: Vec<ServiceConfig>,
+    /// How much of tokens is remembered, and for how long.
+    pub memory: MemorySettings,
     /// Upper bounds of memory and time.
     pub limits: LimitConfig,
     /// What becomes an event.
@@ -233,6 +240,8 @@ fn check(config: &Config) -> Result<(), Complaint> {
     }
     within(&config.limits.flows, "flows", 16, 4 << 20)?;
     within(&config.limits.flow_bytes, "flow_bytes", 128 << 10, 16 << 20)?;
+    within(&config.memory.tokens, "tokens", 1_000, 16_000_000)?;
+    within(&config.memory.subjects, "subjects", 1_000, 16_000_000)?;
     within(&config.tokens.max_bytes, "max_bytes", 256, 1 << 20)?;
     issuers::check(&config.issuers, &config.keys)
 }

@@ -27,6 +27,7 @@ use crate::{
     fingerprint_key,
     keyring::Keyring,
     pipeline::{Output, Pipeline, Settings},
+    services::Services,
     sinks::Sinks,
     time::Time,
     token::FingerprintKey,
@@ -97,6 +98,7 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
     let key = load_key(&config)?;
     let salt = fingerprint_key::random_salt()?;
     let keyring = Keyring::start(&config)?;
+    let services = Services::load(&config.services)?;
     let settings = settings(&config, &key, salt);
     let (memory_file, memory) =
         MemoryFile::open(&config.daemon.state_dir, settings.memory_secret, &settings.memory)
@@ -126,6 +128,7 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
         sinks,
     };
     daemon.pipeline.remember(memory);
+    daemon.pipeline.serve(services.into());
     daemon.take_keys();
     daemon.tell(SensorState::Started);
     let result = daemon.watch(&signals, &control);
@@ -221,6 +224,7 @@ impl Daemon {
             ("capture", old.capture != new.capture),
             ("sinks", old.sinks != new.sinks),
             ("daemon", old.daemon != new.daemon),
+            ("memory", old.memory != new.memory),
             (
                 "events.fingerprint_key_file",
                 old.events.fingerprint_key_file != new.events.fingerprint_key_file,
@@ -228,11 +232,13 @@ impl Daemon {
         ] {
             ensure!(!changed, "{key} can't change while the daemon runs; restart it");
         }
+        let services = Services::load(&config.services)?;
         if old.issuers != new.issuers || old.keys != new.keys {
             self.keyring = Keyring::start(&config)?;
             self.keys_in_force = None;
         }
         self.pipeline.reconfigure(settings(&config, &self.key, self.salt));
+        self.pipeline.serve(services.into());
         self.sinks.reopen();
         self.config = config;
         Ok(())

@@ -3,7 +3,8 @@ use std::{collections::VecDeque, sync::Arc};
 use smallvec::SmallVec;
 
 use super::{
-    Wait, history,
+    Wait,
+    history::{History, Observed},
     output::Reporter,
     starts::{Fate, Starts},
 };
@@ -31,6 +32,8 @@ pub(super) struct Open {
     pub(super) response: Option<Response>,
     /// The uses of its tokens, until the answer is known.
     uses: SmallVec<[UseHandle; 1]>,
+    /// The route is known to ask for no token.
+    pub(super) public: bool,
     /// What the answer adds to the findings.
     pub(super) outcome: Option<Finding>,
     /// Its event has gone out.
@@ -330,8 +333,15 @@ impl FlowState {
         request.findings.extend(std::mem::take(&mut self.pending));
         let mut tokens = reporter.judge.judge(&request);
         reporter.stats.tokens += tokens.tokens.len() as u64;
-        let (memory, now) = (&mut *reporter.memory, reporter.now);
-        let uses = history::observe(memory, now, &self.key, &request, &mut tokens.tokens);
+        let service = reporter.services.on(self.key.server.port());
+        let mut history = History {
+            memory: reporter.memory,
+            now: reporter.now,
+            key: &self.key,
+            request: &request,
+            service,
+        };
+        let Observed { uses, public } = history.observe(&mut tokens.tokens);
         for known in tokens.tokens.iter().filter_map(|token| token.decoded.as_ref()) {
             if known.validation.unknown_key {
                 let text = |value: Option<Value<'_>>| value?.as_str().map(|t| t.into_owned());
@@ -340,8 +350,16 @@ impl FlowState {
                 reporter.out.unknown_key(issuer.as_deref(), &kid.unwrap_or_default());
             }
         }
-        let open =
-            Open { id, request, tokens, response: None, uses, outcome: None, reported: false };
+        let open = Open {
+            id,
+            request,
+            tokens,
+            response: None,
+            uses,
+            public,
+            outcome: None,
+            reported: false,
+        };
         if reporter.is_suspicious(&open) {
             reporter.stats.suspicious += 1;
             reporter.waits.push(Wait::Answer(id));
@@ -357,8 +375,11 @@ impl FlowState {
         for used in open.uses.drain(..) {
             reporter.memory.answered(reporter.now, used, response.status);
         }
-        let findings: SmallVec<[Finding; 0]> = open.findings().cloned().collect();
-        open.outcome = outcome(&findings, response.status);
+        // A route that asks for no token answers 2xx to any.
+        if !open.public {
+            let findings: SmallVec<[Finding; 0]> = open.findings().cloned().collect();
+            open.outcome = outcome(&findings, response.status);
+        }
         open.response = Some(response);
         if !open.reported && reporter.is_suspicious(open) {
             reporter.waits.push(Wait::Tail(id));

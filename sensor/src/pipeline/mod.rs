@@ -33,6 +33,7 @@ use crate::{
     http::HttpEvent,
     keys::KeyStore,
     memory::Memory,
+    services::Services,
     time::Time,
     token::{Judge, validate::Policy},
 };
@@ -69,6 +70,7 @@ struct Shared {
     settings: Settings,
     judge: Judge,
     memory: Memory,
+    services: Arc<Services>,
     confirmations: Queue,
     tails: Queue,
     answers: Queue,
@@ -94,6 +96,7 @@ impl Shared {
             ids: &self.ids,
             judge: &mut self.judge,
             memory: &mut self.memory,
+            services: &self.services,
             stats: &mut self.stats,
             now: self.now,
             out,
@@ -163,6 +166,7 @@ impl Pipeline {
             shared: Shared {
                 judge: Judge::new(settings.judge.clone()),
                 memory: Memory::new(settings.memory_secret, settings.memory.clone()),
+                services: Arc::default(),
                 ids: EventIds::new(&settings.id_salt),
                 settings,
                 confirmations: Queue::new(),
@@ -198,6 +202,11 @@ impl Pipeline {
     /// Holds tokens against these keys and this policy from now on.
     pub fn trust(&mut self, keys: Arc<KeyStore>, policy: Arc<Policy>) {
         self.shared.judge.trust(keys, policy);
+    }
+
+    /// Knows this of the watched services from now on.
+    pub fn serve(&mut self, services: Arc<Services>) {
+        self.shared.services = services;
     }
 
     /// Goes on with what was remembered of tokens.

@@ -15,6 +15,7 @@ use crate::{
     finding::{Finding, Severity},
     http::HttpEvent,
     memory::{Memory, Outcome},
+    services::Services,
     time::Time,
     token::{Judge, Scheme, Token},
 };
@@ -45,6 +46,7 @@ pub(super) struct Reporter<'p, 'o> {
     pub(super) ids: &'p EventIds,
     pub(super) judge: &'p mut Judge,
     pub(super) memory: &'p mut Memory,
+    pub(super) services: &'p Services,
     pub(super) stats: &'p mut Stats,
     pub(super) now: Time,
     pub(super) out: &'o mut dyn Output,
@@ -102,7 +104,7 @@ impl Reporter<'_, '_> {
                 latency_us: micros(request.last_byte, response.first_byte),
                 bytes: end.map_or(0, |end| end.response_bytes),
             }),
-            outcome: Outcome::of(&findings, open.response.as_ref().map(|r| r.status)).as_str(),
+            outcome: open.outcome_of(&findings).as_str(),
             tokens: open.tokens.tokens.iter().map(|token| self.token_view(token)).collect(),
             findings,
         };
@@ -206,6 +208,12 @@ impl Reporter<'_, '_> {
 }
 
 impl Open {
+    /// What the service made of it; on a route that asks for no token a 2xx answer proves nothing.
+    fn outcome_of(&self, findings: &[Finding]) -> Outcome {
+        let findings = if self.public { &[] } else { findings };
+        Outcome::of(findings, self.response.as_ref().map(|response| response.status))
+    }
+
     /// Everything that is wrong with the exchange.
     pub(super) fn findings(&self) -> impl Iterator<Item = &Finding> {
         let response = self.response.iter().flat_map(|response| &response.findings);

@@ -52,7 +52,7 @@ impl Settings {
                 request_body_budget: config.capture.request_body_budget as usize,
                 ..http::Limits::default()
             },
-            memory: MemoryConfig::default(),
+            memory: config.memory.resolve(),
             memory_secret: *fingerprint_key.fingerprint(b"jotwatch memory").as_bytes(),
             judge: JudgeConfig {
                 extra_headers: config.tokens.headers.clone(),

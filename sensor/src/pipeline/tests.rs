@@ -109,7 +109,12 @@ impl Bench {
     }
 
     fn request(&mut self, token: &str) {
-        let text = format!("GET /a HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n");
+        self.request_to("/a", token);
+    }
+
+    fn request_to(&mut self, path: &str, token: &str) {
+        let text =
+            format!("GET {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n");
         self.segment(Direction::ToServer, text.as_bytes(), TcpFlags::default());
     }
 
@@ -372,4 +377,67 @@ fn a_probe_of_the_port_leaves_nothing() {
     bench.segment(Direction::ToClient, b"", fin);
     let stats = bench.pipeline.stats();
     assert_eq!((stats.flows_open, stats.flows_closed), (0, 1));
+}
+
+/// The findings of each request event so far, and what the service made of it.
+fn said(bench: &Bench) -> Vec<(Vec<&'static str>, &'static str)> {
+    let request = |event: &Event| match &event.body {
+        Body::Request(request) => {
+            Some((request.findings.iter().map(|f| f.id.as_str()).collect(), request.outcome))
+        }
+        _ => None,
+    };
+    bench.out.events.iter().filter_map(request).collect()
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+#[test]
+fn routes_ask_for_scopes_and_public_ones_prove_no_bypass() {
+    let config = r#"
+        [[service]]
+        port = 8080
+        [[service.route]]
+        method = "GET"
+        path = "/orders/{id}"
+        scopes = ["orders:read"]
+        [[service.route]]
+        method = "GET"
+        path = "/"
+        public = true
+    "#;
+    let config = crate::config::parse(config, std::path::Path::new("c")).unwrap();
+    let mut bench = Bench::new();
+    bench.pipeline.serve(crate::services::Services::load(&config.services).unwrap().into());
+    bench.connect(40_000);
+    // {"alg":"HS256"}, {"scope":"orders:read x"} and {"scope":"x"}
+    let reads = "eyJhbGciOiJIUzI1NiJ9.eyJzY29wZSI6Im9yZGVyczpyZWFkIHgifQ.c2lnbmF0dXJl";
+    let other = "eyJhbGciOiJIUzI1NiJ9.eyJzY29wZSI6IngifQ.c2lnbmF0dXJm";
+    for (path, token) in
+        [("/orders/7", reads), ("/orders/7", other), ("/", UNSIGNED), ("/a", UNSIGNED)]
+    {
+        bench.request_to(path, token);
+        bench.response(OK);
+    }
+    assert_eq!(
+        said(&bench),
+        [
+            (vec!["scope-insufficient-for-route"], "accepted"),
+            (vec!["alg-none"], "accepted"),
+            (vec!["alg-none", "bypass-confirmed"], "bypass"),
+        ]
+    );
+}
+
+#[test]
+fn one_signature_under_two_payloads_is_told_without_any_key() {
+    let mut bench = Bench::new();
+    bench.connect(40_000);
+    // {"alg":"HS256"}, {"sub":"a"} and {"sub":"b"}, one signature.
+    let signature = "c2lnbmF0dXJlIG9mIHNvbWUgbGVuZ3RoLCAzMiBieXQ";
+    for claims in ["eyJzdWIiOiJhIn0", "eyJzdWIiOiJhIn0", "eyJzdWIiOiJiIn0"] {
+        bench.request(&format!("eyJhbGciOiJIUzI1NiJ9.{claims}.{signature}"));
+        bench.response(OK);
+    }
+    assert_eq!(said(&bench), [(vec!["token-tampered", "bypass-confirmed"], "bypass")]);
 }

@@ -1,0 +1,67 @@
+//! What the configuration says of the watched services, with the documents that it names read.
+
+use std::{fs, io::Read as _};
+
+use anyhow::Context as _;
+
+use crate::{
+    config::ServiceConfig,
+    memory::routes::{MAX_DOCUMENT, RouteScopes},
+};
+
+/// One watched service.
+#[derive(Debug)]
+pub struct Service {
+    port: u16,
+    /// Its name in the configuration.
+    pub name: Option<String>,
+    /// Audiences that it belongs to; empty where they are to be learned.
+    pub audiences: Vec<String>,
+    /// What its routes ask for.
+    pub routes: RouteScopes,
+}
+
+/// The services of which the configuration says something.
+#[derive(Debug, Default)]
+pub struct Services(Vec<Service>);
+
+impl Services {
+    /// Reads what the configuration names.
+    ///
+    /// # Errors
+    /// An OpenAPI document can't be read or is none, or a route stands there twice; the error
+    /// names the service and the file or route.
+    pub fn load(configs: &[ServiceConfig]) -> anyhow::Result<Self> {
+        configs.iter().map(load).collect::<anyhow::Result<_>>().map(Self)
+    }
+
+    /// The service on a port.
+    #[must_use]
+    pub fn on(&self, port: u16) -> Option<&Service> {
+        self.0.iter().find(|service| service.port == port)
+    }
+}
+
+fn load(config: &ServiceConfig) -> anyhow::Result<Service> {
+    let place = || format!("service on port {}", config.port);
+    let mut routes = match &config.openapi {
+        Some(path) => {
+            let named = || format!("{}: {}", place(), path.display());
+            let mut document = Vec::new();
+            let file = fs::File::open(path).with_context(named)?;
+            file.take(MAX_DOCUMENT as u64 + 1).read_to_end(&mut document).with_context(named)?;
+            RouteScopes::from_openapi(&document).with_context(named)?
+        }
+        None => RouteScopes::new(),
+    };
+    for route in &config.routes {
+        let added = if route.public {
+            routes.add_public(&route.method, &route.path)
+        } else {
+            routes.add(&route.method, &route.path, &route.scopes)
+        };
+        added.with_context(|| format!("{}: route {} {}", place(), route.method, route.path))?;
+    }
+    let (name, audiences) = (config.name.clone(), config.audiences.clone());
+    Ok(Service { port: config.port, name, audiences, routes })
+}
