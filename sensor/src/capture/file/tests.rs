@@ -110,36 +110,3 @@ fn says_in_one_line_what_can_not_be_read() {
     assert_eq!(drain(&mut CaptureFile::open(&path("good"), &[8080]).unwrap()).0.len(), 2);
     assert_eq!(drain(&mut CaptureFile::open(&path("good"), &[8081]).unwrap()).0.len(), 0);
 }
-
-/// Prints packets per second: `cargo test --release -p jotwatch --lib capture::file -- --ignored
-/// --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn speed() {
-    let mut bytes = W.pcap_header(0xa1b2_c3d4, 1);
-    let request = [b"GET /items HTTP/1.1\r\nAuthorization: Bearer ", &[b'x'; 600][..]].concat();
-    for k in 0..100_000_u32 {
-        for (kind, payload) in
-            [(0x18, &request[..]), (0x10, b""), (0x18, &request[..200]), (0x10, b"")]
-        {
-            let mut frame = ethernet(&[], 0x0800, &ipv4(0, 0x4000, 6, &tcp(kind, 3, payload)));
-            // A hundred connections.
-            frame[34] = (k % 100) as u8;
-            bytes.extend(W.record(k, 0, &frame, u32::try_from(frame.len()).unwrap()));
-        }
-    }
-    for _ in 0..3 {
-        let mut capture = from_bytes(bytes.clone()).unwrap();
-        let start = std::time::Instant::now();
-        let mut payload = 0;
-        while let Some(Input::Segment(s)) = capture.next().unwrap() {
-            payload += s.payload.len();
-        }
-        let took = start.elapsed();
-        let packets = capture.counters().packets;
-        println!(
-            "{packets} packets, {payload} payload bytes, {:.2} M packets/s",
-            packets as f64 / took.as_secs_f64() / 1e6
-        );
-    }
-}
