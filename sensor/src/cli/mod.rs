@@ -57,10 +57,22 @@ pub fn main() -> ExitCode {
         // The reader of a pipe has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "jotwatch: {error:#}");
+            let _ = writeln!(io::stderr(), "jotwatch: {}", one_line(&error));
             ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
         }
     }
+}
+
+/// An error with its causes, each told once: some already end with what caused them.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text.replace('\n', " ")
 }
 
 /// The arguments contradict each other or miss something; exits with 2.
@@ -88,9 +100,18 @@ fn refuse(error: &clap::Error) -> ExitCode {
         }
         _ => {
             let text = error.to_string();
-            let complaint: Vec<&str> =
-                text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage")).collect();
-            let complaint = complaint.join(" ");
+            let complaint: Vec<&str> = text
+                .lines()
+                .map(str::trim)
+                .take_while(|line| !line.starts_with("Usage"))
+                .filter(|line| !line.is_empty() && !line.starts_with("For more information"))
+                .collect();
+            let complaint = complaint.iter().fold(String::new(), |mut all, line| {
+                let goes_on = all.is_empty() || all.ends_with(':') || line.starts_with('[');
+                all.push_str(if goes_on { " " } else { "; " });
+                all.push_str(line);
+                all
+            });
             let complaint = complaint.trim().trim_start_matches("error: ");
             let _ = writeln!(io::stderr(), "jotwatch: {complaint} (see jotwatch --help)");
             ExitCode::from(2)
