@@ -47,6 +47,9 @@ const NONE: u32 = u32::MAX;
 const TICK: Second = 16;
 /// Buckets of the calendar: 18 hours. What ends later is looked at again when they are over.
 const BUCKETS: u32 = 4096;
+
+/// Entries that a table has room for before it grows.
+pub(super) const FIRST_CAPACITY: usize = 1 << 12;
 const FREE: u16 = u16::MAX;
 /// Entries that one step of [`Table::expire`] looks at.
 const EXPIRE_STEP: u32 = 16;
@@ -87,9 +90,9 @@ impl<E: Entry> Table<E> {
         let limit = limit.clamp(1, NONE as usize - 1);
         Self {
             nodes: Vec::new(),
-            // Reserved at once: growing a table of a million would stop the pipeline for tens
-            // of milliseconds.
-            index: HashTable::with_capacity(limit.min(1 << 20)),
+            // A table that is larger than what it holds costs a page fault and a cache miss for
+            // nearly every token; growing to a million costs tens of milliseconds in all.
+            index: HashTable::with_capacity(limit.min(FIRST_CAPACITY)),
             free: Vec::new(),
             heads: vec![NONE; 2 * BUCKETS as usize].into_boxed_slice(),
             filled: [[0; BUCKETS as usize / 64]; 2],

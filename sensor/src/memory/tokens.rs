@@ -8,7 +8,7 @@ use super::{
     clients::{Address, Client, Clients, MAX_ADDRESSES},
     clock::Second,
     persist::{Reader, Record},
-    table::{Class, Entry, Table},
+    table::{Class, Entry, FIRST_CAPACITY, Table},
 };
 use crate::finding::Severity;
 
@@ -165,7 +165,7 @@ pub(super) struct Tokens {
 
 impl Tokens {
     pub(super) fn new(limit: usize) -> Self {
-        let capacity = limit.min(1 << 20);
+        let capacity = limit.min(FIRST_CAPACITY);
         Self {
             table: Table::new(limit),
             by_signature: HashTable::with_capacity(capacity),

@@ -1,10 +1,7 @@
 //! A request's tokens in the light of the uses before: from the token stage's values to the
 //! memory's.
 
-use std::{
-    borrow::Cow,
-    hash::{BuildHasher as _, Hasher as _},
-};
+use std::hash::{BuildHasher as _, Hasher as _};
 
 use smallvec::SmallVec;
 
@@ -17,13 +14,8 @@ use crate::{
     },
     services::Service,
     time::Time,
-    token::{Known, Location, Role, Token, json::Value, validate::SignatureCheck},
+    token::{Known, Location, Role, Token, validate::SignatureCheck},
 };
-
-/// Roles, scopes or groups of one token that are looked at.
-const MAX_NAMES: usize = 256;
-
-type Names<'a> = SmallVec<[Cow<'a, str>; 8]>;
 
 /// A request whose tokens are to be looked at.
 pub(super) struct History<'h> {
@@ -70,9 +62,9 @@ impl History<'_> {
             return Coverage::Unknown;
         };
         let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
-        let scopes = scopes(known);
+        let scopes = &known.facts().scopes;
         let (method, target) = (text(self.request.method()), text(self.request.target()));
-        service.routes.check(method, target, &borrowed(&scopes))
+        service.routes.check(method, target, &borrowed(scopes))
     }
 
     fn observe_one(
@@ -82,24 +74,7 @@ impl History<'_> {
         known: &Known,
         purpose: Purpose,
     ) -> Observation {
-        let header = |name| known.header()?.get(name)?.as_str();
-        let claims = known.claims();
-        let claim = |name| claims?.get(name)?.as_str();
-        let number = |name| claims?.get(name)?.as_f64().map(|seconds| seconds as i64);
-        let [issuer, subject, id, session, nonce] =
-            ["iss", "sub", "jti", "sid", "nonce"].map(&claim);
-        let tenant = ["tid", "tenant_id", "tenant", "org_id"].into_iter().find_map(claim);
-        let (algorithm, key_id) = (header("alg"), header("kid"));
-        let audiences = names(claims, &["aud"], false);
-        let roles = {
-            let mut roles = names(claims, &["roles", "role"], false);
-            // Keycloak's place for them.
-            let realm = claims.and_then(|claims| claims.get("realm_access"));
-            roles.extend(names(realm, &["roles"], false));
-            roles
-        };
-        let scopes = scopes(known);
-        let groups = names(claims, &["groups"], false);
+        let facts = known.facts();
         let used = Use {
             check: match known.validation.signature {
                 SignatureCheck::Good => Check::Verified,
@@ -107,20 +82,20 @@ impl History<'_> {
                 SignatureCheck::Unverifiable => Check::Unverifiable,
             },
             purpose,
-            issuer: issuer.as_deref(),
-            subject: subject.as_deref(),
-            id: id.as_deref(),
-            session: session.as_deref(),
-            nonce: nonce.as_deref(),
-            audiences: &borrowed(&audiences),
-            expires: number("exp"),
-            issued: number("iat"),
-            key_id: key_id.as_deref(),
-            algorithm: algorithm.as_deref(),
-            roles: &borrowed(&roles),
-            scopes: &borrowed(&scopes),
-            groups: &borrowed(&groups),
-            tenant: tenant.as_deref(),
+            issuer: facts.issuer.as_deref(),
+            subject: facts.subject.as_deref(),
+            id: facts.id.as_deref(),
+            session: facts.session.as_deref(),
+            nonce: facts.nonce.as_deref(),
+            audiences: &borrowed(&facts.audiences),
+            expires: facts.expires,
+            issued: facts.issued,
+            key_id: facts.key_id.as_deref(),
+            algorithm: facts.algorithm.as_deref(),
+            roles: &borrowed(&facts.roles),
+            scopes: &borrowed(&facts.scopes),
+            groups: &borrowed(&facts.groups),
+            tenant: facts.tenant.as_deref(),
             user_agent: Some(agent),
             ..Use::new(
                 TokenKeys {
@@ -159,31 +134,6 @@ fn purpose(token: &Token, known: &Known) -> Option<Purpose> {
     }
 }
 
-fn scopes(known: &Known) -> Names<'_> {
-    names(known.claims(), &["scope", "scp", "permissions"], true)
-}
-
-fn borrowed<'n>(names: &'n Names<'_>) -> SmallVec<[&'n str; 8]> {
+fn borrowed(names: &[Box<str>]) -> SmallVec<[&str; 8]> {
     names.iter().map(|name| &**name).collect()
-}
-
-/// The strings of these claims: one each, a list, or, where `split`, parted by spaces (RFC 8693,
-/// section 4.2).
-fn names<'a>(claims: Option<Value<'a>>, keys: &[&str], split: bool) -> Names<'a> {
-    let mut out = Names::new();
-    for value in keys.iter().filter_map(|key| claims?.get(key)) {
-        let texts = value.as_str().into_iter();
-        for text in texts.chain(value.elements().filter_map(Value::as_str)) {
-            if split && text.contains(' ') {
-                out.extend(text.split_ascii_whitespace().map(|one| Cow::Owned(one.to_owned())));
-            } else {
-                out.push(text);
-            }
-            if out.len() >= MAX_NAMES {
-                out.truncate(MAX_NAMES);
-                return out;
-            }
-        }
-    }
-    out
 }

@@ -1,7 +1,7 @@
 //! The judge: finds a request's tokens, decodes each distinct one once, and judges how they
 //! stand together.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use hashlink::LruCache;
 use smallvec::SmallVec;
@@ -10,6 +10,7 @@ use super::{
     Fingerprint, FingerprintKey, Token,
     decode::{DecodeOptions, Decoded, Kind, decode},
     extract::{Candidate, Location, extract},
+    facts::Facts,
     header::EMBEDDED_JWK,
     json::Value,
     validate::{Policy, Validation},
@@ -80,6 +81,15 @@ pub struct Known {
     pub validation: Validation,
     /// What stands for its parts.
     pub digests: Digests,
+    facts: OnceLock<Facts>,
+}
+
+impl Known {
+    /// Who it is about and what it allows; read from the claims at the first call.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        self.facts.get_or_init(|| Facts::of(&self.decoded))
+    }
 }
 
 impl std::ops::Deref for Known {
@@ -237,7 +247,7 @@ impl Judge {
                 signing_input: digest(&input),
             };
         }
-        Known { decoded, validation, digests }
+        Known { decoded, validation, digests, facts: OnceLock::new() }
     }
 }
 

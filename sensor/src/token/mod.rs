@@ -14,6 +14,7 @@ use crate::finding::Finding;
 pub mod base64url;
 mod decode;
 pub mod extract;
+mod facts;
 mod header;
 pub mod json;
 mod judge;
@@ -22,6 +23,7 @@ mod value;
 
 pub use decode::{DecodeOptions, Decoded, Header, Kind, MAX_SIGNATURES, Signature, decode};
 pub use extract::{Location, Scheme};
+pub use facts::Facts;
 pub use judge::{
     CACHE_BYTES_PER_ENTRY, Digests, Judge, JudgeConfig, Known, Role, TokenCounters, TokenReport,
 };
