@@ -119,17 +119,16 @@ fn refuse(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// The configuration named by `--config`, or the one at the default place, or the defaults.
-///
-/// # Errors
-/// The file can't be read or is not a valid configuration.
-fn load_config(path: Option<&PathBuf>) -> anyhow::Result<crate::config::Config> {
-    use crate::config::{Config, DEFAULT_PATH, load};
+/// Where the running daemon listens, also if its file is wrong by now.
+fn runtime_dir(path: Option<&PathBuf>) -> anyhow::Result<PathBuf> {
+    use crate::config::{DEFAULT_PATH, DaemonConfig, load_runtime_dir};
 
     match path {
-        Some(path) => Ok(load(path)?),
-        None if PathBuf::from(DEFAULT_PATH).exists() => Ok(load(DEFAULT_PATH.as_ref())?),
-        None => Ok(Config::default()),
+        Some(path) => Ok(load_runtime_dir(path)?),
+        None if PathBuf::from(DEFAULT_PATH).exists() => {
+            Ok(load_runtime_dir(DEFAULT_PATH.as_ref())?)
+        }
+        None => Ok(DaemonConfig::default().runtime_dir),
     }
 }
 

@@ -20,8 +20,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let config = super::load_config(arguments.config.as_ref())?;
-    let answer = control::ask(&config.daemon.runtime_dir, Request::Status)?;
+    let runtime_dir = super::runtime_dir(arguments.config.as_ref())?;
+    let answer = control::ask(&runtime_dir, Request::Status)?;
     let mut out = io::stdout().lock();
     if arguments.json {
         serde_json::to_writer(&mut out, &answer)?;

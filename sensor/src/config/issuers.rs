@@ -6,6 +6,7 @@ use std::{collections::HashSet, ops::Range, path::PathBuf, time::Duration};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
+use super::within;
 use crate::{
     keyring::Endpoint,
     keys::{Algorithm, Family, MAX_KEY_SET_BYTES},
@@ -240,13 +241,6 @@ fn check_issuer(config: &IssuerConfig, allow_http: bool) -> Result<(), Complaint
         }
     }
     Ok(())
-}
-
-fn within(value: &Spanned<u64>, key: &str, low: u64, high: u64) -> Result<(), Complaint> {
-    if (low..=high).contains(value.get_ref()) {
-        return Ok(());
-    }
-    Err((value.span(), format!("{key} must be from {low} to {high}, not {}", value.get_ref())))
 }
 
 #[cfg(test)]

@@ -206,12 +206,40 @@ impl Default for DaemonConfig {
 /// The file can't be read, is over [`MAX_CONFIG_BYTES`], is not TOML, or holds a key or a value
 /// that is not known; the error names the file and, where there is one, the line.
 pub fn load(path: &Path) -> Result<Config, Error> {
+    parse(&read(path)?, path)
+}
+
+/// Reads the one key that says where the running daemon's control socket is, and checks nothing
+/// else: whoever asks the daemon may do so while the file is being changed, or is of another
+/// version.
+///
+/// # Errors
+/// The file can't be read, is over [`MAX_CONFIG_BYTES`], is not TOML, or `daemon.runtime_dir` is
+/// no path.
+pub fn load_runtime_dir(path: &Path) -> Result<PathBuf, Error> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Runtime {
+        daemon: RuntimeDir,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct RuntimeDir {
+        runtime_dir: Option<PathBuf>,
+    }
+    let text = read(path)?;
+    let runtime: Runtime =
+        toml::from_str(&text).map_err(|error| Error::from_toml(&error, &text, path))?;
+    Ok(runtime.daemon.runtime_dir.unwrap_or_else(|| DaemonConfig::default().runtime_dir))
+}
+
+fn read(path: &Path) -> Result<String, Error> {
     let unreadable = |source| Error::Unreadable { path: path.into(), source };
     let len = fs::metadata(path).map_err(unreadable)?.len();
     if len > MAX_CONFIG_BYTES {
         return Err(Error::TooLarge { path: path.into(), len });
     }
-    parse(&fs::read_to_string(path).map_err(unreadable)?, path)
+    fs::read_to_string(path).map_err(unreadable)
 }
 
 /// Reads and checks a configuration; `path` is for the errors.
@@ -246,7 +274,13 @@ fn check(config: &Config) -> Result<(), Complaint> {
     issuers::check(&config.issuers, &config.keys)
 }
 
-fn within(value: &Spanned<usize>, key: &str, low: usize, high: usize) -> Result<(), Complaint> {
+/// Holds a number to its bounds, both of which it may reach.
+fn within<T: PartialOrd + Copy + std::fmt::Display>(
+    value: &Spanned<T>,
+    key: &str,
+    low: T,
+    high: T,
+) -> Result<(), Complaint> {
     if (low..=high).contains(value.get_ref()) {
         return Ok(());
     }
@@ -265,6 +299,24 @@ mod tests {
 
     fn reads(text: &str) -> Config {
         parse(text, Path::new("c.toml")).unwrap()
+    }
+
+    #[test]
+    fn the_runtime_folder_is_read_from_a_file_that_is_otherwise_wrong() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.toml");
+        let reads = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            super::load_runtime_dir(&path).map_err(|e| e.to_string())
+        };
+        assert_eq!(
+            reads("[newer]\n[daemon]\nruntime_dir = \"/r\"\nlater = 1\n[capture]\nports = 1\n"),
+            Ok("/r".into())
+        );
+        assert_eq!(reads("[capture]\nports = 1\n"), Ok("/run/jotwatch".into()));
+        assert!(reads("[daemon]\nruntime_dir = 3\n").unwrap_err().contains(":2:15: "));
+        std::fs::remove_file(&path).unwrap();
+        assert!(super::load_runtime_dir(&path).is_err());
     }
 
     #[test]

@@ -79,6 +79,22 @@ impl Side {
         Turn::Wait
     }
 
+    /// Deals with an empty line where a head should begin: it is ignored (RFC 9112, section 2.2).
+    pub(super) fn empty_line(&mut self, bytes: &[u8], at: Time) -> Option<Turn> {
+        match bytes {
+            [b'\n', ..] => {
+                self.scanned = 0;
+                Some(Turn::Used(1))
+            }
+            [b'\r', b'\n', ..] => {
+                self.scanned = 0;
+                Some(Turn::Used(2))
+            }
+            [b'\r'] => Some(self.wait(0, at)),
+            _ => None,
+        }
+    }
+
     /// When the first byte of the rest passed.
     pub(super) fn first_byte(&self, at: Time) -> Time {
         if self.scanned == 0 { at } else { self.since }

@@ -150,14 +150,8 @@ impl Connection {
         limits: &Limits,
         out: &mut Vec<HttpEvent>,
     ) -> Turn {
-        // RFC 9112, section 2.2: empty lines before a request line are ignored.
-        match bytes {
-            [b'\n', ..] | [b'\r', b'\n', ..] => {
-                self.requests.scanned = 0;
-                return Turn::Used(if matches!(bytes, [b'\n', ..]) { 1 } else { 2 });
-            }
-            [b'\r'] => return self.requests.wait(0, at),
-            _ => {}
+        if let Some(turn) = self.requests.empty_line(bytes, at) {
+            return turn;
         }
         if search::method_begins(bytes) == Verdict::No {
             self.broken_request(

@@ -127,13 +127,8 @@ impl Connection {
         limits: &Limits,
         out: &mut Vec<HttpEvent>,
     ) -> Turn {
-        match bytes {
-            [b'\n', ..] | [b'\r', b'\n', ..] => {
-                self.responses.scanned = 0;
-                return Turn::Used(if matches!(bytes, [b'\n', ..]) { 1 } else { 2 });
-            }
-            [b'\r'] => return self.responses.wait(0, at),
-            _ => {}
+        if let Some(turn) = self.responses.empty_line(bytes, at) {
+            return turn;
         }
         let start = bytes.get(..7).unwrap_or(bytes);
         if !b"HTTP/1.".starts_with(start) {
