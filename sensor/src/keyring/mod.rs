@@ -1,7 +1,8 @@
 //! Keys from outside: files, URLs and OpenID discovery.
 //!
-//! [`Keyring::start`] reads every key file and what was kept of earlier fetches, and starts one
-//! thread that fetches and refreshes the rest. The pipeline looks at [`Keyring::generation`] once
+//! [`Keyring::start`] reads every key file and what was kept of earlier fetches, and starts a few
+//! threads that fetch and refresh the rest, whatever is due first: a server that hangs holds up
+//! one of them. The pipeline looks at [`Keyring::generation`] once
 //! a tick and, when that has changed, takes [`Keyring::current`]; it calls
 //! [`Keyring::unknown_kid`] where a token names a key that is not there. None of these waits.
 //!
@@ -28,7 +29,7 @@ use std::{
     io,
     path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
@@ -50,8 +51,11 @@ use crate::{
 
 /// The wait behind the first fetch that failed.
 const FIRST_RETRY: Duration = Duration::from_secs(5);
-/// The longest sleep of the thread that fetches.
+/// The longest sleep of a thread that fetches.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3_600);
+/// Issuers whose keys are fetched at once, each by a thread. So many servers that hang at the same
+/// time delay the others, by no more than `keys.total_seconds`.
+const MAX_FETCHERS: usize = 8;
 
 /// Why the keyring can't start. No message repeats bytes of a file.
 #[derive(Debug, thiserror::Error)]
@@ -107,7 +111,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The system gives no thread.
-    #[error("the thread that fetches keys can't start: {0}")]
+    #[error("a thread that fetches keys can't start: {0}")]
     Thread(#[source] io::Error),
 }
 
@@ -214,16 +218,21 @@ pub fn load_files(issuers: &[IssuerConfig]) -> Result<(Snapshot, Vec<String>), E
     Ok((snapshot, warnings))
 }
 
-/// The keys of all configured issuers, kept fresh by a thread of its own, which ends when this is
-/// dropped. A reload of the configuration starts another one.
+/// The keys of all configured issuers, kept fresh by threads of its own, which end when this is
+/// dropped. A reload of the configuration starts others.
 pub struct Keyring {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
     wall: fn() -> Time,
 }
 
-/// What the thread that fetches shares with everyone else.
+/// What the threads that fetch share with each other and with everyone else.
 struct Shared {
+    /// The issuers that are fetched; `None` is one that a thread has in hand. The lock is never
+    /// held during a fetch.
+    remotes: Mutex<Vec<Option<Remote>>>,
+    /// Something may be due sooner than the sleeping threads know.
+    wake: Condvar,
     generation: AtomicU64,
     snapshot: Mutex<Arc<Snapshot>>,
     states: Mutex<Vec<State>>,
@@ -266,7 +275,8 @@ impl Keyring {
     fn start_with(issuers: &[IssuerConfig], settings: Settings) -> Result<Self, Error> {
         let wall = settings.wall;
         let configured: Vec<_> = issuers.iter().filter(|issuer| issuer.has_keys()).collect();
-        let mut worker = Worker { settings, client: None, remotes: Vec::new(), files: Vec::new() };
+        let mut worker = Worker { settings, client: None, files: Vec::new() };
+        let mut remotes = Vec::new();
         for (index, config) in configured.iter().enumerate() {
             let files = files::load(config)?;
             for warning in &files.warnings {
@@ -278,20 +288,21 @@ impl Keyring {
                     Some(client) => client,
                     None => Client::new(&worker.settings)?,
                 };
-                worker.remotes.extend(Remote::new(index, config, &worker.settings, &client));
+                remotes.extend(Remote::new(index, config, &worker.settings, &client));
                 worker.client = Some(client);
             }
         }
-        let shared = Arc::new(Shared::new(&configured, &worker));
-        let thread = match worker.client {
-            None => None,
-            Some(_) => {
-                let shared = Arc::clone(&shared);
-                let builder = thread::Builder::new().name("keyring".into());
-                Some(builder.spawn(move || worker.run(&shared)).map_err(Error::Thread)?)
-            }
-        };
-        Ok(Self { shared, thread, wall })
+        let fetchers = remotes.len().min(MAX_FETCHERS);
+        let shared = Arc::new(Shared::new(&configured, &worker, remotes));
+        let mut keyring = Self { shared, threads: Vec::new(), wall };
+        let worker = Arc::new(worker);
+        for _ in 0..fetchers {
+            let (worker, shared) = (Arc::clone(&worker), Arc::clone(&keyring.shared));
+            let builder = thread::Builder::new().name("keyring".into());
+            let thread = builder.spawn(move || worker.run(&shared)).map_err(Error::Thread)?;
+            keyring.threads.push(thread);
+        }
+        Ok(keyring)
     }
 
     /// The number of the current snapshot: one atomic load.
@@ -322,10 +333,8 @@ impl Keyring {
         if current.issuers.get(index).is_some_and(known) {
             return;
         }
-        if !wanted.swap(true, Ordering::AcqRel)
-            && let Some(thread) = &self.thread
-        {
-            thread.thread().unpark();
+        if !wanted.swap(true, Ordering::AcqRel) {
+            self.shared.wake(Condvar::notify_one);
         }
     }
 
@@ -333,7 +342,7 @@ impl Keyring {
     #[must_use]
     pub fn status(&self) -> Vec<IssuerStatus> {
         let (now, wall) = (Instant::now(), (self.wall)());
-        let ended = self.thread.as_ref().is_some_and(JoinHandle::is_finished);
+        let ended = self.threads.iter().any(JoinHandle::is_finished);
         let current = self.current();
         let states = lock(&self.shared.states);
         let status = |(keys, state): (&IssuerKeys, &State)| IssuerStatus {
@@ -344,7 +353,7 @@ impl Keyring {
             rejected: state.rejected,
             last_success: state.last_success.map(|at| at.to_string()),
             last_error: match state.next {
-                Some(_) if ended => Some("the thread that fetches keys has ended".into()),
+                Some(_) if ended => Some("a thread that fetches keys has ended".into()),
                 _ => state.last_error.clone(),
             },
             next_refresh: state
@@ -359,15 +368,13 @@ impl Drop for Keyring {
     /// Does not wait: a fetch that is under way ends by its own timeout.
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Release);
-        if let Some(thread) = &self.thread {
-            thread.thread().unpark();
-        }
+        self.shared.wake(Condvar::notify_all);
     }
 }
 
 impl Shared {
-    fn new(issuers: &[&IssuerConfig], worker: &Worker) -> Self {
-        let remote = |index| worker.remotes.iter().find(|remote| remote.index == index);
+    fn new(issuers: &[&IssuerConfig], worker: &Worker, remotes: Vec<Remote>) -> Self {
+        let remote = |index| remotes.iter().find(|remote: &&Remote| remote.index == index);
         let snapshot = Snapshot {
             generation: 0,
             issuers: issuers
@@ -396,7 +403,16 @@ impl Shared {
                 .map(|index| remote(index).map(|_| AtomicBool::new(false)))
                 .collect(),
             stop: AtomicBool::new(false),
+            remotes: Mutex::new(remotes.into_iter().map(Some).collect()),
+            wake: Condvar::new(),
         }
+    }
+
+    /// Wakes one thread or all, after a flag was set.
+    fn wake(&self, notify: impl FnOnce(&Condvar)) {
+        // A thread looks at the flags under this lock before it sleeps: none is slept over.
+        drop(lock(&self.remotes));
+        notify(&self.wake);
     }
 
     fn wanted(&self, index: usize) -> Option<&AtomicBool> {
@@ -417,42 +433,55 @@ impl Shared {
     }
 }
 
-/// What runs on the thread that fetches.
+/// What runs on the threads that fetch.
 struct Worker {
     settings: Settings,
+    /// `None` where nothing is fetched.
     client: Option<Client>,
-    remotes: Vec<Remote>,
     /// By issuer.
     files: Vec<files::FileKeys>,
 }
 
 impl Worker {
-    fn run(mut self, shared: &Shared) {
-        let Some(client) = self.client.take() else { return };
-        let mut remotes = std::mem::take(&mut self.remotes);
+    fn run(&self, shared: &Shared) {
+        let Some(client) = &self.client else { return };
+        let mut remotes = lock(&shared.remotes);
         while !shared.stop.load(Ordering::Acquire) {
-            let mut wake = Instant::now() + LONGEST_SLEEP;
-            for remote in &mut remotes {
-                if shared.stop.load(Ordering::Acquire) {
-                    return;
+            let now = Instant::now();
+            let due = |remote: &Remote| self.due(remote, now, shared);
+            let places = remotes.iter().enumerate();
+            let next =
+                places.filter_map(|(place, remote)| Some((due(remote.as_ref()?), place))).min();
+            let wait = next.map_or(LONGEST_SLEEP, |(at, _)| at.saturating_duration_since(now));
+            if let Some((_, place)) = next
+                && wait.is_zero()
+                && let Some(mut remote) = remotes.get_mut(place).and_then(Option::take)
+            {
+                drop(remotes);
+                self.step(&mut remote, client, shared);
+                remotes = lock(&shared.remotes);
+                if let Some(free) = remotes.get_mut(place) {
+                    *free = Some(remote);
                 }
-                let Some(wanted) = shared.wanted(remote.index) else { continue };
-                self.step(remote, wanted, &client, shared);
-                let now = Instant::now();
-                let due =
-                    remote.schedule.due(wanted.load(Ordering::Acquire), now, &self.settings.pace);
-                wake = wake.min(due);
-                if let Some(expiry) = remote.rotation.next_expiry() {
-                    wake = wake.min(expiry);
-                }
+                // Whoever sleeps does not know when this one is due again.
+                shared.wake.notify_one();
+                continue;
             }
-            // Whoever sets a flag unparks behind it, so none is slept over.
-            thread::park_timeout(wake.saturating_duration_since(Instant::now()));
+            let waited = shared.wake.wait_timeout(remotes, wait.min(LONGEST_SLEEP));
+            remotes = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
+    /// When there is something to do for an issuer.
+    fn due(&self, remote: &Remote, now: Instant, shared: &Shared) -> Instant {
+        let wanted = shared.wanted(remote.index).is_some_and(|flag| flag.load(Ordering::Acquire));
+        let due = remote.schedule.due(wanted, now, &self.settings.pace);
+        remote.rotation.next_expiry().map_or(due, |expiry| due.min(expiry))
+    }
+
     /// Does for one issuer what is due.
-    fn step(&self, remote: &mut Remote, wanted: &AtomicBool, client: &Client, shared: &Shared) {
+    fn step(&self, remote: &mut Remote, client: &Client, shared: &Shared) {
+        let Some(wanted) = shared.wanted(remote.index) else { return };
         let now = Instant::now();
         let asked = wanted.load(Ordering::Acquire);
         if remote.schedule.due(asked, now, &self.settings.pace) <= now {

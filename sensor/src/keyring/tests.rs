@@ -21,6 +21,7 @@ use super::*;
 use crate::keys::{Algorithm, KeyStore};
 
 mod fault;
+mod fetchers;
 mod file;
 mod kept;
 mod server;
