@@ -204,8 +204,12 @@ impl Body {
 pub struct RequestEvent {
     /// What the policy says.
     pub verdict: Verdict,
-    /// The client's address and port.
+    /// The address and port of the connection's other end.
     pub client: SocketAddr,
+    /// The client that a trusted proxy at that end names.
+    pub forwarded_for: Option<IpAddr>,
+    /// The client's autonomous system, where it is known.
+    pub asn: Option<u32>,
     /// The service's address and port.
     pub server: SocketAddr,
     /// The process that served it, where it is known.

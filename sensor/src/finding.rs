@@ -131,7 +131,13 @@ findings! {
     TypWrong = "typ-wrong", Medium, "The header's typ is not one that the issuer gives its access tokens.";
     ZipHeader = "zip-header", Medium, "A signed token's header asks for decompression.";
     P2cTooLarge = "p2c-too-large", High, "An encrypted token asks for more rounds of key derivation than any sane one.";
+    EncryptionUnexpected = "encryption-unexpected", Medium, "Credentials are encrypted where signed ones are due.";
     SerializationUnexpected = "serialization-unexpected", Medium, "Credentials come in JSON serialisation where compact is due.";
+
+    // Tokens: proofs of possession
+    DpopProofInvalid = "dpop-proof-invalid", High, "A DPoP proof is not one that a service may accept.";
+    DpopProofMismatch = "dpop-proof-mismatch", High, "A DPoP proof was made for another request or another access token.";
+    DpopBindingBroken = "dpop-binding-broken", High, "A token that is bound to a key is used without a proof of that key.";
 
     // Tokens: claims
     TokenExpired = "token-expired", Medium, "The token's lifetime is over.";

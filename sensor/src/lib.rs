@@ -10,6 +10,7 @@
 
 pub mod capture;
 pub mod cli;
+pub mod clients;
 pub mod config;
 pub mod control;
 pub mod daemon;
@@ -23,6 +24,7 @@ pub mod keys;
 pub mod memory;
 pub mod pipeline;
 pub mod redact;
+pub mod revocation;
 pub mod services;
 pub mod sinks;
 pub mod time;

@@ -17,6 +17,10 @@ pub struct Service {
     pub name: Option<String>,
     /// Audiences that it belongs to; empty where they are to be learned.
     pub audiences: Vec<String>,
+    /// Addresses under which clients know it.
+    pub public_urls: Vec<String>,
+    /// Whether tokens that are bound to a key come with a proof of it.
+    pub dpop: bool,
     /// What its routes ask for.
     pub routes: RouteScopes,
 }
@@ -63,5 +67,6 @@ fn load(config: &ServiceConfig) -> anyhow::Result<Service> {
         added.with_context(|| format!("{}: route {} {}", place(), route.method, route.path))?;
     }
     let (name, audiences) = (config.name.clone(), config.audiences.clone());
-    Ok(Service { port: config.port, name, audiences, routes })
+    let public_urls = config.public_urls.iter().map(|url| url.get_ref().clone()).collect();
+    Ok(Service { port: config.port, name, audiences, public_urls, dpop: config.dpop, routes })
 }

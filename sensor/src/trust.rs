@@ -22,6 +22,7 @@ pub fn policy(issuers: &[IssuerConfig]) -> Policy {
             types: issuer.types.clone(),
             required_claims: issuer.required_claims.clone(),
             max_lifetime: issuer.max_lifetime(),
+            encrypted: issuer.encrypted,
             jku_allow: issuer.jku_allow.iter().map(|start| start.get_ref().clone()).collect(),
         };
         match own.issuer {

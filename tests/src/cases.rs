@@ -3,6 +3,8 @@
 //! `cargo run -p jotwatch-tests --bin make-cases` writes them all; the same script always makes
 //! the same bytes.
 
+mod clients;
+mod ends;
 mod http;
 mod tcp;
 mod tokens;
@@ -27,7 +29,16 @@ pub struct Case {
 /// All cases, in the order of the table.
 #[must_use]
 pub fn all() -> Vec<Case> {
-    [tcp::CASES, http::CASES, tokens::CASES].concat()
+    [tcp::CASES, http::CASES, tokens::CASES, ends::CASES, clients::CASES].concat()
+}
+
+/// A file that the configuration of a case names: the case, the file's name, its content.
+type File = (&'static str, &'static str, fn() -> Vec<u8>);
+
+/// The files that the configuration of a case names: name and content.
+pub fn files(case: &str) -> impl Iterator<Item = (&'static str, Vec<u8>)> {
+    let own = ends::FILES.iter().chain(clients::FILES).filter(move |(name, ..)| *name == case);
+    own.map(|&(_, file, content)| (file, content()))
 }
 
 /// The folder of the cases.
@@ -43,7 +54,8 @@ pub fn readme() -> String {
         "# Capture cases\n\n\
         Each folder holds `input.pcap` (pcap or pcapng), the events that `jotwatch replay` prints for\n\
         it in `expected.jsonl`, the requests that `--exchanges` prints in `expected-exchanges.jsonl`,\n\
-        and `expected-stderr.txt` where it says something there. `config.toml` is used if there is one.\n\n\
+        and `expected-stderr.txt` where it says something there. `config.toml` is used if there is one.\n\
+        A case whose name begins with `benign` is the twin of an attack: no event may come of it.\n\n\
         The captures and this page are made by `cargo run -p jotwatch-tests --bin make-cases` from the\n\
         scripts in `tests/src/cases/`. `JOTWATCH_BLESS=1 cargo test -p jotwatch-tests --test cases`\n\
         writes the expected files anew: read the difference before you commit it.\n\n\

@@ -4,6 +4,7 @@
 pub mod binary;
 pub mod capture;
 pub mod cases;
+pub mod mmdb;
 pub mod net;
 pub mod sensor;
 pub mod services;

@@ -1,7 +1,8 @@
 //! Tokens for the tests: always the same bytes, signed with a secret that everyone may know.
 
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 
 /// The HS256 secret of every test token.
 pub const SECRET: &[u8] = b"jotwatch-test-secret-not-a-secret-at-all";
@@ -31,6 +32,37 @@ pub fn sign(header: &str, payload: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(SECRET).expect("HMAC takes any key");
     mac.update(input.as_bytes());
     format!("{input}.{}", base64url(&mac.finalize().into_bytes()))
+}
+
+/// Ed25519 key `number`: its seed is that byte, 32 times.
+fn key(number: u8) -> Ed25519KeyPair {
+    Ed25519KeyPair::from_seed_unchecked(&[number; 32]).expect("a seed of 32 bytes")
+}
+
+/// Signs a header and payload with Ed25519 key `number`.
+#[must_use]
+pub fn ed25519(number: u8, header: &str, payload: &str) -> String {
+    let input = format!("{}.{}", base64url(header.as_bytes()), base64url(payload.as_bytes()));
+    format!("{input}.{}", base64url(key(number).sign(input.as_bytes()).as_ref()))
+}
+
+/// The public JWK of Ed25519 key `number`, its members as RFC 7638 orders them.
+#[must_use]
+pub fn ed25519_jwk(number: u8) -> String {
+    let x = base64url(key(number).public_key().as_ref());
+    format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#)
+}
+
+/// The thumbprint of Ed25519 key `number` (RFC 7638).
+#[must_use]
+pub fn thumbprint(number: u8) -> String {
+    base64url(&sha256(ed25519_jwk(number).as_bytes()))
+}
+
+/// SHA-256.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
 }
 
 /// Header and payload with nothing behind the last dot.

@@ -133,6 +133,8 @@ fn policy(arguments: &Arguments) -> Policy {
     let issuer = IssuerPolicy {
         issuer: arguments.issuer.clone(),
         audiences: arguments.audience.clone(),
+        // Who asks about an encrypted token has one: its structure is judged.
+        encrypted: Some(true),
         ..IssuerPolicy::default()
     };
     Policy {

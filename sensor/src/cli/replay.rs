@@ -7,10 +7,12 @@ use anyhow::Context as _;
 
 use crate::{
     capture::file::CaptureFile,
+    clients::Clients,
     config::Config,
     event::{Event, ExchangeLine},
     fingerprint_key, keyring,
     pipeline::{Output, Pipeline, Settings},
+    revocation::RevocationList,
     services::Services,
     trust,
 };
@@ -57,6 +59,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         let _ = writeln!(io::stderr(), "jotwatch: {warning}");
     }
     pipeline.serve(Services::load(&config.services)?.into());
+    pipeline.locate(Clients::load(&config.clients)?.into());
+    pipeline.revoke(&RevocationList::load(config.revocation.list_file.as_deref())?);
     pipeline.trust(trust::store(&keys).into(), trust::policy(&config.issuers).into());
     let mut lines = Lines {
         exchanges: arguments.exchanges,

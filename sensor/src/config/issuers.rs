@@ -46,6 +46,8 @@ pub struct IssuerConfig {
     pub required_claims: Vec<String>,
     /// The longest time from `iat` to `exp`; any when absent.
     pub max_lifetime_seconds: Option<u64>,
+    /// Whether its tokens may be encrypted (JWE); see [`IssuerPolicy`](crate::token::validate::IssuerPolicy).
+    pub encrypted: Option<bool>,
     /// What `jku` and `x5u` of its tokens may begin with.
     pub jku_allow: Vec<Spanned<String>>,
 }
@@ -65,6 +67,7 @@ impl Default for IssuerConfig {
             types: Vec::new(),
             required_claims: Vec::new(),
             max_lifetime_seconds: None,
+            encrypted: None,
             jku_allow: Vec::new(),
         }
     }
@@ -280,6 +283,7 @@ mod tests {
             types = ["at+jwt", "JWT"]
             required_claims = ["exp", "sub"]
             max_lifetime_seconds = 86400
+            encrypted = true
             jku_allow = ["https://id.example/"]
 
             [[issuer]]
@@ -291,6 +295,7 @@ mod tests {
         assert_eq!(named.algorithms, Some(vec![Algorithm::Rs256, Algorithm::EdDsa]));
         assert!(named.is_remote() && any.is_remote() && any.name().is_none());
         assert_eq!((any.leeway().as_secs(), any.max_lifetime()), (60, None));
+        assert_eq!((named.encrypted, any.encrypted), (Some(true), None));
         assert_eq!(*config.keys.keep_seconds.get_ref(), 0);
     }
 

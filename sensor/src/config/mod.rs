@@ -4,8 +4,10 @@
 //! errors that name the file, the line and the key, and propose the nearest known key.
 #![forbid(unsafe_code)]
 
+mod clients;
 mod error;
 mod issuers;
+mod revocation;
 mod services;
 
 use std::{
@@ -19,8 +21,10 @@ use serde::Deserialize;
 use toml::Spanned;
 
 pub use self::{
+    clients::{ClientsConfig, ProxyHeader},
     error::Error,
     issuers::{IssuerConfig, KeysConfig, MAX_ISSUERS},
+    revocation::RevocationConfig,
     services::{MemorySettings, RouteConfig, ServiceConfig},
 };
 use crate::{finding::Severity, sinks::SinksConfig};
@@ -47,6 +51,10 @@ pub struct Config {
     /// What is known of the watched services.
     #[serde(rename = "service")]
     pub services: Vec<ServiceConfig>,
+    /// How the client behind a connection is told.
+    pub clients: ClientsConfig,
+    /// How the end of a token is told.
+    pub revocation: RevocationConfig,
     /// How much of tokens is remembered, and for how long.
     pub memory: MemorySettings,
     /// Upper bounds of memory and time.
@@ -271,6 +279,8 @@ fn check(config: &Config) -> Result<(), Complaint> {
     within(&config.memory.tokens, "tokens", 1_000, 16_000_000)?;
     within(&config.memory.subjects, "subjects", 1_000, 16_000_000)?;
     within(&config.tokens.max_bytes, "max_bytes", 256, 1 << 20)?;
+    revocation::check(&config.revocation)?;
+    services::check(&config.services)?;
     issuers::check(&config.issuers, &config.keys)
 }
 

@@ -1,7 +1,7 @@
 //! `[[service]]` and `[memory]`: what is known of the watched services, and how long tokens are
 //! remembered.
 
-use std::{path::PathBuf, time::Duration};
+use std::{ops::Range, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -20,6 +20,14 @@ pub struct ServiceConfig {
     /// Learned where this is empty.
     #[serde(default)]
     pub audiences: Vec<String>,
+    /// Addresses under which clients know it, with the path that proxies cut off: what `htu` of
+    /// DPoP proofs is held against.
+    #[serde(default)]
+    pub public_urls: Vec<Spanned<String>>,
+    /// Whether tokens that are bound to a key come with a proof of it here; false where a gateway
+    /// in front checks the proofs and keeps them.
+    #[serde(default = "yes")]
+    pub dpop: bool,
     /// An OpenAPI document in JSON, with the scopes of its operations.
     pub openapi: Option<PathBuf>,
     /// Routes and their scopes, beside those of the document.
@@ -41,6 +49,25 @@ pub struct RouteConfig {
     /// The route asks for no token at all.
     #[serde(default)]
     pub public: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+pub(super) fn check(services: &[ServiceConfig]) -> Result<(), (Range<usize>, String)> {
+    for url in services.iter().flat_map(|service| &service.public_urls) {
+        let text = url.get_ref();
+        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        if rest.is_none_or(|rest| rest.starts_with('/') || rest.is_empty())
+            || text.contains(['?', '#', '@'])
+        {
+            let message =
+                format!("public_urls: {text:?} is not https://HOST or http://HOST with a path");
+            return Err((url.span(), message));
+        }
+    }
+    Ok(())
 }
 
 /// `[memory]`
@@ -79,6 +106,27 @@ impl MemorySettings {
             grace: Duration::from_secs(self.grace_seconds),
             max_age: Duration::from_secs(self.max_age_seconds),
             ..MemoryConfig::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::parse;
+
+    #[test]
+    fn public_urls_are_addresses() {
+        let read = |url: &str| {
+            let text = format!("[[service]]\nport = 80\npublic_urls = [\"{url}\"]\n");
+            parse(&text, Path::new("c.toml"))
+        };
+        let config = read("https://api.example/v1").unwrap();
+        assert!(config.services[0].dpop);
+        for wrong in ["", "api.example", "https://", "https:///x", "ftp://a", "https://a?b"] {
+            let error = read(wrong).unwrap_err().to_string();
+            assert!(error.starts_with("c.toml:3:16: public_urls: "), "{error}");
         }
     }
 }

@@ -4,6 +4,7 @@
 //! sink has a thread of its own, so nothing that is slow outside slows the reading.
 
 mod balance;
+mod files;
 mod lock;
 mod memory_file;
 
@@ -18,7 +19,12 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 
-use self::{balance::Losses, lock::WatchLock, memory_file::MemoryFile};
+use self::{
+    balance::Losses,
+    files::{Files, Fresh},
+    lock::WatchLock,
+    memory_file::MemoryFile,
+};
 use crate::{
     capture::{Input, live},
     config::{self, Config, DEFAULT_PATH},
@@ -99,6 +105,7 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
     let salt = fingerprint_key::random_salt()?;
     let keyring = Keyring::start(&config)?;
     let services = Services::load(&config.services)?;
+    let (files, clients, revoked) = Files::load(&config)?;
     let settings = settings(&config, &key, salt);
     let (memory_file, memory) =
         MemoryFile::open(&config.daemon.state_dir, settings.memory_secret, &settings.memory)
@@ -116,6 +123,7 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
         keyring,
         keys_in_force: None,
         memory_file,
+        files,
         losses: Losses::new(now()),
         ids: EventIds::new(&salt),
         started: now(),
@@ -128,7 +136,9 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
         sinks,
     };
     daemon.pipeline.remember(memory);
+    daemon.pipeline.revoke(&revoked);
     daemon.pipeline.serve(services.into());
+    daemon.pipeline.locate(clients.into());
     daemon.take_keys();
     daemon.tell(SensorState::Started);
     let result = daemon.watch(&signals, &control);
@@ -148,6 +158,7 @@ struct Daemon {
     /// Generation of the keyring that the pipeline uses.
     keys_in_force: Option<u64>,
     memory_file: MemoryFile,
+    files: Files,
     sinks: Sinks,
     losses: Losses,
     ids: EventIds,
@@ -163,6 +174,7 @@ impl Daemon {
             self.capture.poll(POLL)?;
             self.read();
             self.take_keys();
+            self.take_files();
             for call in control.pending() {
                 let answer = match call.request {
                     control::Request::Status => self.status(),
@@ -216,6 +228,16 @@ impl Daemon {
         }
     }
 
+    /// Has the pipeline use the files that changed.
+    fn take_files(&mut self) {
+        for fresh in self.files.fresh() {
+            match fresh {
+                Fresh::Clients(clients) => self.pipeline.locate(clients.into()),
+                Fresh::Revoked(list) => self.pipeline.revoke(&list),
+            }
+        }
+    }
+
     fn reload(&mut self) -> anyhow::Result<()> {
         let config = self.overrides.load()?;
         let (old, new) = (&self.config, &config);
@@ -233,12 +255,16 @@ impl Daemon {
             ensure!(!changed, "{key} can't change while the daemon runs; restart it");
         }
         let services = Services::load(&config.services)?;
+        let (files, clients, revoked) = Files::load(&config)?;
         if old.issuers != new.issuers || old.keys != new.keys {
             self.keyring = Keyring::start(&config)?;
             self.keys_in_force = None;
         }
         self.pipeline.reconfigure(settings(&config, &self.key, self.salt));
         self.pipeline.serve(services.into());
+        self.pipeline.locate(clients.into());
+        self.pipeline.revoke(&revoked);
+        self.files = files;
         self.sinks.reopen();
         self.config = config;
         Ok(())

@@ -123,14 +123,33 @@ impl<'a> Object<'a> {
         out.push(b'"');
     }
 
+    /// A string member that is an address without a port.
+    pub(super) fn ip(&mut self, name: &'static str, value: IpAddr) {
+        let out = self.key(name);
+        out.push(b'"');
+        ip(out, value);
+        out.push(b'"');
+    }
+
     /// A member `{"ip":…,"port":…}`.
     pub(super) fn endpoint(&mut self, name: &'static str, value: SocketAddr) {
+        self.endpoint_with(name, value, |_| ());
+    }
+
+    /// The same with what `more` adds.
+    pub(super) fn endpoint_with(
+        &mut self,
+        name: &'static str,
+        value: SocketAddr,
+        more: impl FnOnce(&mut Object<'_>),
+    ) {
         let mut object = Object::new(self.key(name));
         let out = object.key("ip");
         out.push(b'"');
         ip(out, value.ip());
         out.push(b'"');
         object.number("port", value.port().into());
+        more(&mut object);
         object.end();
     }
 

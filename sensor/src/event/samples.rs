@@ -47,6 +47,8 @@ pub(crate) fn request() -> Event {
         body: Body::Request(Box::new(RequestEvent {
             verdict: Verdict::Alert,
             client: flow().client,
+            forwarded_for: None,
+            asn: None,
             server: flow().server,
             service: Some(service()),
             exchange: 3,
@@ -99,7 +101,7 @@ pub(crate) fn hostile() -> Event {
         findings: findings.clone(),
     };
     let junk_string = String::from_utf8_lossy(&junk).into_owned();
-    let end = "[ffff:1111:ffff:1111:ffff:1111:ffff:1111]:65535".parse().unwrap();
+    let end: SocketAddr = "[ffff:1111:ffff:1111:ffff:1111:ffff:1111]:65535".parse().unwrap();
     Event {
         id: EventId([255; 16]),
         at: Time::from_unix_nanos(u64::MAX),
@@ -107,6 +109,8 @@ pub(crate) fn hostile() -> Event {
         body: Body::Request(Box::new(RequestEvent {
             verdict: Verdict::Block,
             client: end,
+            forwarded_for: Some(end.ip()),
+            asn: Some(u32::MAX),
             server: end,
             service: Some(Arc::new(Service {
                 pid: Some(u32::MAX),

@@ -131,7 +131,8 @@ impl Event {
             Body::Request(body) => body.write(&mut event, cut),
             Body::Flow(body) => {
                 event.name("reason", body.reason.as_str());
-                ends(&mut event, body.client, body.server, body.service.as_deref(), cut);
+                event.endpoint("client", body.client);
+                served(&mut event, body.server, body.service.as_deref(), cut);
                 findings(&mut event, &body.findings, cut);
             }
             Body::Sensor(body) => body.write(&mut event, cut),
@@ -146,7 +147,15 @@ impl Event {
 impl RequestEvent {
     fn write(&self, event: &mut Object<'_>, cut: Cut) {
         event.name("verdict", self.verdict.as_str());
-        ends(event, self.client, self.server, self.service.as_deref(), cut);
+        event.endpoint_with("client", self.client, |client| {
+            if let Some(address) = self.forwarded_for {
+                client.ip("forwarded_for", address);
+            }
+            if let Some(asn) = self.asn {
+                client.number("asn", asn.into());
+            }
+        });
+        served(event, self.server, self.service.as_deref(), cut);
         event.number("exchange", self.exchange);
 
         let mut request = Object::new(event.key("request"));
@@ -219,14 +228,7 @@ impl SensorEvent {
     }
 }
 
-fn ends(
-    event: &mut Object<'_>,
-    client: SocketAddr,
-    server: SocketAddr,
-    service: Option<&Service>,
-    cut: Cut,
-) {
-    event.endpoint("client", client);
+fn served(event: &mut Object<'_>, server: SocketAddr, service: Option<&Service>, cut: Cut) {
     event.endpoint("server", server);
     let Some(service) = service else { return };
     let mut object = Object::new(event.key("service"));

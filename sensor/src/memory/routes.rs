@@ -275,6 +275,19 @@ impl RouteScopes {
     }
 }
 
+/// Whether the path of a request target ends in that of `ending`, segment by segment.
+pub(crate) fn ends_with(target: &str, ending: &str) -> bool {
+    match (segments(target), segments(ending)) {
+        (Some(target), Some(ending)) => target.ends_with(&ending),
+        _ => false,
+    }
+}
+
+/// Whether two request targets or addresses have one path. One that is no path is like no other.
+pub(crate) fn same_path(one: &str, other: &str) -> bool {
+    segments(one).is_some_and(|one| segments(other).is_some_and(|other| one == other))
+}
+
 /// The segments of a request target; `None` where it has too many or is no path.
 fn segments(target: &str) -> Option<SmallVec<[Cow<'_, str>; 12]>> {
     let path = match target.strip_prefix('/') {

@@ -1,9 +1,10 @@
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, net::IpAddr, sync::Arc};
 
 use smallvec::SmallVec;
 
 use super::{
     Wait,
+    ending::{Endings, endings},
     history::{History, Observed},
     output::Reporter,
     starts::{Fate, Starts},
@@ -15,7 +16,7 @@ use crate::{
     http::{self, Connection, HttpEvent, Request, Response},
     memory::{UseHandle, outcome},
     time::Time,
-    token::{TokenReport, json::Value},
+    token::{Location, TokenReport, dpop, json::Value},
 };
 
 /// Flow events of malformed bytes that one connection may raise; the rest is only counted.
@@ -30,6 +31,10 @@ pub(super) struct Open {
     pub(super) request: Box<Request>,
     pub(super) tokens: TokenReport,
     pub(super) response: Option<Response>,
+    /// The client: the peer, or whom a trusted proxy names.
+    pub(super) client: IpAddr,
+    /// What it ends, if the service says so.
+    endings: Endings,
     /// The uses of its tokens, until the answer is known.
     uses: SmallVec<[UseHandle; 1]>,
     /// The route is known to ask for no token.
@@ -334,15 +339,32 @@ impl FlowState {
         let mut tokens = reporter.judge.judge(&request);
         reporter.stats.tokens += tokens.tokens.len() as u64;
         let service = reporter.services.on(self.key.server.port());
+        let peer = self.key.client.ip();
+        let client = reporter.clients.of(peer, &request);
+        let asn = if tokens.tokens.is_empty() { None } else { reporter.clients.asn(client) };
         let mut history = History {
             memory: reporter.memory,
             now: reporter.now,
             key: &self.key,
             request: &request,
             service,
+            client,
+            asn,
         };
-        let Observed { uses, public } = history.observe(&mut tokens.tokens);
-        for known in tokens.tokens.iter().filter_map(|token| token.decoded.as_ref()) {
+        let Observed { uses, public, fresh } = history.observe(&mut tokens.tokens);
+        let shown = dpop::Shown {
+            request: &request,
+            peer,
+            proxied: reporter.clients.is_proxy(peer),
+            public_urls: service.map_or(&[], |service| &service.public_urls),
+            proofs_due: service.is_none_or(|service| service.dpop),
+            now: request.last_byte,
+        };
+        dpop::check(&mut tokens.tokens, &shown);
+        let endings = endings(&reporter.settings.endpoints, &request, &tokens.tokens, &fresh);
+        // Proofs bring their keys.
+        let issued = tokens.tokens.iter().filter(|token| token.location != Location::Dpop);
+        for known in issued.filter_map(|token| token.decoded.as_ref()) {
             if known.validation.unknown_key {
                 let text = |value: Option<Value<'_>>| value?.as_str().map(|t| t.into_owned());
                 let issuer = text(known.claims().and_then(|claims| claims.get("iss")));
@@ -355,6 +377,8 @@ impl FlowState {
             request,
             tokens,
             response: None,
+            client,
+            endings,
             uses,
             public,
             outcome: None,
@@ -374,6 +398,9 @@ impl FlowState {
         let Some(open) = self.open.get_mut(at) else { return };
         for used in open.uses.drain(..) {
             reporter.memory.answered(reporter.now, used, response.status);
+        }
+        for ending in open.endings.drain(..) {
+            ending.answered(reporter.now, response.status, reporter.memory);
         }
         // A route that asks for no token answers 2xx to any.
         if !open.public {

@@ -1,7 +1,10 @@
 //! A request's tokens in the light of the uses before: from the token stage's values to the
 //! memory's.
 
-use std::hash::{BuildHasher as _, Hasher as _};
+use std::{
+    hash::{BuildHasher as _, Hasher as _},
+    net::IpAddr,
+};
 
 use smallvec::SmallVec;
 
@@ -24,6 +27,10 @@ pub(super) struct History<'h> {
     pub(super) key: &'h FlowKey,
     pub(super) request: &'h Request,
     pub(super) service: Option<&'h Service>,
+    /// The peer, or whom a trusted proxy names.
+    pub(super) client: IpAddr,
+    /// The client's autonomous system.
+    pub(super) asn: Option<u32>,
 }
 
 /// What was seen of a request's tokens.
@@ -32,6 +39,8 @@ pub(super) struct Observed {
     pub(super) uses: SmallVec<[UseHandle; 1]>,
     /// The route is known to ask for no token.
     pub(super) public: bool,
+    /// Of each token, whether it was not used before.
+    pub(super) fresh: SmallVec<[bool; 4]>,
 }
 
 impl History<'_> {
@@ -41,11 +50,13 @@ impl History<'_> {
         let mut hasher = foldhash::fast::FixedState::default().build_hasher();
         hasher.write(self.request.header("user-agent").unwrap_or_default());
         let agent = hasher.finish();
-        let mut observed = Observed { uses: SmallVec::new(), public: false };
-        for token in tokens {
+        let fresh = SmallVec::from_elem(true, tokens.len());
+        let mut observed = Observed { uses: SmallVec::new(), public: false, fresh };
+        for (token, fresh) in tokens.iter_mut().zip(&mut observed.fresh) {
             let Some(known) = token.decoded.clone() else { continue };
             let Some(purpose) = purpose(token, &known) else { continue };
             let observation = self.observe_one(agent, token, &known, purpose);
+            *fresh = observation.first_use;
             token.findings.extend(observation.findings);
             observed.uses.push(observation.handle);
             if purpose == Purpose::Access {
@@ -75,14 +86,20 @@ impl History<'_> {
         purpose: Purpose,
     ) -> Observation {
         let facts = known.facts();
+        let proof = known.proof.as_ref();
+        let signature = proof.map_or(known.validation.signature, |proof| proof.signature);
         let used = Use {
-            check: match known.validation.signature {
+            check: match signature {
                 SignatureCheck::Good => Check::Verified,
                 SignatureCheck::Bad => Check::Bad,
                 SignatureCheck::Unverifiable => Check::Unverifiable,
             },
             purpose,
-            issuer: facts.issuer.as_deref(),
+            // A proof is its key's: two clients may give one jti to two proofs.
+            issuer: match proof {
+                Some(proof) => proof.thumbprint.as_deref(),
+                None => facts.issuer.as_deref(),
+            },
             subject: facts.subject.as_deref(),
             id: facts.id.as_deref(),
             session: facts.session.as_deref(),
@@ -97,14 +114,10 @@ impl History<'_> {
             groups: &borrowed(&facts.groups),
             tenant: facts.tenant.as_deref(),
             user_agent: Some(agent),
+            asn: self.asn,
             ..Use::new(
-                TokenKeys {
-                    fingerprint: u128::from_be_bytes(*token.fingerprint.as_bytes()),
-                    signature: known.digests.signature,
-                    signature_len: known.digests.signature_len,
-                    signing_input: known.digests.signing_input,
-                },
-                self.key.client.ip(),
+                token_keys(token, known),
+                self.client,
                 ServiceUse {
                     server: self.key.server,
                     cgroup: self.key.scope,
@@ -114,6 +127,16 @@ impl History<'_> {
             )
         };
         self.memory.observe(self.now, &used)
+    }
+}
+
+/// What stands for a token in the memory.
+pub(super) fn token_keys(token: &Token, known: &Known) -> TokenKeys {
+    TokenKeys {
+        fingerprint: u128::from_be_bytes(*token.fingerprint.as_bytes()),
+        signature: known.digests.signature,
+        signature_len: known.digests.signature_len,
+        signing_input: known.digests.signing_input,
     }
 }
 

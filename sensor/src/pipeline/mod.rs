@@ -10,6 +10,7 @@
 //! than [`Settings::answer`] for the head.
 #![forbid(unsafe_code)]
 
+mod ending;
 mod flow_state;
 mod history;
 mod output;
@@ -22,17 +23,21 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use hashlink::{LinkedHashMap, linked_hash_map::RawEntryMut};
 use smallvec::SmallVec;
 
+pub use self::{
+    ending::Endpoints, output::Output, settings::Settings, starts::StartStats, stats::Stats,
+};
 use self::{
     flow_state::FlowState,
     output::{Reporter, Unattributed},
 };
-pub use self::{output::Output, settings::Settings, starts::StartStats, stats::Stats};
 use crate::{
     capture::{FlowKey, Input, Segment, Service},
+    clients::Clients,
     event::EventIds,
     http::HttpEvent,
     keys::KeyStore,
     memory::Memory,
+    revocation::RevocationList,
     services::Services,
     time::Time,
     token::{Judge, validate::Policy},
@@ -71,6 +76,7 @@ struct Shared {
     judge: Judge,
     memory: Memory,
     services: Arc<Services>,
+    clients: Arc<Clients>,
     confirmations: Queue,
     tails: Queue,
     answers: Queue,
@@ -97,6 +103,7 @@ impl Shared {
             judge: &mut self.judge,
             memory: &mut self.memory,
             services: &self.services,
+            clients: &self.clients,
             stats: &mut self.stats,
             now: self.now,
             out,
@@ -167,6 +174,7 @@ impl Pipeline {
                 judge: Judge::new(settings.judge.clone()),
                 memory: Memory::new(settings.memory_secret, settings.memory.clone()),
                 services: Arc::default(),
+                clients: Arc::default(),
                 ids: EventIds::new(&settings.id_salt),
                 settings,
                 confirmations: Queue::new(),
@@ -209,7 +217,17 @@ impl Pipeline {
         self.shared.services = services;
     }
 
-    /// Goes on with what was remembered of tokens.
+    /// Tells clients in this way from now on.
+    pub fn locate(&mut self, clients: Arc<Clients>) {
+        self.shared.clients = clients;
+    }
+
+    /// Takes for revoked what this list holds, in the place of the one before.
+    pub fn revoke(&mut self, list: &RevocationList) {
+        list.apply(&mut self.shared.memory);
+    }
+
+    /// Goes on with what was remembered of tokens. A list of what is revoked is not part of it.
     pub fn remember(&mut self, memory: Memory) {
         self.shared.memory = memory;
     }

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     capture::{FlowKey, OpaqueKind, Service},
+    clients::Clients,
     event::{
         self, Body, Claims, Event, EventIds, ExchangeLine, FlowEvent, FlowReason, Kind,
         RequestEvent, RequestView, ResponseView, TOKEN_TEXT_MAX, Text, TokenView, Verdict,
@@ -47,6 +48,7 @@ pub(super) struct Reporter<'p, 'o> {
     pub(super) judge: &'p mut Judge,
     pub(super) memory: &'p mut Memory,
     pub(super) services: &'p Services,
+    pub(super) clients: &'p Clients,
     pub(super) stats: &'p mut Stats,
     pub(super) now: Time,
     pub(super) out: &'o mut dyn Output,
@@ -89,6 +91,8 @@ impl Reporter<'_, '_> {
         let body = RequestEvent {
             verdict: Verdict::Alert,
             client: key.client,
+            forwarded_for: Some(open.client).filter(|&client| client != key.client.ip()),
+            asn: self.clients.asn(open.client),
             server: key.server,
             service: service.cloned(),
             exchange: open.id,

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::Endpoints;
 use crate::{
     config::Config,
     finding::Severity,
@@ -35,6 +36,8 @@ pub struct Settings {
     pub min_severity: Severity,
     /// Claims that events may show, in this order.
     pub claims: Vec<String>,
+    /// Where tokens are revoked and sessions ended.
+    pub endpoints: Endpoints,
     /// Makes event ids of this sensor differ from those of others.
     pub id_salt: [u8; 16],
 }
@@ -67,6 +70,7 @@ impl Settings {
             service_wait: Duration::ZERO,
             min_severity: config.events.min_severity,
             claims: config.tokens.claims.clone(),
+            endpoints: Endpoints::new(&config.revocation),
             id_salt,
         }
     }

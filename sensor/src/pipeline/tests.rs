@@ -1,3 +1,5 @@
+mod ends;
+
 use std::{sync::Arc, time::Duration};
 
 use super::{ANSWER_TAIL, Output, Pipeline, Settings};

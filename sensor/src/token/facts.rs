@@ -24,6 +24,8 @@ pub struct Facts {
     pub key_id: Option<Box<str>>,
     /// `alg` of the header.
     pub algorithm: Option<Box<str>>,
+    /// `cnf.jkt`: the thumbprint of the key that the token is bound to (RFC 9449, section 6.1).
+    pub key_thumbprint: Option<Box<str>>,
     /// `exp`, in seconds since the epoch.
     pub expires: Option<i64>,
     /// `iat`, in seconds since the epoch.
@@ -53,6 +55,7 @@ impl Facts {
                 "sid" => facts.session = text(value),
                 "nonce" => facts.nonce = text(value),
                 "tid" | "tenant_id" | "tenant" | "org_id" => facts.tenant = text(value),
+                "cnf" => facts.key_thumbprint = value.get("jkt").and_then(text),
                 "exp" => facts.expires = value.as_f64().map(|seconds| seconds as i64),
                 "iat" => facts.issued = value.as_f64().map(|seconds| seconds as i64),
                 "aud" => names(value, false, &mut facts.audiences),

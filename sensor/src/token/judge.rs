@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use super::{
     Fingerprint, FingerprintKey, Token,
     decode::{DecodeOptions, Decoded, Kind, decode},
+    dpop::{self, Proof},
     extract::{Candidate, Location, extract},
     facts::Facts,
     header::EMBEDDED_JWK,
@@ -16,7 +17,7 @@ use super::{
     validate::{Policy, Validation},
 };
 use crate::{
-    finding::{Finding, FindingId},
+    finding::{Finding, FindingId, Severity},
     http::Request,
     keys::KeyStore,
     time::Time,
@@ -81,6 +82,8 @@ pub struct Known {
     pub validation: Validation,
     /// What stands for its parts.
     pub digests: Digests,
+    /// What it says as a proof of possession; of what stands in the `DPoP` field only.
+    pub proof: Option<Proof>,
     facts: OnceLock<Facts>,
 }
 
@@ -172,8 +175,14 @@ impl Judge {
         let found = extract(request, &self.extra_headers);
         self.counters.incomplete += u64::from(found.incomplete);
         self.counters.over_limit += u64::from(found.over_limit);
-        let tokens =
-            found.candidates.into_iter().filter_map(|c| self.token(c, request.last_byte)).collect();
+        let proven = found.candidates.iter().any(|c| c.location == Location::Dpop);
+        let token = |candidate: Candidate<'_>| {
+            let hashed = proven && candidate.location.role() == Role::Method;
+            let hash = hashed.then(|| dpop::token_hash(&candidate.bytes));
+            let token = self.token(candidate, request.last_byte)?;
+            Some(Token { hash, ..token })
+        };
+        let tokens = found.candidates.into_iter().filter_map(token).collect();
         let mut report = TokenReport { tokens, findings: Vec::new() };
         judge_together(&mut report);
         report
@@ -189,12 +198,18 @@ impl Judge {
             fingerprint,
             bytes: bytes.len(),
             decoded: None,
+            hash: None,
             findings: Vec::new(),
         };
         if kind == Kind::Opaque {
             return Some(token);
         }
         let known = match self.cache.known.get(&fingerprint) {
+            // A proof serves once: it is not kept.
+            _ if token.location == Location::Dpop => {
+                self.counters.decoded += 1;
+                Arc::new(self.learn_proof(&bytes))
+            }
             Some(known) => {
                 self.counters.known += 1;
                 Arc::clone(known)
@@ -228,6 +243,18 @@ impl Judge {
                 token.findings.extend_from_slice(&known.validation.claim_findings);
                 known.validation.at(now, &mut token.findings);
             }
+            if let Some(other) = known.validation.other_type
+                && token.location.role() == Role::Method
+            {
+                // One type passed off as another (RFC 8725, section 3.11) is more than one that
+                // the issuer does not use.
+                token.findings.retain(|f| f.id != FindingId::TypWrong);
+                let detail = format!("typ is {other}, which is no access token");
+                let severity = Severity::High;
+                token
+                    .findings
+                    .push(Finding { severity, ..Finding::new(FindingId::TypWrong, detail) });
+            }
         }
         token.decoded = Some(known);
         Some(token)
@@ -247,7 +274,16 @@ impl Judge {
                 signing_input: digest(&input),
             };
         }
-        Known { decoded, validation, digests, facts: OnceLock::new() }
+        Known { decoded, validation, digests, proof: None, facts: OnceLock::new() }
+    }
+
+    /// As [`learn`](Self::learn), but under the key that the token brings: an issuer's have
+    /// nothing to do with it.
+    fn learn_proof(&self, token: &[u8]) -> Known {
+        let decoded = decode(token, &self.options);
+        let validation = Validation::new(token, &decoded, &KeyStore::new(), &self.policy);
+        let proof = Some(Proof::new(token, &decoded));
+        Known { decoded, validation, digests: Digests::default(), proof, facts: OnceLock::new() }
     }
 }
 

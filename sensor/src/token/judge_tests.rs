@@ -1,7 +1,10 @@
 use super::*;
 use crate::{
     finding::FindingId::{self, *},
-    token::testing::{encode, get, good, jws, post, request},
+    token::{
+        testing::{encode, get, good, jws, post, request},
+        validate::IssuerPolicy,
+    },
 };
 
 fn judge() -> Judge {
@@ -184,8 +187,78 @@ fn a_dpop_proof_brings_its_key_by_right_and_nothing_else_does() {
     assert_eq!(dpop("dpop+jwt", "jwk"), []);
     assert_eq!(dpop("dpop+jwt", "x5c"), [HeaderEmbeddedKey]);
     assert_eq!(dpop("JWT", "jwk"), [HeaderEmbeddedKey]);
-    assert_eq!(ids(&get("/", &[&bearer(&proof("dpop+jwt", "jwk"))])), [HeaderEmbeddedKey]);
+    let offered = get("/", &[&bearer(&proof("dpop+jwt", "jwk"))]);
+    assert_eq!(ids(&offered), [HeaderEmbeddedKey, TypWrong]);
     assert_eq!(ids(&get("/", &["DPoP: nonsense"])), [TokenMalformed, TokenMalformed]);
+}
+
+#[test]
+fn a_token_of_another_type_is_no_access_token_and_has_its_own_place() {
+    let typed = |typ: &str| jws(&format!(r#"{{"alg":"HS256","typ":"{typ}"}}"#), r#"{"sub":"a"}"#);
+    for typ in ["dpop+jwt", "logout+jwt", "LOGOUT+JWT", "application/logout+jwt", "secevent+jwt"] {
+        let report = report(&get("/", &[&bearer(&typed(typ))]));
+        let [finding] = &report.tokens[0].findings[..] else { panic!("{typ}") };
+        assert_eq!((finding.id, finding.severity), (TypWrong, Severity::High), "{typ}");
+        // A session cookie may have any type, and what a request is about too.
+        assert_eq!(ids(&get("/", &[&format!("Cookie: s={}", typed(typ))])), []);
+        let form = format!("logout_token={}", typed(typ));
+        let form = post("application/x-www-form-urlencoded", form.as_bytes(), true);
+        assert_eq!(ids(&form), []);
+    }
+    for typ in ["JWT", "at+jwt", "application/at+jwt", "jwt", "anything"] {
+        assert_eq!(ids(&get("/", &[&bearer(&typed(typ))])), [], "{typ}");
+    }
+    let form = format!("access_token={}", typed("dpop+jwt"));
+    let form = post("application/x-www-form-urlencoded", form.as_bytes(), true);
+    assert_eq!(ids(&form), [TypWrong]);
+}
+
+#[test]
+fn an_encrypted_token_is_told_where_every_issuer_is_known_and_signs() {
+    let policy = |known_issuers_only, any, named| {
+        let issuer = |name: Option<&str>, encrypted| IssuerPolicy {
+            issuer: name.map(Into::into),
+            encrypted,
+            ..IssuerPolicy::default()
+        };
+        Policy {
+            issuers: vec![issuer(Some("i"), named), issuer(Some("j"), None)],
+            any: issuer(None, any),
+            known_issuers_only,
+            ..Policy::default()
+        }
+    };
+    let jwe = |header: &str| {
+        let [iv, text, tag] = [[1; 12].as_slice(), &[2; 40], &[3; 16]].map(encode);
+        format!("{}..{iv}.{text}.{tag}", encode(header))
+    };
+    let plain = jwe(r#"{"alg":"dir","enc":"A256GCM"}"#);
+    let of = |iss: &str| jwe(&format!(r#"{{"alg":"dir","enc":"A256GCM","iss":"{iss}"}}"#));
+    let yes = Some(true);
+    for (policy, token, told) in [
+        (Policy::default(), &plain, false),
+        (policy(true, None, None), &plain, true),
+        (policy(true, None, yes), &plain, false),
+        (policy(true, None, yes), &of("i"), false),
+        (policy(true, None, yes), &of("j"), true),
+        (policy(false, None, None), &plain, false),
+        (policy(false, None, None), &of("j"), true),
+        (policy(false, Some(false), None), &plain, true),
+        (policy(false, Some(false), yes), &plain, false),
+        (policy(false, yes, None), &of("k"), false),
+    ] {
+        let expected: &[FindingId] = if told { &[EncryptionUnexpected] } else { &[] };
+        let mut judge = judge();
+        judge.trust(Arc::default(), Arc::new(policy.clone()));
+        let mut ids = |request: &Request| -> Vec<FindingId> {
+            let report = judge.judge(request);
+            report.tokens.iter().flat_map(|t| &t.findings).map(|f| f.id).collect()
+        };
+        assert_eq!(ids(&get("/", &[&bearer(token)])), expected, "{policy:?}");
+        let hint = format!("id_token_hint={token}");
+        let hint = post("application/x-www-form-urlencoded", hint.as_bytes(), true);
+        assert_eq!(ids(&hint), [], "what a request is about may be encrypted");
+    }
 }
 
 #[test]

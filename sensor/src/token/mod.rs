@@ -13,6 +13,7 @@ use crate::finding::Finding;
 
 pub mod base64url;
 mod decode;
+pub mod dpop;
 pub mod extract;
 mod facts;
 mod header;
@@ -93,11 +94,25 @@ pub struct Token {
     /// Header, claims and signature; shared with all uses of the same token. `None` for an opaque
     /// token.
     pub decoded: Option<Arc<Known>>,
+    /// Its SHA-256 as `ath` of a proof has it, where a proof came with it.
+    hash: Option<Box<str>>,
     /// What is wrong with it.
     pub findings: Vec<Finding>,
 }
 
 impl Token {
+    /// What it says as a proof of possession; `None` of all that is no proof.
+    #[must_use]
+    pub fn proof(&self) -> Option<&dpop::Proof> {
+        self.decoded.as_ref()?.proof.as_ref()
+    }
+
+    /// The thumbprint of the key that it is bound to (`cnf.jkt`: RFC 9449, section 6.1).
+    #[must_use]
+    pub fn bound_to(&self) -> Option<&str> {
+        self.decoded.as_ref()?.facts().key_thumbprint.as_deref()
+    }
+
     /// A string parameter of its header (`alg`, `kid`, `typ`), safe to print.
     #[must_use]
     pub fn header_text(&self, name: &str) -> Option<String> {

@@ -1,5 +1,6 @@
 //! What the tests of the token stage share.
 
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use smallvec::SmallVec;
 
 use crate::{
@@ -33,6 +34,21 @@ pub(crate) fn good(subject: &str) -> String {
         r#"{"alg":"HS256","typ":"JWT"}"#,
         &format!(r#"{{"iss":"https://issuer.example","sub":"{subject}","aud":"api"}}"#),
     )
+}
+
+fn key(number: u8) -> Ed25519KeyPair {
+    Ed25519KeyPair::from_seed_unchecked(&[number; 32]).unwrap()
+}
+
+/// The public JWK of Ed25519 key `number`, as its thumbprint is taken (RFC 7638).
+pub(crate) fn jwk(number: u8) -> String {
+    format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, encode(key(number).public_key()))
+}
+
+/// A compact JWS of this header and payload under Ed25519 key `number`.
+pub(crate) fn sign(number: u8, header: &str, payload: &str) -> String {
+    let input = format!("{}.{}", encode(header), encode(payload));
+    format!("{input}.{}", encode(key(number).sign(input.as_bytes())))
 }
 
 /// A request from its head's lines, the request line first, and its body.

@@ -13,6 +13,9 @@ fn main() -> io::Result<()> {
         if let Some(config) = case.config {
             fs::write(folder.join("config.toml"), config)?;
         }
+        for (name, content) in cases::files(case.name) {
+            fs::write(folder.join(name), content)?;
+        }
     }
     fs::write(cases::folder().join("README.md"), cases::readme())
 }

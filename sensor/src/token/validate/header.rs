@@ -6,7 +6,7 @@ use super::{IssuerPolicy, Policy, injection};
 use crate::{
     finding::{Finding, FindingId},
     token::{
-        decode::{Header, Kind},
+        decode::{Decoded, Header, Kind},
         json::Value,
         show,
     },
@@ -75,8 +75,40 @@ pub(super) fn unexpected_serialization(findings: &mut Vec<Finding>) {
     findings.push(Finding::new(FindingId::SerializationUnexpected, "JSON serialisation"));
 }
 
+pub(super) fn unexpected_encryption(findings: &mut Vec<Finding>) {
+    let detail = "five parts where three are due";
+    findings.push(Finding::new(FindingId::EncryptionUnexpected, detail));
+}
+
+/// Values of `typ` that stand for something else than an access token: proofs (RFC 9449, OpenID
+/// for Verifiable Credential Issuance), logout tokens, events (RFC 8417), authorisation requests
+/// (RFC 9101), introspection answers (RFC 9701), client attestation, what OpenID Federation
+/// signs, status lists, selective disclosure and its key binding (RFC 9901).
+const OTHER_TYPES: [&str; 14] = [
+    "dpop+jwt",
+    "logout+jwt",
+    "secevent+jwt",
+    "oauth-authz-req+jwt",
+    "token-introspection+jwt",
+    "oauth-client-attestation+jwt",
+    "oauth-client-attestation-pop+jwt",
+    "openid4vci-proof+jwt",
+    "entity-statement+jwt",
+    "trust-mark+jwt",
+    "jwk-set+jwt",
+    "statuslist+jwt",
+    "kb+jwt",
+    "dc+sd-jwt",
+];
+
+/// The type that a token's header names, where it is of no access token (RFC 8725, section 3.11).
+pub(super) fn other_type(decoded: &Decoded) -> Option<&'static str> {
+    let typ = decoded.header()?.get("typ")?.as_str()?;
+    OTHER_TYPES.into_iter().find(|other| same_type(other, &typ))
+}
+
 /// RFC 7515, section 4.1.9: `application/` may be left out, case does not count.
-fn same_type(a: &str, b: &str) -> bool {
+pub(crate) fn same_type(a: &str, b: &str) -> bool {
     fn short(text: &str) -> &str {
         const PREFIX: &str = "application/";
         match text.get(..PREFIX.len()) {

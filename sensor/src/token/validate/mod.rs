@@ -11,6 +11,7 @@ mod injection;
 mod policy;
 mod signature;
 
+pub(crate) use self::header::same_type;
 pub use self::{
     policy::{DEFAULT_LEEWAY, IssuerPolicy, Policy},
     signature::SignatureCheck,
@@ -54,6 +55,8 @@ pub struct Validation {
     pub findings: Vec<Finding>,
     /// What is wrong with its claims as a caller's credentials, at any time.
     pub claim_findings: Vec<Finding>,
+    /// The type that its header names, where that is of no access token.
+    pub other_type: Option<&'static str>,
     /// The token names a key that is not among the issuer's: it may be a new one.
     pub unknown_key: bool,
     times: claims::Times,
@@ -78,8 +81,12 @@ impl Validation {
         if decoded.kind() == Kind::JwsJson && policy.claims {
             header::unexpected_serialization(&mut claim_findings);
         }
+        if decoded.kind() == Kind::Jwe && policy.claims && !policy.admits_encrypted(decoded) {
+            header::unexpected_encryption(&mut claim_findings);
+        }
         Self {
             signature: checked.signature,
+            other_type: header::other_type(decoded),
             unknown_key: checked.unknown_key,
             findings,
             claim_findings,

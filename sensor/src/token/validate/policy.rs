@@ -1,6 +1,9 @@
 use std::time::Duration;
 
-use crate::{keys::Algorithm, token::json::Value};
+use crate::{
+    keys::Algorithm,
+    token::{decode::Decoded, json::Value},
+};
 
 /// Clocks differ: a token is taken this long before and after its time unless the issuer's policy
 /// says otherwise.
@@ -24,6 +27,9 @@ pub struct IssuerPolicy {
     pub required_claims: Vec<String>,
     /// How long its tokens live at most, from `iat` (or `nbf`) to `exp`.
     pub max_lifetime: Option<Duration>,
+    /// Whether its tokens may be encrypted. `None`: not where every issuer is known, as one that
+    /// says nothing signs.
+    pub encrypted: Option<bool>,
     /// Beginnings of addresses that `jku` and `x5u` may have.
     pub jku_allow: Vec<String>,
 }
@@ -38,6 +44,7 @@ impl Default for IssuerPolicy {
             types: Vec::new(),
             required_claims: Vec::new(),
             max_lifetime: None,
+            encrypted: None,
             jku_allow: Vec::new(),
         }
     }
@@ -72,6 +79,20 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// Whether credentials may be encrypted. What is encrypted does not show whose it is, unless
+    /// the header repeats `iss` (RFC 7519, section 5.3).
+    pub(super) fn admits_encrypted(&self, decoded: &Decoded) -> bool {
+        let iss = decoded.header().and_then(|header| header.get("iss")).and_then(Value::as_str);
+        let named = |policy: &&IssuerPolicy| policy.issuer.as_deref() == iss.as_deref();
+        match iss.as_ref().and_then(|_| self.issuers.iter().find(named)) {
+            Some(policy) => policy.encrypted == Some(true),
+            None => {
+                self.any.encrypted.unwrap_or(!self.known_issuers_only)
+                    || self.issuers.iter().any(|policy| policy.encrypted == Some(true))
+            }
+        }
+    }
+
     /// The policy for a token with these claims.
     pub(super) fn issuer(&self, claims: Option<Value<'_>>) -> &IssuerPolicy {
         let iss = claims.and_then(|claims| claims.get("iss")).and_then(Value::as_str);

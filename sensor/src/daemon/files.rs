@@ -1,0 +1,195 @@
+//! Files beside the configuration that are read again when they change: the list of what is
+//! revoked, and the database of autonomous systems.
+//!
+//! A thread looks at them and reads them, so that the reader of the ring does not wait. What can't
+//! be read is said once, and what was in force stays.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+
+use crate::{clients::Clients, config::Config, revocation::RevocationList};
+
+/// How often the files are looked at. A file that changed is read when it was the same at two
+/// looks: whoever writes it is done.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// What was read anew.
+#[derive(Debug)]
+pub(super) enum Fresh {
+    /// Where clients are.
+    Clients(Clients),
+    /// What is revoked.
+    Revoked(RevocationList),
+}
+
+/// What tells one state of a file from another; `None` where it is not there.
+type Stamp = Option<(u64, u64, u64, i64, i64)>;
+
+fn stamp(path: &Path) -> Stamp {
+    let file = fs::metadata(path).ok()?;
+    Some((file.dev(), file.ino(), file.size(), file.mtime(), file.mtime_nsec()))
+}
+
+/// A file, and how to read it.
+struct Watched {
+    path: PathBuf,
+    /// The state that was read last, also in vain.
+    read: Stamp,
+    /// The state at the last look.
+    seen: Stamp,
+    load: Box<dyn Fn() -> anyhow::Result<Fresh> + Send>,
+}
+
+impl Watched {
+    fn new(path: &Path, load: impl Fn() -> anyhow::Result<Fresh> + Send + 'static) -> Self {
+        let stamp = stamp(path);
+        Self { path: path.into(), read: stamp, seen: stamp, load: Box::new(load) }
+    }
+
+    /// Reads the file if it changed and is still.
+    fn look(&mut self) -> Option<anyhow::Result<Fresh>> {
+        let now = stamp(&self.path);
+        let still = std::mem::replace(&mut self.seen, now) == now;
+        if !still || now == self.read {
+            return None;
+        }
+        self.read = now;
+        Some((self.load)())
+    }
+}
+
+/// The files that a configuration names.
+#[derive(Debug)]
+pub(super) struct Files {
+    stop: Arc<AtomicBool>,
+    fresh: mpsc::Receiver<Fresh>,
+}
+
+impl Files {
+    /// Reads the files, and watches them from then on.
+    ///
+    /// # Errors
+    /// One of them can't be read.
+    pub(super) fn load(config: &Config) -> anyhow::Result<(Self, Clients, RevocationList)> {
+        let mut watched = Vec::new();
+        // Each is looked at before it is read: a change in between is seen.
+        if let Some(path) = &config.clients.asn_database {
+            let clients = config.clients.clone();
+            watched.push(Watched::new(path, move || Clients::load(&clients).map(Fresh::Clients)));
+        }
+        if let Some(path) = config.revocation.list_file.clone() {
+            watched.push(Watched::new(&path.clone(), move || {
+                RevocationList::load(Some(&path)).map(Fresh::Revoked)
+            }));
+        }
+        let clients = Clients::load(&config.clients)?;
+        let list = RevocationList::load(config.revocation.list_file.as_deref())?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let (sender, fresh) = mpsc::channel();
+        if !watched.is_empty() {
+            let stop = Arc::clone(&stop);
+            thread::Builder::new()
+                .name("jotwatch-files".into())
+                .spawn(move || watch(&mut watched, &stop, &sender, PERIOD))?;
+        }
+        Ok((Self { stop, fresh }, clients, list))
+    }
+
+    /// What was read anew since the last call.
+    pub(super) fn fresh(&self) -> impl Iterator<Item = Fresh> {
+        self.fresh.try_iter()
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+fn watch(files: &mut [Watched], stop: &AtomicBool, fresh: &mpsc::Sender<Fresh>, period: Duration) {
+    while !stop.load(Ordering::Relaxed) {
+        thread::sleep(period);
+        for file in &mut *files {
+            match file.look() {
+                Some(Ok(read)) => {
+                    tracing::info!("{}: read again", file.path.display());
+                    if fresh.send(read).is_err() {
+                        return;
+                    }
+                }
+                Some(Err(error)) => tracing::error!("not read again, the old stays: {error:#}"),
+                None => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::{Memory, MemoryConfig};
+
+    fn loader(path: &Path) -> Watched {
+        let own = path.to_owned();
+        Watched::new(path, move || RevocationList::load(Some(&own)).map(Fresh::Revoked))
+    }
+
+    #[test]
+    fn a_file_is_read_again_when_it_changed_and_is_still() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("revoked");
+        fs::write(&path, "{\"jti\":\"a\"}\n").unwrap();
+        let mut file = loader(&path);
+        assert!(file.look().is_none() && file.look().is_none());
+        fs::write(&path, "{\"jti\":\"a\"}\n{\"jti\":\"b\"}\n").unwrap();
+        assert!(file.look().is_none(), "it may still be written");
+        let Some(Ok(Fresh::Revoked(list))) = file.look() else { panic!("not read") };
+        assert_eq!(list.len(), 2);
+        assert!(file.look().is_none(), "once");
+        // A mistake is told once; so is that the file is gone.
+        fs::write(&path, "{\"jit\":\"a\"}\n").unwrap();
+        assert!(file.look().is_none());
+        assert!(file.look().unwrap().is_err());
+        assert!(file.look().is_none());
+        fs::remove_file(&path).unwrap();
+        assert!(file.look().is_none());
+        assert!(file.look().unwrap().is_err());
+        // Another file in its place.
+        fs::write(dir.path().join("new"), "").unwrap();
+        fs::rename(dir.path().join("new"), &path).unwrap();
+        assert!(file.look().is_none());
+        assert!(matches!(file.look(), Some(Ok(Fresh::Revoked(list))) if list.is_empty()));
+    }
+
+    #[test]
+    fn the_thread_hands_over_what_it_read_and_ends_with_its_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("revoked");
+        fs::write(&path, "").unwrap();
+        let (stop, mut files) = (Arc::new(AtomicBool::new(false)), [loader(&path)]);
+        let (sender, fresh) = mpsc::channel();
+        let thread = {
+            let stop = Arc::clone(&stop);
+            let period = Duration::from_millis(5);
+            thread::spawn(move || watch(&mut files, &stop, &sender, period))
+        };
+        fs::write(&path, "{\"jti\":\"a\"}\n").unwrap();
+        let Fresh::Revoked(list) = fresh.recv_timeout(Duration::from_secs(20)).unwrap() else {
+            panic!("another file")
+        };
+        list.apply(&mut Memory::new([1; 16], MemoryConfig::default()));
+        stop.store(true, Ordering::Relaxed);
+        thread.join().unwrap();
+    }
+}

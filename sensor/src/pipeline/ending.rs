@@ -1,0 +1,143 @@
+//! The end of tokens as it passes on the wire: revocation requests (RFC 7009) and back-channel
+//! logout (OpenID Connect Back-Channel Logout 1.0).
+//!
+//! Nothing ends before the service has said so: a request that was refused has ended nothing.
+//! And nobody's session ends in the sensor's eyes on the word of whoever may send a request: a
+//! revocation request shows the very token that it ends, and ends no other; a logout token counts
+//! only where a key of its issuer verified it and it is what the specification asks for.
+
+use smallvec::SmallVec;
+
+use super::history::token_keys;
+use crate::{
+    config::RevocationConfig,
+    finding::Severity,
+    http::Request,
+    memory::{Memory, Revocation, TokenKeys, routes::ends_with},
+    time::Time,
+    token::{Known, Location, Token, json, validate::SignatureCheck},
+};
+
+/// What a logout token has to hold in `events` (OpenID Connect Back-Channel Logout 1.0, section
+/// 2.4).
+const LOGOUT_EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
+
+/// A logout token without `exp` is for now (section 2.4): how old one may be, in seconds. As long
+/// as single-use tokens are remembered at least, so that none can be shown again behind that.
+const MAX_AGE: i64 = 600;
+
+/// Where tokens are revoked and sessions ended.
+#[derive(Clone, Debug)]
+pub struct Endpoints {
+    revocation: Vec<String>,
+    logout: Vec<String>,
+}
+
+impl Endpoints {
+    /// As the configuration names them.
+    #[must_use]
+    pub fn new(config: &RevocationConfig) -> Self {
+        let plain = |endings: &[toml::Spanned<String>]| {
+            endings.iter().map(|ending| ending.get_ref().clone()).collect()
+        };
+        Self { revocation: plain(&config.endpoints), logout: plain(&config.logout_endpoints) }
+    }
+}
+
+/// What a request ends, if it is answered so.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// One token.
+    Token(TokenKeys),
+    /// A session.
+    Session { issuer: Box<str>, session: Box<str> },
+    /// Every session of a subject.
+    Subject { issuer: Box<str>, subject: Box<str> },
+}
+
+/// The endings that one request asks for; most ask for none.
+pub(super) type Endings = SmallVec<[Box<Ending>; 0]>;
+
+impl Ending {
+    /// Takes it into account where the service answered that it is done: 200, or the 204 that
+    /// frameworks make of it (back-channel logout, section 2.8).
+    pub(super) fn answered(&self, now: Time, status: u16, memory: &mut Memory) {
+        if !matches!(status, 200 | 204) {
+            return;
+        }
+        memory.revoked(
+            now,
+            &match self {
+                Self::Token(keys) => Revocation::Token(*keys),
+                Self::Session { issuer, session } => Revocation::Session { issuer, session },
+                Self::Subject { issuer, subject } => Revocation::Subject { issuer, subject },
+            },
+        );
+    }
+}
+
+/// What a request would end. `fresh` says of each token whether it was not used before.
+pub(super) fn endings(
+    endpoints: &Endpoints,
+    request: &Request,
+    tokens: &[Token],
+    fresh: &[bool],
+) -> Endings {
+    let mut endings = Endings::new();
+    if request.method() != b"POST" {
+        return endings;
+    }
+    let Ok(target) = std::str::from_utf8(request.target()) else { return endings };
+    let at = |paths: &[String]| paths.iter().any(|path| ends_with(target, path));
+    for (token, &fresh) in tokens.iter().zip(fresh) {
+        let (Location::Form(name), Some(known)) = (&token.location, &token.decoded) else {
+            continue;
+        };
+        let ending = match &**name {
+            // RFC 7009, section 2.1.
+            "token" if at(&endpoints.revocation) => Some(Ending::Token(token_keys(token, known))),
+            "logout_token" if endpoints.logout.is_empty() || at(&endpoints.logout) => {
+                logout(token, known, request.last_byte).filter(|_| fresh)
+            }
+            _ => None,
+        };
+        endings.extend(ending.map(Box::new));
+    }
+    endings
+}
+
+/// What a logout token ends: its session, or, where it names none, all of its subject
+/// (back-channel logout, sections 2.4 and 2.6). `None` where it is none that a service may obey.
+fn logout(token: &Token, known: &Known, now: Time) -> Option<Ending> {
+    let facts = known.facts();
+    let claims = known.claims()?;
+    let typ = known.header()?.get("typ").and_then(json::Value::as_str);
+    // The type is recommended; older issuers write JWT. An access token is no logout token.
+    let typ_fits = typ.is_none_or(|typ| {
+        let typ = typ.strip_prefix("application/").unwrap_or(&typ);
+        typ.eq_ignore_ascii_case("logout+jwt") || typ.eq_ignore_ascii_case("JWT")
+    });
+    let event = claims.get("events").and_then(|events| events.get(LOGOUT_EVENT));
+    let genuine = known.validation.signature == SignatureCheck::Good
+        && token.findings.iter().all(|finding| finding.severity < Severity::Medium);
+    let mut late = Vec::new();
+    known.validation.at(now, &mut late);
+    let issued = facts.issued?;
+    let seconds = i64::try_from(now.unix_secs()).unwrap_or(i64::MAX);
+    let current =
+        late.is_empty() && (facts.expires.is_some() || seconds.saturating_sub(issued) <= MAX_AGE);
+    let complete = event.is_some_and(|event| event.kind() == json::Kind::Object)
+        && facts.id.is_some()
+        && !facts.audiences.is_empty()
+        // Or an ID token would pass for one.
+        && claims.get("nonce").is_none();
+    if !(typ_fits && genuine && current && complete) {
+        return None;
+    }
+    let issuer = facts.issuer.clone()?;
+    match (&facts.session, &facts.subject) {
+        (Some(session), _) => Some(Ending::Session { issuer, session: session.clone() }),
+        (None, Some(subject)) => Some(Ending::Subject { issuer, subject: subject.clone() }),
+        (None, None) => None,
+    }
+}
