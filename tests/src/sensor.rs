@@ -81,6 +81,21 @@ impl Sensor {
         let config = configuration(dir.path(), extra)?;
         // A test may break the other one while the sensor runs.
         fs::copy(&config, dir.path().join("status.toml"))?;
+        Self::launch(place, ports, dir, config)
+    }
+
+    /// Stops it and starts it again on the same folders.
+    ///
+    /// # Errors
+    /// It does not stop, or does not start.
+    pub fn restart(mut self, place: &Place, ports: &[u16]) -> Result<Self> {
+        self.end()?;
+        let (dir, config) =
+            (std::mem::replace(&mut self.dir, tempfile::tempdir()?), self.config.clone());
+        Self::launch(place, ports, dir, config)
+    }
+
+    fn launch(place: &Place, ports: &[u16], dir: TempDir, config: PathBuf) -> Result<Self> {
         let log = File::create(dir.path().join("log"))?;
         let mut command = run(&config, place.cgroup(), ports);
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn()?;
@@ -238,6 +253,10 @@ impl Sensor {
     /// # Errors
     /// It does not end, or not well.
     pub fn stop(mut self) -> Result<Vec<String>> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<Vec<String>> {
         self.signal(Signal::TERM)?;
         let end = Instant::now() + DEADLINE;
         let status = loop {

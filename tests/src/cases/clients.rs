@@ -79,7 +79,7 @@ pub(super) const CASES: &[Case] = &[
                     (
                         "alice",
                         "X-Forwarded-For: 192.0.2.1\r\n\
-                        Forwarded: for=\"192.0.2.10, for=\"[2001:db8::9]:4711\";proto=https",
+                        Forwarded: for=\"192.0.2.10, for=\"203.0.113.9:4711\";proto=https",
                     ),
                 ],
             )
