@@ -8,4 +8,4 @@ pub mod mmdb;
 pub mod net;
 pub mod sensor;
 pub mod services;
-pub mod token;
+pub mod tokens;

@@ -9,7 +9,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use jotwatch_tests::{binary, services::tokens};
+use jotwatch_tests::{binary, tokens};
 use serde_json::{Value, json};
 
 /// What the command prints for these lines, and its exit code.

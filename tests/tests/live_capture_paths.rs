@@ -16,8 +16,9 @@ use jotwatch_tests::{
     services::{
         self,
         http::{Client, get, request},
-        nginx, plain, tokens, uring,
+        nginx, plain, uring,
     },
+    tokens,
 };
 use serde_json::{Value, json};
 

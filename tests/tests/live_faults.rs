@@ -21,8 +21,9 @@ use jotwatch_tests::{
     sensor::{self, DEADLINE, Sensor, findings, refusal},
     services::{
         http::{Client, get, request},
-        nginx, plain, tokens,
+        nginx, plain,
     },
+    tokens,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};

@@ -16,32 +16,17 @@ use jotwatch_tests::{
     net::{Place, privileged},
     sensor::{self, Sensor, findings},
     services::{
-        self, NotInstalled, Service, express, gns3,
+        self, Service, express, gns3,
         http::{Client, get, request},
-        influxdb, nginx,
+        influxdb, installed, nginx,
         rsyslog::Rsyslog,
-        tokens,
     },
+    tokens,
 };
 use serde_json::{Value, json};
 
 fn addr() -> SocketAddr {
     ([127, 0, 0, 1], 8080).into()
-}
-
-/// The started service, or `None` if it is not installed and need not be.
-fn installed(service: Result<Service>) -> Option<Service> {
-    match service {
-        Ok(service) => Some(service),
-        Err(error)
-            if error.is::<NotInstalled>()
-                && std::env::var_os("JOTWATCH_REQUIRE_SERVICES").is_none() =>
-        {
-            eprintln!("skipped: {error}");
-            None
-        }
-        Err(error) => panic!("{error:#}"),
-    }
 }
 
 /// A sensor on a service, and what was sent to it.

@@ -11,11 +11,13 @@
 
 use std::{fs, net::SocketAddr, path::Path, process::Command};
 
-use anyhow::Result;
-use jotwatch_tests::services::{
-    NotInstalled, Place, Service, express, free_loopback, gns3,
-    http::{Client, Response, get, request},
-    influxdb, nginx, tokens, uring,
+use jotwatch_tests::{
+    services::{
+        Place, Service, express, free_loopback, gns3,
+        http::{Client, Response, get, request},
+        influxdb, installed, nginx, uring,
+    },
+    tokens,
 };
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use serde_json::json;
@@ -33,21 +35,6 @@ fn loopback() -> SocketAddr {
         assert!(status.success());
     }
     free_loopback().unwrap()
-}
-
-/// The started service, or `None` if it is not installed and need not be.
-fn installed(service: Result<Service>) -> Option<Service> {
-    match service {
-        Ok(service) => Some(service),
-        Err(error)
-            if error.is::<NotInstalled>()
-                && std::env::var_os("JOTWATCH_REQUIRE_SERVICES").is_none() =>
-        {
-            eprintln!("skipped: {error}");
-            None
-        }
-        Err(error) => panic!("{error:#}"),
-    }
 }
 
 fn send(service: &Service, request: &[u8]) -> Response {

@@ -14,7 +14,7 @@ use std::{
 use jotwatch::capture::Direction::{ToClient, ToServer};
 use jotwatch_tests::{
     capture::{Capture, Connection, Link},
-    token,
+    tokens,
 };
 
 const TOKEN_CHARACTERS: usize = 600;
@@ -103,5 +103,5 @@ fn main() -> io::Result<()> {
 }
 
 fn token_of(number: usize) -> String {
-    token::sized(&format!("user-{number:08}"), TOKEN_CHARACTERS)
+    tokens::sized(&format!("user-{number:08}"), TOKEN_CHARACTERS)
 }

@@ -6,7 +6,7 @@ use super::{Case, File, SERVER, ok, with_headers};
 use crate::{
     capture::{Capture, Connection, Link},
     mmdb,
-    token::good,
+    tokens::good,
 };
 
 const PROXY: &str = "198.51.100.2:40001";

@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::{CLIENT, Case, File, SERVER, get, ok, post, status, with_headers};
 use crate::{
     capture::{Capture, Connection, Link},
-    token::{HEADER, base64url, ed25519, ed25519_jwk, good, sha256, sign, thumbprint},
+    tokens::{
+        HS256_HEADER, SECRET, base64url, ed25519, ed25519_jwk, good, sha256, sign, thumbprint,
+    },
 };
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -100,13 +102,13 @@ fn bound() -> String {
         r#"{{"iss":"https://issuer.example","sub":"alice","aud":"api","iat":1767322800,"exp":1767326400,"cnf":{{"jkt":"{}"}}}}"#,
         thumbprint(7)
     );
-    sign(HEADER, &claims)
+    sign(HS256_HEADER, &claims, SECRET)
 }
 
 /// A proof of key `key` for `GET https://api.example/PATH` with [`bound`].
 fn proof(key: u8, path: &str, jti: &str) -> String {
     let header = format!(r#"{{"typ":"dpop+jwt","alg":"EdDSA","jwk":{}}}"#, ed25519_jwk(key));
-    let ath = base64url(&sha256(bound().as_bytes()));
+    let ath = base64url(sha256(bound().as_bytes()));
     let claims = format!(
         r#"{{"jti":"{jti}","htm":"GET","htu":"https://api.example/{path}","iat":1767323045,"ath":"{ath}"}}"#
     );

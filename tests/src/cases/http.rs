@@ -7,7 +7,7 @@ use jotwatch::capture::Direction::{ToClient, ToServer};
 use super::{CLIENT, Case, SERVER, get, ok, post, script, status, with_headers};
 use crate::{
     capture::{Capture, Connection, Link},
-    token::{alg_none, good},
+    tokens::{alg_none, good},
 };
 
 const fn case(name: &'static str, about: &'static str, input: fn() -> Vec<u8>) -> Case {

@@ -7,7 +7,7 @@ use jotwatch::capture::Direction::{ToClient, ToServer};
 use super::{CLIENT, Case, SERVER, get, ok, on_link, post, script, with_headers};
 use crate::{
     capture::{Capture, Connection, Link, Piece},
-    token::{alg_none, good},
+    tokens::{alg_none, good},
 };
 
 /// What every case of a link type does: an ordinary request, then a forged one.

@@ -5,11 +5,18 @@ use std::time::Duration;
 use super::{CLIENT, Case, SERVER, get, ok, post, script, status, with_headers};
 use crate::{
     capture::{Capture, Connection, Link},
-    token::{HEADER, alg_none, base64url, claims, good, sign, sized, unsigned},
+    tokens::{
+        self, HS256_HEADER as HEADER, SECRET, alg_none, bare as unsigned, base64url, claims, good,
+        sized,
+    },
 };
 
 const fn case(name: &'static str, about: &'static str, input: fn() -> Vec<u8>) -> Case {
     Case { name, about, config: None, input }
+}
+
+fn sign(header: &str, payload: &str) -> String {
+    tokens::sign(header, payload, SECRET)
 }
 
 /// One request for each token, in turn on one connection, answered 200.
@@ -142,7 +149,7 @@ pub(super) const CASES: &[Case] = &[
         ])
     }),
     case("malformed-token", "The shape of a token whose parts do not decode.", || {
-        let header = base64url(HEADER.as_bytes());
+        let header = base64url(HEADER);
         let signature = base64url(&[7; 32]);
         each(&[
             (

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use super::{
     NotInstalled, Place, Service, Stop,
     http::{Client, request},
-    program, service_dir, services_dir, tokens,
+    program, service_dir, services_dir,
 };
+use crate::tokens;
 
 /// The signing key.
 pub const SECRET: &str = "express-test-secret";

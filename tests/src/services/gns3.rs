@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 use super::{
     NotInstalled, Place, Service, Stop, configure,
     http::{Client, request},
-    service_dir, services_dir, tokens,
+    service_dir, services_dir,
 };
+use crate::tokens;
 
 /// The signing key, which the server reads from a file in its `secrets_dir`.
 pub const SECRET: &str = "gns3-test-secret-0123456789abcdef";

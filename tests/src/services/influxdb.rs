@@ -9,8 +9,9 @@ use serde_json::json;
 use super::{
     Place, Service, Stop, configure,
     http::{Client, request},
-    program, service_dir, tokens,
+    program, service_dir,
 };
+use crate::tokens;
 
 /// The shared secret.
 pub const SECRET: &str = "influxdb-test-shared-secret";

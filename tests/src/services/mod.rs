@@ -23,7 +23,6 @@ pub mod influxdb;
 pub mod nginx;
 pub mod plain;
 pub mod rsyslog;
-pub mod tokens;
 pub mod uring;
 
 use std::{
@@ -40,6 +39,25 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+
+/// The started service, or `None` if it is not installed and need not be: with
+/// `JOTWATCH_REQUIRE_SERVICES` in the environment it need.
+///
+/// # Panics
+/// Where the service is there and does not start.
+pub fn installed(service: Result<Service>) -> Option<Service> {
+    match service {
+        Ok(service) => Some(service),
+        Err(error)
+            if error.is::<NotInstalled>()
+                && std::env::var_os("JOTWATCH_REQUIRE_SERVICES").is_none() =>
+        {
+            eprintln!("skipped: {error}");
+            None
+        }
+        Err(error) => panic!("{error:#}"),
+    }
+}
 
 /// How long a service may take until it accepts connections; gns3-server needs 4 s on an
 /// idle machine.

@@ -3,10 +3,14 @@
 //! Everything is made from the bytes given, nothing is checked: a test wants to say exactly
 //! what goes over the wire.
 
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::Value;
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
+
+/// The secret of the tokens of the capture cases: everyone may know it.
+pub const SECRET: &[u8] = b"jotwatch-test-secret-not-a-secret-at-all";
 
 /// The header of an ordinary HS256 token.
 pub const HS256_HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
@@ -28,6 +32,37 @@ pub fn sign(header: &str, payload: &str, key: &[u8]) -> String {
     format!("{input}.{}", base64url(mac.finalize().into_bytes()))
 }
 
+/// Ed25519 key `number`: its seed is that byte, 32 times.
+fn key(number: u8) -> Ed25519KeyPair {
+    Ed25519KeyPair::from_seed_unchecked(&[number; 32]).expect("a seed of 32 bytes")
+}
+
+/// Signs a header and payload with Ed25519 key `number`.
+#[must_use]
+pub fn ed25519(number: u8, header: &str, payload: &str) -> String {
+    let input = format!("{}.{}", base64url(header), base64url(payload));
+    format!("{input}.{}", base64url(key(number).sign(input.as_bytes())))
+}
+
+/// The public JWK of Ed25519 key `number`, its members as RFC 7638 orders them.
+#[must_use]
+pub fn ed25519_jwk(number: u8) -> String {
+    let x = base64url(key(number).public_key());
+    format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#)
+}
+
+/// The thumbprint of Ed25519 key `number` (RFC 7638).
+#[must_use]
+pub fn thumbprint(number: u8) -> String {
+    base64url(sha256(ed25519_jwk(number).as_bytes()))
+}
+
+/// SHA-256.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
 /// An ordinary HS256 token.
 #[must_use]
 pub fn hs256(claims: &Value, key: &[u8]) -> String {
@@ -38,7 +73,13 @@ pub fn hs256(claims: &Value, key: &[u8]) -> String {
 #[must_use]
 pub fn unsigned(alg: &str, claims: &Value) -> String {
     let header = format!(r#"{{"alg":"{alg}","typ":"JWT"}}"#);
-    format!("{}.{}.", base64url(header), base64url(claims.to_string()))
+    bare(&header, &claims.to_string())
+}
+
+/// Header and payload with nothing behind the last dot.
+#[must_use]
+pub fn bare(header: &str, payload: &str) -> String {
+    format!("{}.{}.", base64url(header), base64url(payload))
 }
 
 /// `token` without its signature, the header unchanged.
@@ -57,6 +98,37 @@ pub fn swap_payload(token: &str, claims: &Value) -> String {
         *part = &payload;
     }
     parts.join(".")
+}
+
+/// The claims of a capture case's ordinary token.
+#[must_use]
+pub fn claims(subject: &str) -> String {
+    format!(
+        r#"{{"iss":"https://issuer.example","sub":"{subject}","aud":"api","iat":1767322800,"exp":1767326400}}"#
+    )
+}
+
+/// A capture case's ordinary token: always the same bytes, and nothing wrong about it.
+#[must_use]
+pub fn good(subject: &str) -> String {
+    sign(HS256_HEADER, &claims(subject), SECRET)
+}
+
+/// The same, which says of itself that it is not signed.
+#[must_use]
+pub fn alg_none(subject: &str) -> String {
+    bare(r#"{"alg":"none","typ":"JWT"}"#, &claims(subject))
+}
+
+/// An ordinary token of about `len` characters: exact to 2, for a token has no other lengths.
+#[must_use]
+pub fn sized(subject: &str, len: usize) -> String {
+    let plain = good(subject);
+    let member = r#","pad":"""#.len();
+    let padding = (len.saturating_sub(plain.len()) * 3 / 4).saturating_sub(member);
+    let claims = claims(subject);
+    let claims = claims.strip_suffix('}').expect("an object");
+    sign(HS256_HEADER, &format!(r#"{claims},"pad":"{}"}}"#, "x".repeat(padding)), SECRET)
 }
 
 /// Seconds since the Unix epoch, `offset` seconds from now, for `exp`, `nbf` and `iat`.
@@ -82,6 +154,13 @@ mod tests {
             &key,
         );
         assert!(token.ends_with(".dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"), "{token}");
+    }
+
+    #[test]
+    fn makes_tokens_of_a_size() {
+        for len in 300..700 {
+            assert!(sized("user-1", len).len().abs_diff(len) <= 2);
+        }
     }
 
     #[test]
