@@ -14,6 +14,7 @@ pub mod clients;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod enforce;
 pub mod event;
 pub mod finding;
 pub mod fingerprint_key;
