@@ -165,6 +165,9 @@ findings! {
     TenantChanged = "tenant-changed", High, "A subject's token names a tenant that its earlier tokens did not.";
     ScopeInsufficientForRoute = "scope-insufficient-for-route", Medium, "The token's scopes do not cover what the route asks for.";
     TokenUsedAfterRevocation = "token-used-after-revocation", High, "A token is used after it was revoked or its session was ended.";
+    TokenDenylisted = "token-denylisted", High, "A token is used whose signature is on the denylist.";
+    SubjectDenylisted = "subject-denylisted", High, "A token is used whose subject is on the denylist.";
+    AddressDenylisted = "address-denylisted", High, "A request comes from an address that is on the denylist.";
     BypassConfirmed = "bypass-confirmed", Critical, "The service accepted a token that is proven forged.";
     AnomalousAnswer = "anomalous-answer", Medium, "The service failed with a server error on a token that is proven forged.";
 }

@@ -14,8 +14,9 @@ use jotwatch_tests::{
     sensor::{self, DEADLINE, Sensor, findings},
     services::{
         http::{Client, get, request},
-        plain, tokens,
+        plain,
     },
+    tokens,
 };
 use rustix::process::Signal;
 use serde_json::json;

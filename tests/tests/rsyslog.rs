@@ -56,6 +56,8 @@ fn alert(number: u64) -> Event {
         body: Body::Request(Box::new(RequestEvent {
             verdict: Verdict::Alert,
             client,
+            forwarded_for: None,
+            asn: None,
             server,
             service: None,
             exchange: number,

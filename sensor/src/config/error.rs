@@ -56,20 +56,32 @@ impl Error {
     }
 }
 
-/// Turns serde's list of expected names into the one that was most likely meant.
+/// Turns serde's list of expected names into the one that was most likely meant; of values, which
+/// are few, all stay listed.
 fn propose(message: &str) -> String {
     let mut quoted = message.split('`').skip(1).step_by(2);
-    let (Some(unknown), true) = (quoted.next(), message.starts_with("unknown field")) else {
+    let key = message.starts_with("unknown field");
+    let Some(unknown) = quoted.next().filter(|_| key || message.starts_with("unknown variant"))
+    else {
         return message.to_owned();
     };
-    let nearest = quoted
-        .map(|known| (distance(unknown, known), known))
-        .min()
-        .filter(|&(distance, known)| distance <= known.len().max(unknown.len()).div_ceil(3));
-    match nearest {
-        Some((_, known)) => format!("unknown key `{unknown}`, did you mean `{known}`?"),
-        None => message.replacen("field", "key", 1),
+    match nearest(unknown, quoted) {
+        Some(known) if key => format!("unknown key `{unknown}`, did you mean `{known}`?"),
+        Some(known) => {
+            format!("{}; did you mean `{known}`?", message.replacen("variant", "value", 1))
+        }
+        None => message.replacen("field", "key", 1).replacen("variant", "value", 1),
     }
+}
+
+/// The known name that was most likely meant, where one is near.
+pub(super) fn nearest<'a>(
+    unknown: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let all = known.into_iter().map(|known| (distance(unknown, known), known));
+    let (distance, known) = all.min()?;
+    (distance <= known.len().max(unknown.len()).div_ceil(3)).then_some(known)
 }
 
 /// Edits between two names where a swap of neighbours is one edit (optimal string alignment).

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod clients;
+mod enforcement;
 mod error;
 mod issuers;
 mod revocation;
@@ -22,6 +23,7 @@ use toml::Spanned;
 
 pub use self::{
     clients::{ClientsConfig, ProxyHeader},
+    enforcement::{AllowConfig, EnforcementConfig, MAX_DENY_FILES, MAX_RULES, RuleConfig},
     error::Error,
     issuers::{IssuerConfig, KeysConfig, MAX_ISSUERS},
     revocation::RevocationConfig,
@@ -55,6 +57,8 @@ pub struct Config {
     pub clients: ClientsConfig,
     /// How the end of a token is told.
     pub revocation: RevocationConfig,
+    /// What is done about bad requests.
+    pub enforcement: EnforcementConfig,
     /// How much of tokens is remembered, and for how long.
     pub memory: MemorySettings,
     /// Upper bounds of memory and time.
@@ -281,6 +285,7 @@ fn check(config: &Config) -> Result<(), Complaint> {
     within(&config.tokens.max_bytes, "max_bytes", 256, 1 << 20)?;
     revocation::check(&config.revocation)?;
     services::check(&config.services)?;
+    enforcement::check(&config.enforcement)?;
     issuers::check(&config.issuers, &config.keys)
 }
 

@@ -6,7 +6,7 @@ use std::{ops::Range, path::PathBuf, time::Duration};
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::memory::MemoryConfig;
+use crate::{memory::MemoryConfig, policy::Mode};
 
 /// `[[service]]`: one watched service.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -33,6 +33,10 @@ pub struct ServiceConfig {
     /// Routes and their scopes, beside those of the document.
     #[serde(default, rename = "route")]
     pub routes: Vec<RouteConfig>,
+    /// What is done about bad requests to it, instead of `enforcement.mode`.
+    pub mode: Option<Mode>,
+    /// Instead of `enforcement.dry_run`.
+    pub dry_run: Option<bool>,
 }
 
 /// `[[service.route]]`: what one route asks for.

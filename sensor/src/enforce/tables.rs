@@ -10,7 +10,7 @@ use std::{collections::HashMap, fmt, net::IpAddr};
 
 use ipnet::IpNet;
 
-use crate::time::Time;
+use crate::{networks::NetworkMap, time::Time};
 
 /// Token keys that a table holds at least.
 pub const MAX_TOKENS: usize = 1_000_000;
@@ -244,9 +244,9 @@ pub trait Tables: Send {
 #[derive(Clone, Debug, Default)]
 pub struct MemoryTables {
     tokens: HashMap<TokenKey, Deny>,
-    networks: HashMap<IpNet, Deny>,
+    networks: NetworkMap<Deny>,
     flows: HashMap<u64, Deny>,
-    allowed_networks: HashMap<IpNet, ()>,
+    allowed_networks: NetworkMap<()>,
     allowed_tokens: HashMap<(AllowKey, ServiceId), Time>,
 }
 
@@ -271,11 +271,11 @@ impl MemoryTables {
     /// On whose word a segment is denied; `None` where it passes.
     #[must_use]
     pub fn denied(&self, now: Time, segment: &Lookup) -> Option<DenyCause> {
-        if longest(&self.allowed_networks, segment.client).is_some() {
+        if self.allowed_networks.containing(segment.client).next().is_some() {
             return None;
         }
         let flow = self.flows.get(&segment.cookie).filter(|_| segment.cookie != 0);
-        let network = longest(&self.networks, segment.client);
+        let network = self.networks.containing(segment.client).next().map(|(_, deny)| deny);
         let token = segment.token.and_then(|key| self.tokens.get(&key));
         let mut denials = [flow, network, token].into_iter().flatten();
         denials.find(|deny| deny.holds(now)).map(|deny| deny.cause)
@@ -286,12 +286,6 @@ impl MemoryTables {
     pub fn allowed(&self, now: Time, key: AllowKey, service: ServiceId) -> bool {
         self.allowed_tokens.get(&(key, service)).is_some_and(|&until| now < until)
     }
-}
-
-/// The entry of the longest prefix that contains the address.
-fn longest<V>(networks: &HashMap<IpNet, V>, address: IpAddr) -> Option<&V> {
-    let full = if address.is_ipv4() { 32 } else { 128 };
-    (0..=full).rev().find_map(|len| networks.get(&IpNet::new(address, len).ok()?.trunc()))
 }
 
 fn insert<K: Eq + std::hash::Hash, V>(
@@ -307,6 +301,18 @@ fn insert<K: Eq + std::hash::Hash, V>(
     Ok(())
 }
 
+fn insert_network<V>(
+    map: &mut NetworkMap<V>,
+    (network, value): (IpNet, V),
+    table: &'static str,
+) -> Result<(), TableError> {
+    if map.len() >= MAX_NETWORKS && map.get(network).is_none() {
+        return Err(TableError::Full { table, limit: MAX_NETWORKS });
+    }
+    map.insert(network, value);
+    Ok(())
+}
+
 impl Tables for MemoryTables {
     fn deny_token(&mut self, key: TokenKey, deny: Deny) -> Result<(), TableError> {
         insert(&mut self.tokens, (key, deny), "denied tokens", MAX_TOKENS)
@@ -318,11 +324,11 @@ impl Tables for MemoryTables {
     }
 
     fn deny_network(&mut self, network: IpNet, deny: Deny) -> Result<(), TableError> {
-        insert(&mut self.networks, (network.trunc(), deny), "denied networks", MAX_NETWORKS)
+        insert_network(&mut self.networks, (network, deny), "denied networks")
     }
 
     fn remove_network(&mut self, network: IpNet) -> Result<(), TableError> {
-        self.networks.remove(&network.trunc());
+        self.networks.remove(network);
         Ok(())
     }
 
@@ -336,11 +342,11 @@ impl Tables for MemoryTables {
     }
 
     fn allow_network(&mut self, network: IpNet) -> Result<(), TableError> {
-        insert(&mut self.allowed_networks, (network.trunc(), ()), "allowed networks", MAX_NETWORKS)
+        insert_network(&mut self.allowed_networks, (network, ()), "allowed networks")
     }
 
     fn remove_allowed_network(&mut self, network: IpNet) -> Result<(), TableError> {
-        self.allowed_networks.remove(&network.trunc());
+        self.allowed_networks.remove(network);
         Ok(())
     }
 
