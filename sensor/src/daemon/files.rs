@@ -138,6 +138,7 @@ fn watch(files: &mut [Watched], stop: &AtomicBool, fresh: &mpsc::Sender<Fresh>, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clients::mmdb;
     use crate::memory::{Memory, MemoryConfig};
 
     fn loader(path: &Path) -> Watched {
@@ -170,6 +171,30 @@ mod tests {
         fs::rename(dir.path().join("new"), &path).unwrap();
         assert!(file.look().is_none());
         assert!(matches!(file.look(), Some(Ok(Fresh::Revoked(list))) if list.is_empty()));
+    }
+
+    #[test]
+    fn both_files_are_loaded_and_watched_or_neither() {
+        let dir = tempfile::tempdir().unwrap();
+        let [list, networks] = ["revoked", "asn.mmdb"].map(|name| dir.path().join(name));
+        let text =
+            format!("[revocation]\nlist_file = {list:?}\n[clients]\nasn_database = {networks:?}\n");
+        let config = crate::config::parse(&text, Path::new("c.toml")).unwrap();
+        fs::write(&list, "{\"jti\":\"a\"}\n").unwrap();
+        let error = Files::load(&config).unwrap_err();
+        assert!(format!("{error:#}").contains("asn.mmdb"), "{error:#}");
+        let network = |asn| mmdb::asn(&[("192.0.2.0/24".parse().unwrap(), asn)]);
+        fs::write(&networks, network(64_500)).unwrap();
+        let (files, clients, revoked) = Files::load(&config).unwrap();
+        let address = [192, 0, 2, 1].into();
+        assert_eq!((clients.asn(address), revoked.len()), (Some(64_500), 1));
+        // Another file: one of the same size, written in the same tick of the clock, looks the same.
+        fs::write(dir.path().join("new"), network(64_501)).unwrap();
+        fs::rename(dir.path().join("new"), &networks).unwrap();
+        let Ok(Fresh::Clients(clients)) = files.fresh.recv_timeout(Duration::from_secs(20)) else {
+            panic!("another file")
+        };
+        assert_eq!(clients.asn(address), Some(64_501));
     }
 
     #[test]

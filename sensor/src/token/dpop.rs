@@ -159,23 +159,24 @@ pub fn check(tokens: &mut [Token], shown: &Shown<'_>) {
             if let Some(fault) = proof.fault {
                 add(FindingId::DpopProofInvalid, fault);
             } else {
+                if proof.signature == SignatureCheck::Unverifiable && known.header().is_some() {
+                    add(
+                        FindingId::AlgUnsupported,
+                        "the proof's key is of a kind that can't be judged here",
+                    );
+                }
                 match_request(&known, &hashes, wants_hash, shown, &mut add);
             }
         } else if is_access(token) && shown.proofs_due {
-            match token.bound_to() {
-                _ if proven.is_empty() => {
-                    if token.bound_to().is_some() || token.scheme == Scheme::Dpop {
-                        token.findings.push(unproven());
-                    }
-                }
-                // A key that can't be read here may be the right one.
-                Some(key) if proven.iter().flatten().all(|own| **own != *key) => {
-                    if proven.iter().all(Option::is_some) {
-                        let detail = "the token is bound to another key than the proof's";
-                        token.findings.push(Finding::new(FindingId::DpopBindingBroken, detail));
-                    }
-                }
-                _ => {}
+            let bound = token.bound_to();
+            let due = bound.is_some() || token.scheme == Scheme::Dpop;
+            // A key that can't be read here may be the right one; that has its own finding.
+            let other = |key| proven.iter().all(|own| own.as_deref().is_some_and(|own| own != key));
+            if due && proven.is_empty() {
+                token.findings.push(unproven());
+            } else if bound.is_some_and(other) {
+                let detail = "the token is bound to another key than the proof's";
+                token.findings.push(Finding::new(FindingId::DpopBindingBroken, detail));
             }
         }
     }

@@ -216,6 +216,13 @@ fn a_bound_token_without_a_proof_of_its_key_is_told() {
 }
 
 #[test]
+fn a_key_that_can_not_be_judged_is_told_and_accused_of_nothing() {
+    let foreign = format!(r#"{{"kty":"OKP","crv":"Ed448","x":"{}"}}"#, encode([1; 57]));
+    let told = proof(&header(1).replace(&jwk(1), &foreign), &claims());
+    assert!(matches!(&told[..], [(FindingId::AlgUnsupported, _)]), "{told:?}");
+}
+
+#[test]
 fn a_proof_twice_is_ambiguous_and_any_bytes_are_judged() {
     let one = sign(1, &header(1), &claims());
     let two = sign(1, &header(1), &claims().replace("\"1\"", "\"2\""));
