@@ -15,7 +15,10 @@ use crate::{
     http::Request,
     memory::{Memory, Revocation, TokenKeys, routes::ends_with},
     time::Time,
-    token::{Known, Location, Token, json, validate::SignatureCheck},
+    token::{
+        Known, Location, Token, json,
+        validate::{SignatureCheck, same_type},
+    },
 };
 
 /// What a logout token has to hold in `events` (OpenID Connect Back-Channel Logout 1.0, section
@@ -113,10 +116,7 @@ fn logout(token: &Token, known: &Known, now: Time) -> Option<Ending> {
     let claims = known.claims()?;
     let typ = known.header()?.get("typ").and_then(json::Value::as_str);
     // The type is recommended; older issuers write JWT. An access token is no logout token.
-    let typ_fits = typ.is_none_or(|typ| {
-        let typ = typ.strip_prefix("application/").unwrap_or(&typ);
-        typ.eq_ignore_ascii_case("logout+jwt") || typ.eq_ignore_ascii_case("JWT")
-    });
+    let typ_fits = typ.is_none_or(|typ| same_type(&typ, "logout+jwt") || same_type(&typ, "JWT"));
     let event = claims.get("events").and_then(|events| events.get(LOGOUT_EVENT));
     let genuine = known.validation.signature == SignatureCheck::Good
         && token.findings.iter().all(|finding| finding.severity < Severity::Medium);

@@ -64,7 +64,12 @@ impl Proof {
         let alg = alg.filter(|alg| alg.family() != Family::Hmac);
         let alg = alg.ok_or("its alg is no asymmetric signature algorithm")?;
         let jwk = header.get("jwk").filter(|jwk| jwk.kind() == Kind::Object);
-        let set = parse_keys(jwk.ok_or("its header has no jwk")?.raw(), KeySource::Learned);
+        let jwk = jwk.ok_or("its header has no jwk")?;
+        if jwk.get_all("keys").next().is_some() {
+            // A set of many keys would cost as many times what one does.
+            return Err("its jwk is not one key");
+        }
+        let set = parse_keys(jwk.raw(), KeySource::Learned);
         let set = set.map_err(|_| "its jwk can't be read")?;
         if set.private {
             return Err("its jwk holds a private key");

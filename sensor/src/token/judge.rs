@@ -176,10 +176,12 @@ impl Judge {
         self.counters.incomplete += u64::from(found.incomplete);
         self.counters.over_limit += u64::from(found.over_limit);
         let proven = found.candidates.iter().any(|c| c.location == Location::Dpop);
+        let mut proofs = 0;
         let token = |candidate: Candidate<'_>| {
             let hashed = proven && candidate.location.role() == Role::Method;
+            proofs += u32::from(candidate.location == Location::Dpop);
             let hash = hashed.then(|| dpop::token_hash(&candidate.bytes));
-            let token = self.token(candidate, request.last_byte)?;
+            let token = self.token(candidate, request.last_byte, proofs == 1)?;
             Some(Token { hash, ..token })
         };
         let tokens = found.candidates.into_iter().filter_map(token).collect();
@@ -188,7 +190,9 @@ impl Judge {
         report
     }
 
-    fn token(&mut self, candidate: Candidate<'_>, now: Time) -> Option<Token> {
+    /// `first_proof`: no proof came before. There may be one (RFC 9449, section 4.3), that there
+    /// are more is a finding, and to verify them all would be dear.
+    fn token(&mut self, candidate: Candidate<'_>, now: Time, first_proof: bool) -> Option<Token> {
         let Candidate { location, scheme, kind, bytes } = candidate;
         let fingerprint = self.key.fingerprint(&bytes);
         let mut token = Token {
@@ -206,7 +210,7 @@ impl Judge {
         }
         let known = match self.cache.known.get(&fingerprint) {
             // A proof serves once: it is not kept.
-            _ if token.location == Location::Dpop => {
+            _ if first_proof && token.location == Location::Dpop => {
                 self.counters.decoded += 1;
                 Arc::new(self.learn_proof(&bytes))
             }
