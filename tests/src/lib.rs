@@ -1,6 +1,7 @@
 //! Helpers shared by the end-to-end tests.
 #![expect(clippy::expect_used, clippy::panic, reason = "a script that makes no sense shall fail")]
 
+pub mod attacks;
 pub mod binary;
 pub mod capture;
 pub mod cases;
@@ -8,4 +9,6 @@ pub mod mmdb;
 pub mod net;
 pub mod sensor;
 pub mod services;
+pub mod signer;
+
 pub mod tokens;

@@ -250,6 +250,10 @@ impl<'a> Extracted<'a> {
 
     /// A list of credentials (RFC 9110, section 11.4, and what several fields combine to).
     fn authorization(&mut self, value: &'a [u8], location: impl Fn() -> Location) {
+        if let Some((scheme, object)) = json_credentials(value) {
+            self.push(location(), scheme, Kind::JwsJson, object);
+            return;
+        }
         for (k, item) in split(value, b',').enumerate() {
             if k == MAX_LIST {
                 self.over_limit += 1;
@@ -466,6 +470,17 @@ fn dedicated_kind(value: &[u8]) -> Option<Kind> {
         return None;
     }
     Some(if dots == 4 { Kind::Jwe } else { Kind::Jws })
+}
+
+/// A JWS in JSON serialisation, alone or behind a scheme for tokens. Its commas part no list.
+fn json_credentials(value: &[u8]) -> Option<(Scheme, &[u8])> {
+    let (before, object) = value.split_at_checked(memchr::memchr(b'{', value)?)?;
+    let scheme = match before.trim_ascii() {
+        b"" => Scheme::Bare,
+        word => Scheme::of(word)?,
+    };
+    let (nodes, end) = json::scan(object);
+    (end.is_ok() && is_jws_json(Value::new(object, &nodes, 0))).then_some((scheme, object))
 }
 
 /// Names of schemes that may stand alone, without credentials.

@@ -49,6 +49,27 @@ fn authorization_in_any_scheme_case_and_white_space() {
 }
 
 #[test]
+fn authorization_in_json_serialisation() {
+    let t = good("a");
+    let parts: Vec<&str> = t.split('.').collect();
+    let json = format!(
+        r#"{{"payload":"{}", "protected":"{}", "signature":"{}"}}"#,
+        parts[1], parts[0], parts[2]
+    );
+    for (value, scheme) in [(format!("Bearer {json}"), "bearer"), (json.clone(), "bare")] {
+        let expected = [format!("authorization {scheme} jws-json {json}")];
+        assert_eq!(head("/", &[&format!("Authorization: {value}")]), expected);
+    }
+    // Other objects, other schemes, and what is cut off are what they were before.
+    let cut = json.trim_end_matches('}');
+    for value in [format!("Digest {json}"), "Bearer {\"a\":1}".to_owned(), format!("Bearer {cut}")]
+    {
+        let found = head("/", &[&format!("Authorization: {value}")]);
+        assert!(found.iter().all(|one| !one.contains("jws")), "{found:?}");
+    }
+}
+
+#[test]
 fn several_tokens_in_one_field_or_in_several() {
     let (a, b) = (good("a"), good("b"));
     let both = [format!("authorization bearer jws {a}"), format!("authorization bearer jws {b}")];

@@ -93,6 +93,10 @@ impl Checker<'_> {
         let mut input = Vec::with_capacity(self.token.len());
         signature.signing_input(self.token, &mut input);
         let bytes = signature.bytes();
+        // Where no key that fits has a name, the token's kid tells none from another: it names no
+        // key that might be missing here, and who forges a token may write there what he likes.
+        let named = found.keys.iter().any(|key| key.kid().is_some());
+        let may_be_missing = found.kid == KidMatch::Unknown && named;
         let mut worst = None;
         for key in &found.keys {
             match key.verify(alg, &input, bytes) {
@@ -115,7 +119,7 @@ impl Checker<'_> {
                 SignatureCheck::Bad
             }
             Some(VerifyError::BadSignature)
-                if found.untried == 0 && (found.kid != KidMatch::Unknown || self.policy.closed) =>
+                if found.untried == 0 && (!may_be_missing || self.policy.closed) =>
             {
                 if self.is_detached() {
                     return SignatureCheck::Unverifiable;

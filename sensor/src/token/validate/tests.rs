@@ -157,6 +157,22 @@ fn a_token_of_an_unknown_key_is_unverifiable_unless_all_keys_are_known() {
 }
 
 #[test]
+fn keys_without_names_serve_every_kid() {
+    let token = sign(r#"{"alg":"HS256","kid":"7"}"#, r#"{"sub":"ann"}"#, SECRET);
+    let (input, _) = token.rsplit_once('.').unwrap();
+    let forged = format!("{input}.{}", part(&[7; 32]));
+    let open = Policy::default();
+    assert_eq!(judge_with(&token, &store(), &open), (Verdict::Valid, vec![]));
+    let invalid = (Verdict::Invalid, vec![FindingId::SignatureInvalid]);
+    assert_eq!(judge_with(&forged, &store(), &open), invalid);
+    // With names among the keys, the token's may be of one that is not at hand yet.
+    let mut named = KeyStore::new();
+    let key = Key::from_secret(SECRET, Some("6"), KeySource::File).unwrap();
+    named.add(None, [key.into()]);
+    assert_eq!(judge_with(&forged, &named, &open), (Verdict::Unverifiable, vec![]));
+}
+
+#[test]
 fn header_parameters_are_held_against_the_policy() {
     let policy = |change: fn(&mut IssuerPolicy)| {
         let mut any = IssuerPolicy::default();
