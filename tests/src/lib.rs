@@ -5,6 +5,7 @@ pub mod attacks;
 pub mod binary;
 pub mod capture;
 pub mod cases;
+pub mod day;
 pub mod mmdb;
 pub mod net;
 pub mod sensor;

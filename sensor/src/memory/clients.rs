@@ -156,7 +156,9 @@ impl Clients {
             }
             let forgiven =
                 known.superseded != CONTESTED && now.saturating_sub(known.superseded) <= grace;
-            if forgiven && family_has_current {
+            if forgiven && (family_has_current || joins) {
+                // Used on, or a connection that lingers: if it is used on it will join later. If
+                // it became current now, the family's next address could not.
                 return Move::Fine { changed: false };
             }
             if forgiven || (joins && known.superseded != CONTESTED) {

@@ -66,6 +66,17 @@ pub fn is_forged(findings: &[Finding]) -> bool {
         .any(|f| PROVES_FORGERY.iter().any(|&(id, least)| f.id == id && f.severity >= least))
 }
 
+/// What the answer takes from a token's findings. `status` is the final response's.
+///
+/// A client may learn by a 401 that it has to refresh its token (RFC 6750, section 3.1): that a
+/// token is expired, and refused for it, is everyday life.
+pub fn soften(findings: &mut [Finding], status: u16) {
+    if status == 401 {
+        let expired = findings.iter_mut().filter(|f| f.id == FindingId::TokenExpired);
+        expired.for_each(|f| f.severity = f.severity.min(Severity::Info));
+    }
+}
+
 /// What the answer adds to a request's findings. `status` is the final response's.
 ///
 /// A route that asks for no token answers 2xx to any: the caller that knows a route to be public

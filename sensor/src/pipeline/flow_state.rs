@@ -14,7 +14,7 @@ use crate::{
     finding::Finding,
     flow::{self, Flow, Stream},
     http::{self, Connection, HttpEvent, Request, Response},
-    memory::{UseHandle, outcome},
+    memory::{UseHandle, outcome, soften},
     time::Time,
     token::{Location, TokenReport, dpop, json::Value},
 };
@@ -401,6 +401,9 @@ impl FlowState {
         }
         for ending in open.endings.drain(..) {
             ending.answered(reporter.now, response.status, reporter.memory);
+        }
+        for token in &mut open.tokens.tokens {
+            soften(&mut token.findings, response.status);
         }
         // A route that asks for no token answers 2xx to any.
         if !open.public {

@@ -240,7 +240,8 @@ impl Judge {
             // RFC 9449, section 4.2: the proof brings its public key, and no private one.
             token.findings.retain(|f| f.detail != EMBEDDED_JWK);
         } else {
-            token.findings.extend_from_slice(&known.validation.findings);
+            let validation = known.validation.findings.iter();
+            token.findings.extend(validation.filter(|f| concerns(f.id, &token.location)).cloned());
             // What a request is about (an ID token to log out with, an expired token to look
             // up) is not held to what a caller's credentials are.
             if token.location.role() != Role::Matter {
@@ -367,6 +368,22 @@ fn ambiguous(a: &Standing<'_>, b: &Standing<'_>) -> bool {
                     && a.subject.zip(b.subject).is_some_and(|(a, b)| a != b)
             }
         }
+    }
+}
+
+/// Whether a finding about header and signature holds for a token in this place. The issuer's
+/// `typ` is that of access tokens. A refresh token is read by the issuer alone (RFC 6749, section
+/// 1.5), so it may be signed with a key and an algorithm that nobody else gets to know, as
+/// Keycloak does.
+fn concerns(finding: FindingId, location: &Location) -> bool {
+    let is_refresh = matches!(location, Location::Form(name) | Location::Json(name)
+        if matches!(&**name, "refresh_token" | "refreshToken"));
+    match finding {
+        FindingId::TypWrong => location.role() != Role::Matter,
+        FindingId::AlgNotAllowed | FindingId::SignatureInvalid | FindingId::SignatureMalformed => {
+            !is_refresh
+        }
+        _ => true,
     }
 }
 

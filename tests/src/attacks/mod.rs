@@ -17,7 +17,7 @@ mod world;
 
 use std::{collections::BTreeSet, time::Duration};
 
-pub use run::Stage;
+pub use run::{Seen, Stage};
 pub use world::{Credential, START, World};
 
 /// What a case is about: the kinds of attack, in the order of docs/findings.md.

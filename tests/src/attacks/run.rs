@@ -27,6 +27,8 @@ pub struct Stage {
 pub struct Seen {
     /// Requests that were taken apart.
     pub requests: u64,
+    /// Tokens in them.
+    pub tokens: u64,
     /// What was found above `info`.
     pub finds: BTreeSet<&'static str>,
     /// What was found, for a message.
@@ -80,9 +82,14 @@ impl Stage {
         let (key, salt) = (fingerprint_key::REPLAY, fingerprint_key::REPLAY_SALT);
         let mut pipeline = Pipeline::new(Settings::new(&self.config, key, salt));
         pipeline.serve(Services::load(&self.config.services).expect("good services").into());
+        self.trust(&mut pipeline);
+        pipeline
+    }
+
+    /// Puts the keys of this stage in force.
+    pub fn trust(&self, pipeline: &mut Pipeline) {
         let policy = trust::policy(&self.config.issuers);
         pipeline.trust(trust::store(&self.keys).into(), policy.into());
-        pipeline
     }
 
     /// Plays a dialogue in a memory of its own.
@@ -103,6 +110,7 @@ impl Stage {
         }
         pipeline.finish(&mut seen);
         seen.requests = pipeline.stats().requests;
+        seen.tokens = pipeline.stats().tokens;
         seen
     }
 

@@ -1,0 +1,94 @@
+//! A benign day of ten thousand subjects, end to end: nothing above `info`. The same day with
+//! one theft in it: the theft, and nothing else.
+
+use jotwatch_tests::{
+    attacks::{Seen, Stage},
+    day::{self, Day, Exchange},
+};
+
+/// Plays a day, with the change of the keys as they are fetched.
+fn play(exchanges: &[Exchange]) -> Seen {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = |rotated| {
+        day::write_keys(folder.path(), rotated).unwrap();
+        Stage::new(&folder.path().join("config.toml"))
+    };
+    let before = stage(false);
+    let after = stage(true);
+    let mut pipeline = before.pipeline();
+    let mut seen = Seen::default();
+    let mut rotated = false;
+    for (number, exchange) in exchanges.iter().enumerate() {
+        if !rotated && exchange.at >= day::FETCHED {
+            after.trust(&mut pipeline);
+            rotated = true;
+        }
+        exchange.play(number, &mut pipeline, &mut seen);
+    }
+    pipeline.finish(&mut seen);
+    seen.requests = pipeline.stats().requests;
+    seen.tokens = pipeline.stats().tokens;
+    seen
+}
+
+fn shown(seen: &Seen) -> String {
+    let alerts = seen.details.iter().filter(|detail| !detail.starts_with("info"));
+    alerts.take(20).cloned().collect::<Vec<_>>().join("\n")
+}
+
+fn is_quiet(seed: u64) {
+    let day = Day::new(seed);
+    let counts = day.counts;
+    println!("seed {seed:#x}: {} requests, {counts:?}", day.exchanges.len());
+    // A day that lacks one of these proves less than it says.
+    let least = [
+        counts.tokens / 10_000,
+        counts.parallel / 1_000,
+        counts.expired / 100,
+        counts.moves / 1_000,
+        counts.lingering / 1_000,
+        counts.passed_on / 100,
+        counts.proofs / 100,
+        counts.rotation[0] / 10,
+        counts.rotation[1],
+        counts.dual / 1_000,
+    ];
+    assert!(least.iter().all(|&part| part > 0), "{counts:?}");
+    let seen = play(&day.exchanges);
+    assert_eq!(seen.requests, day.exchanges.len() as u64);
+    assert!(seen.tokens > counts.tokens as u64);
+    assert!(seen.finds.is_empty(), "{:?}\n{}", seen.finds, shown(&seen));
+}
+
+#[test]
+fn a_benign_day_is_quiet() {
+    is_quiet(0x5eed_1234_5678_9abc);
+}
+
+#[test]
+fn so_is_another() {
+    is_quiet(0x0dd5_ba11);
+}
+
+#[test]
+fn and_a_third() {
+    is_quiet(0xc0ff_ee00_0000_0001);
+}
+
+#[test]
+fn a_theft_stands_out() {
+    let mut day = Day::new(7);
+    let at = day.exchanges.iter().position(|e| e.at > day::NOON && e.is_bearer()).unwrap();
+    let stolen = day.exchanges[at].stolen(5_000_000, "203.0.113.66".parse().unwrap());
+    day.exchanges.push(stolen);
+    day.exchanges.sort_by_key(|exchange| exchange.at);
+    let seen = play(&day.exchanges);
+    assert!(seen.finds.contains("token-replayed-address"), "{}", shown(&seen));
+    let alerts = seen.details.iter().filter(|d| !d.starts_with("info"));
+    assert!(
+        alerts.clone().all(|d| d.contains("203.0.113.66") || d.contains("token-expired")),
+        "{}",
+        shown(&seen)
+    );
+    assert!(alerts.count() <= 2, "{}", shown(&seen));
+}
