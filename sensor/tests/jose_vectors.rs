@@ -34,8 +34,7 @@ fn read(token: &str, detached: &[u8]) -> Vec<Signed> {
         .signatures()
         .map(|signature| {
             let text = |name| signature.header.get(name).and_then(Value::as_str);
-            let mut input = Vec::new();
-            signature.signing_input(token.as_bytes(), &mut input);
+            let mut input = signature.signing_input(token.as_bytes()).into_owned();
             if decoded.payload().is_empty() {
                 let b64 = signature.header.get("b64").and_then(Value::as_bool).unwrap_or(true);
                 append_detached(&mut input, detached, b64);

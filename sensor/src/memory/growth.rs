@@ -6,19 +6,16 @@ use super::{
 };
 
 impl Memory {
-    /// Privileges that the subject's earlier tokens had not.
+    /// Privileges that the earlier tokens of the subject, whose hash is `key`, had not.
     pub(super) fn judge_growth(
         &mut self,
         now: Second,
         used: &Use<'_>,
+        key: u128,
         token: &mut Token,
         findings: &mut Vec<Finding>,
         pending: &mut Option<Box<Pending>>,
     ) {
-        let Some(subject) = used.subject else { return };
-        let key = self
-            .names
-            .hash(Is::Subject, &[used.issuer.unwrap_or_default().as_bytes(), subject.as_bytes()]);
         let of = |kind, names| std::iter::repeat(kind).zip(names);
         let named = of(Privilege::Scope, used.scopes.iter())
             .chain(of(Privilege::Role, used.roles.iter()))
@@ -39,7 +36,7 @@ impl Memory {
         like.push(if used.purpose == Purpose::Identity { b"id" } else { b"at" });
         like.extend(used.audiences.iter().take(MAX_AUDIENCES).map(|a| a.as_bytes()));
         let like = self.names.short(Is::Audience, &like) as u32;
-        let any_tenant = self.names.short(Is::Tenant, &[]) as u32;
+        let any_tenant = used.tenant.map_or(0, |_| self.names.short(Is::Tenant, &[]) as u32);
         let all = || {
             let tenant = used.tenant.map(|_| any_tenant);
             privileges.iter().map(|&(.., hash)| hash).chain([like]).chain(tenant)

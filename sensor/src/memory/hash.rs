@@ -1,8 +1,7 @@
 //! Keyed hashes: what stands for names in the tables.
 
-use std::hash::Hasher;
-
-use siphasher::sip128::{Hasher128, SipHasher13};
+use siphasher::sip128::SipHasher13;
+use smallvec::SmallVec;
 
 /// Hashes names under the installation's secret, so that nobody outside can make two collide.
 #[derive(Clone)]
@@ -34,18 +33,23 @@ impl Names {
     }
 
     pub(super) fn hash(&self, is: Is, parts: &[&[u8]]) -> u128 {
-        let mut hasher = SipHasher13::new_with_key(&self.0);
-        // Lengths first: ("ab", "c") is not ("a", "bc").
-        hasher.write(&[is as u8]);
+        // Gathered first: names are short, and many small writes cost more than the hash.
+        let mut text: SmallVec<[u8; 256]> = SmallVec::new();
+        text.push(is as u8);
         for part in parts {
-            hasher.write(&(part.len() as u64).to_le_bytes());
-            hasher.write(part);
+            // Lengths first: ("ab", "c") is not ("a", "bc").
+            text.extend_from_slice(&(part.len() as u64).to_le_bytes());
+            text.extend_from_slice(part);
         }
-        hasher.finish128().as_u128()
+        SipHasher13::new_with_key(&self.0).hash(&text).as_u128()
     }
 
     pub(super) fn short(&self, is: Is, parts: &[&[u8]]) -> u64 {
-        // 0 stands for "none" in the tables.
-        (self.hash(is, parts) as u64).max(1)
+        short(self.hash(is, parts))
     }
+}
+
+/// A hash in 64 bits; 0 stands for "none" in the tables.
+pub(super) fn short(hash: u128) -> u64 {
+    (hash as u64).max(1)
 }

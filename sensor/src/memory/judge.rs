@@ -44,10 +44,7 @@ impl Memory {
         // Not by address: one socket answers on many.
         let key = match service.name {
             Some(name) => self.names.hash(Is::Service, &[name.as_bytes()]),
-            None => self.names.hash(
-                Is::Service,
-                &[&service.cgroup.to_le_bytes(), &service.server.port().to_le_bytes()],
-            ),
+            None => self.service_key(service.cgroup, service.server.port()),
         };
         let end = now.saturating_add(self.times.window);
         if let Some(slot) = self.services.find(key)
@@ -61,6 +58,22 @@ impl Memory {
         let entry = Service { key, id, end, ..Service::default() };
         let slot = self.services.insert(now, entry, Class::Proven, &mut |_, _| {});
         ServiceAt { slot, id }
+    }
+
+    /// What stands for a service without a name. A host has few; the last ones' hashes are kept.
+    fn service_key(&mut self, cgroup: u64, port: u16) -> u128 {
+        let of = ServicePort { cgroup, port };
+        let at = usize::from(port) % self.service_keys.len();
+        if let Some(&Some((known, key))) = self.service_keys.get(at)
+            && known == of
+        {
+            return key;
+        }
+        let key = self.names.hash(Is::Service, &[&cgroup.to_le_bytes(), &port.to_le_bytes()]);
+        if let Some(place) = self.service_keys.get_mut(at) {
+            *place = Some((of, key));
+        }
+        key
     }
 
     /// A single-use token: true where it is new.
@@ -121,12 +134,14 @@ impl Memory {
         let name = |is, name: Option<&str>| {
             name.map_or(0, |name| self.names.short(is, &[issuer, name.as_bytes()]))
         };
+        let subject =
+            used.subject.map(|subject| self.names.hash(Is::Subject, &[issuer, subject.as_bytes()]));
         let mut token = Token {
             identity: [(identity >> 64) as u64, identity as u64],
             signature: if keys.is_signed() { (keys.signature as u64).max(1) } else { 0 },
             signing_input: keys.signing_input as u64,
             jti: name(Is::Jti, used.id),
-            subject: name(Is::Subject, used.subject),
+            subject: subject.map_or(0, short),
             session: name(Is::Session, used.session),
             first: now,
             last: now,
@@ -141,7 +156,9 @@ impl Memory {
         self.judge_signature(used, &mut token, findings);
         self.judge_jti(used, &mut token, findings);
         self.judge_family(now, used, &mut token, findings);
-        self.judge_growth(now, used, &mut token, findings, pending);
+        if let Some(subject) = subject {
+            self.judge_growth(now, used, subject, &mut token, findings, pending);
+        }
         self.tokens.insert(now, token, class_of(used.check))
     }
 
@@ -277,8 +294,11 @@ impl Memory {
         }
         let learning = used.service.audiences.is_empty();
         let wants = learning && used.check == Check::Verified && !before.has(Mark::ACCEPTED);
+        let mature = self.services.get(at.slot).filter(|s| {
+            learning && s.is_mature(self.config.learn_tokens, self.config.learn_subjects)
+        });
         let mut hashes: SmallVec<[u64; 4]> = SmallVec::new();
-        if learning && (wants || !before.has(Mark::BELONGS)) {
+        if wants || (mature.is_some() && !before.has(Mark::BELONGS)) {
             let hash = |a: &&str| self.names.short(Is::Audience, &[a.as_bytes()]);
             hashes.extend(audiences.iter().map(hash));
         }
@@ -289,10 +309,7 @@ impl Memory {
         } else if !learning {
             Some(audiences.iter().any(|a| used.service.audiences.iter().any(|own| own == a)))
         } else {
-            self.services
-                .get(at.slot)
-                .filter(|s| s.is_mature(self.config.learn_tokens, self.config.learn_subjects))
-                .map(|s| hashes.iter().any(|&a| s.subjects_of(a) >= 2))
+            mature.map(|s| hashes.iter().any(|&a| s.subjects_of(a) >= 2))
         };
         if covers == Some(false) && elsewhere {
             let (severity, detail) = match (learning, relay.forwarded) {

@@ -44,7 +44,7 @@ use self::{
     clients::{Address, Move, Sighting, elsewhere, networks_differ},
     clock::{Clock, Second, seconds},
     ends::{EndOf, Ended, Proof, end_key},
-    hash::{Is, Names},
+    hash::{Is, Names, short},
     judge::{end_of, judge_client, repeat_kept, revoked_finding},
     services::Service,
     subjects::{Privilege, Subject, growth_severity, is_admin_like},
@@ -83,6 +83,8 @@ pub struct Memory {
     subjects: Table<Subject>,
     services: Table<Service>,
     next_service: u32,
+    /// Keys of services without a name, by port.
+    service_keys: [Option<(ServicePort, u128)>; 8],
     families: Table<KeyFamilies>,
     ended: Table<Ended>,
     proofs: Table<Proof>,
@@ -94,6 +96,13 @@ pub struct Memory {
     /// Addresses of services on this host, the last few.
     hosts: SmallVec<[Address; MAX_HOSTS]>,
     over_limit: u64,
+}
+
+/// What tells services without a name apart.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct ServicePort {
+    cgroup: u64,
+    port: u16,
 }
 
 /// Addresses of this host that are remembered, to know a service that calls another.
@@ -185,6 +194,7 @@ impl Memory {
             subjects: Table::new(config.subjects),
             services: Table::new(config.services),
             next_service: 1,
+            service_keys: [None; 8],
             families: Table::new(config.key_ids),
             ended: Table::new(config.revocations),
             proofs: Table::new(config.proofs),

@@ -134,10 +134,10 @@ fn logout(token: &Token, known: &Known, now: Time) -> Option<Ending> {
     if !(typ_fits && genuine && current && complete) {
         return None;
     }
-    let issuer = facts.issuer.clone()?;
-    match (&facts.session, &facts.subject) {
-        (Some(session), _) => Some(Ending::Session { issuer, session: session.clone() }),
-        (None, Some(subject)) => Some(Ending::Subject { issuer, subject: subject.clone() }),
+    let issuer = facts.text(facts.issuer)?.into();
+    match (facts.text(facts.session), facts.text(facts.subject)) {
+        (Some(session), _) => Some(Ending::Session { issuer, session: session.into() }),
+        (None, Some(subject)) => Some(Ending::Subject { issuer, subject: subject.into() }),
         (None, None) => None,
     }
 }

@@ -25,6 +25,11 @@ const MAX_MALFORMED_EVENTS: u8 = 4;
 /// Findings of the TCP layer that one connection keeps for its next request.
 const MAX_PENDING_FINDINGS: usize = 8;
 
+/// Queues that are kept for their memory, and how many requests such a one has room for at most:
+/// as many as services answer at once, and not the memory of all connections.
+const MAX_SPARE: usize = 128;
+const MAX_SPARE_LEN: usize = 4;
+
 /// A request whose exchange is not over.
 pub(super) struct Open {
     pub(super) id: u64,
@@ -389,6 +394,9 @@ impl FlowState {
             reporter.waits.push(Wait::Answer(id));
         }
         self.open_bytes += open.held_bytes();
+        if self.open.capacity() == 0 {
+            self.open = reporter.spare.pop().unwrap_or_default();
+        }
         self.open.push_back(open);
     }
 
@@ -420,7 +428,10 @@ impl FlowState {
         let Some(open) = self.position(id).and_then(|at| self.open.remove(at)) else { return };
         if self.open.is_empty() {
             // Idle connections are many; they shall not hold a queue.
-            self.open = VecDeque::new();
+            let queue = std::mem::take(&mut self.open);
+            if queue.capacity() <= MAX_SPARE_LEN && reporter.spare.len() < MAX_SPARE {
+                reporter.spare.push(queue);
+            }
         }
         self.open_bytes -= open.held_bytes();
         reporter.stats.exchanges += 1;

@@ -17,7 +17,7 @@ use crate::{
     },
     services::Service,
     time::Time,
-    token::{Known, Location, Role, Token, validate::SignatureCheck},
+    token::{Facts, Known, Location, Role, Text, Token, validate::SignatureCheck},
 };
 
 /// A request whose tokens are to be looked at.
@@ -73,9 +73,9 @@ impl History<'_> {
             return Coverage::Unknown;
         };
         let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
-        let scopes = &known.facts().scopes;
+        let facts = known.facts();
         let (method, target) = (text(self.request.method()), text(self.request.target()));
-        service.routes.check(method, target, &borrowed(scopes))
+        service.routes.check(method, target, &listed(facts, &facts.scopes))
     }
 
     fn observe_one(
@@ -98,21 +98,21 @@ impl History<'_> {
             // A proof is its key's: two clients may give one jti to two proofs.
             issuer: match proof {
                 Some(proof) => proof.thumbprint.as_deref(),
-                None => facts.issuer.as_deref(),
+                None => facts.text(facts.issuer),
             },
-            subject: facts.subject.as_deref(),
-            id: facts.id.as_deref(),
-            session: facts.session.as_deref(),
-            nonce: facts.nonce.as_deref(),
-            audiences: &borrowed(&facts.audiences),
+            subject: facts.text(facts.subject),
+            id: facts.text(facts.id),
+            session: facts.text(facts.session),
+            nonce: facts.text(facts.nonce),
+            audiences: &listed(facts, &facts.audiences),
             expires: facts.expires,
             issued: facts.issued,
-            key_id: facts.key_id.as_deref(),
-            algorithm: facts.algorithm.as_deref(),
-            roles: &borrowed(&facts.roles),
-            scopes: &borrowed(&facts.scopes),
-            groups: &borrowed(&facts.groups),
-            tenant: facts.tenant.as_deref(),
+            key_id: facts.text(facts.key_id),
+            algorithm: facts.text(facts.algorithm),
+            roles: &listed(facts, &facts.roles),
+            scopes: &listed(facts, &facts.scopes),
+            groups: &listed(facts, &facts.groups),
+            tenant: facts.text(facts.tenant),
             user_agent: Some(agent),
             asn: self.asn,
             ..Use::new(
@@ -157,6 +157,6 @@ fn purpose(token: &Token, known: &Known) -> Option<Purpose> {
     }
 }
 
-fn borrowed(names: &[Box<str>]) -> SmallVec<[&str; 8]> {
-    names.iter().map(|name| &**name).collect()
+fn listed<'f>(facts: &'f Facts, names: &'f [Text]) -> SmallVec<[&'f str; 8]> {
+    facts.texts(names).collect()
 }

@@ -27,7 +27,7 @@ pub use self::{
     ending::Endpoints, output::Output, settings::Settings, starts::StartStats, stats::Stats,
 };
 use self::{
-    flow_state::FlowState,
+    flow_state::{FlowState, Open},
     output::{Reporter, Unattributed},
 };
 use crate::{
@@ -87,6 +87,8 @@ struct Shared {
     stats: Stats,
     /// What the HTTP stage gives out, between its turn and the next one's.
     events: Vec<HttpEvent>,
+    /// Empty queues for the next connections that need one.
+    spare: Vec<VecDeque<Open>>,
 }
 
 impl Shared {
@@ -110,6 +112,7 @@ impl Shared {
             waits: SmallVec::new(),
             unattributed: &mut self.unattributed,
             events: &mut self.events,
+            spare: &mut self.spare,
         };
         let before = state.held_bytes();
         act(state, &mut reporter);
@@ -185,6 +188,7 @@ impl Pipeline {
                 held_bytes: 0,
                 stats: Stats::default(),
                 events: Vec::new(),
+                spare: Vec::new(),
             },
         }
     }

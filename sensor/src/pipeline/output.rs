@@ -56,6 +56,8 @@ pub(super) struct Reporter<'p, 'o> {
     pub(super) waits: SmallVec<[Wait; 4]>,
     /// Scratch for [`FlowState`]: empty, and kept for its memory.
     pub(super) events: &'p mut Vec<HttpEvent>,
+    /// The memory of empty queues, to be used again.
+    pub(super) spare: &'p mut Vec<VecDeque<Open>>,
     pub(super) unattributed: &'p mut Unattributed,
 }
 

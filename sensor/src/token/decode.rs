@@ -1,7 +1,7 @@
 //! What a token is by its bytes alone: parts, header, claims, and what is wrong with them that
 //! needs no key. Live capture, replay and `inspect` share this judge.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use smallvec::SmallVec;
 
@@ -195,6 +195,12 @@ impl<'a> Header<'a> {
         let get = |part: Option<Value<'a>>| part.and_then(|part| part.get(name));
         get(self.protected).or_else(|| get(self.unprotected))
     }
+
+    /// All parameters; of several of one name the last is the one that [`Self::get`] gives.
+    pub(crate) fn members_by_bytes(self) -> impl Iterator<Item = (Cow<'a, [u8]>, Value<'a>)> {
+        let parts = [self.unprotected, self.protected];
+        parts.into_iter().flatten().flat_map(Value::members_by_bytes)
+    }
 }
 
 /// One signature of a token.
@@ -212,16 +218,16 @@ impl<'a> Signature<'a> {
         self.part.bytes.of(&self.decoded.text)
     }
 
-    /// Appends the signing input (RFC 7515, section 5.2, step 8; RFC 7797, section 3). `token`
-    /// is what was decoded: the signing input of a compact token is a piece of it.
-    pub fn signing_input(&self, token: &[u8], out: &mut Vec<u8>) {
+    /// The signing input (RFC 7515, section 5.2, step 8; RFC 7797, section 3). `token` is what was
+    /// decoded: the signing input of a compact token is its beginning, borrowed.
+    #[must_use]
+    pub fn signing_input<'t>(&self, token: &'t [u8]) -> Cow<'t, [u8]> {
         let decoded = self.decoded;
         if decoded.kind == Kind::JwsJson {
-            out.extend_from_slice(self.part.encoded.of(&decoded.text));
-            out.push(b'.');
-            out.extend_from_slice(decoded.signed.of(&decoded.text));
+            let parts = [self.part.encoded, decoded.signed].map(|span| span.of(&decoded.text));
+            Cow::Owned(parts.join(&b'.'))
         } else {
-            out.extend_from_slice(decoded.signed.of(token));
+            Cow::Borrowed(decoded.signed.of(token))
         }
     }
 }
@@ -272,7 +278,7 @@ struct Builder<'o> {
 }
 
 impl Builder<'_> {
-    fn add(&mut self, id: FindingId, detail: impl Into<std::borrow::Cow<'static, str>>) {
+    fn add(&mut self, id: FindingId, detail: impl Into<Cow<'static, str>>) {
         self.decoded.findings.push(Finding::new(id, detail));
     }
 

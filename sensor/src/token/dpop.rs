@@ -85,8 +85,7 @@ impl Proof {
         };
         if let (Some(key), Some(signature)) = (key, decoded.signatures().next()) {
             self.thumbprint = key.thumbprint().map(|hash| URL_SAFE_NO_PAD.encode(hash).into());
-            let mut input = Vec::with_capacity(token.len());
-            signature.signing_input(token, &mut input);
+            let input = signature.signing_input(token);
             match key.verify(alg, &input, signature.bytes()) {
                 Ok(()) => self.signature = SignatureCheck::Good,
                 Err(VerifyError::Unsupported) => {}

@@ -53,9 +53,9 @@ pub(super) fn judge(header: Header<'_>, encrypted: bool, findings: &mut Vec<Find
     let (mut alg, mut enc, mut b64, mut b64_listed) = (false, false, false, false);
     for (part, protected) in [(header.protected, true), (header.unprotected, false)] {
         let Some(part) = part else { continue };
-        for (name, value) in part.members() {
+        for (name, value) in part.members_by_bytes() {
             match &*name {
-                "alg" => {
+                b"alg" => {
                     alg = true;
                     match value.as_str() {
                         Some(name) => {
@@ -66,30 +66,30 @@ pub(super) fn judge(header: Header<'_>, encrypted: bool, findings: &mut Vec<Find
                         None => add(FindingId::TokenMalformed, "alg is not a string"),
                     }
                 }
-                "enc" => enc |= value.kind() == Kind::String,
-                "crit" if !protected => {
+                b"enc" => enc |= value.kind() == Kind::String,
+                b"crit" if !protected => {
                     add(FindingId::CritUnknown, "crit stands in the unprotected header");
                 }
-                "crit" => match crit(value, encrypted) {
+                b"crit" => match crit(value, encrypted) {
                     Ok(()) => b64_listed = true,
                     Err(detail) => add(FindingId::CritUnknown, detail),
                 },
-                "b64" => {
+                b"b64" => {
                     b64 |= protected;
                     match value.as_bool() {
                         Some(encoded) => facts.b64 = encoded,
                         None => add(FindingId::TokenMalformed, "b64 is not a boolean"),
                     }
                 }
-                "cty" => {
+                b"cty" => {
                     facts.nested |= value.as_str().is_some_and(|cty| {
                         cty.eq_ignore_ascii_case("JWT")
                             || cty.eq_ignore_ascii_case("application/jwt")
                     });
                 }
                 // In an encrypted token they name the recipient's key, which verifies nothing.
-                "jwk" if !encrypted => add(FindingId::HeaderEmbeddedKey, EMBEDDED_JWK),
-                "x5c" if !encrypted => add(FindingId::HeaderEmbeddedKey, "the header holds x5c"),
+                b"jwk" if !encrypted => add(FindingId::HeaderEmbeddedKey, EMBEDDED_JWK),
+                b"x5c" if !encrypted => add(FindingId::HeaderEmbeddedKey, "the header holds x5c"),
                 _ => {}
             }
         }

@@ -1,13 +1,13 @@
 //! The judge: finds a request's tokens, decodes each distinct one once, and judges how they
 //! stand together.
 
-use std::sync::{Arc, OnceLock};
+use std::{borrow::Cow, sync::Arc};
 
 use hashlink::LruCache;
 use smallvec::SmallVec;
 
 use super::{
-    Fingerprint, FingerprintKey, Token,
+    Beginning, Fingerprint, FingerprintKey, Token,
     decode::{DecodeOptions, Decoded, Kind, decode},
     dpop::{self, Proof},
     extract::{Candidate, Location, extract},
@@ -84,14 +84,19 @@ pub struct Known {
     pub digests: Digests,
     /// What it says as a proof of possession; of what stands in the `DPoP` field only.
     pub proof: Option<Proof>,
-    facts: OnceLock<Facts>,
+    facts: Facts,
 }
 
 impl Known {
-    /// Who it is about and what it allows; read from the claims at the first call.
+    /// Who it is about and what it allows.
     #[must_use]
     pub fn facts(&self) -> &Facts {
-        self.facts.get_or_init(|| Facts::of(&self.decoded))
+        &self.facts
+    }
+
+    /// Bytes of memory that it takes, near enough to bound a cache.
+    fn memory(&self) -> usize {
+        size_of::<Self>() - size_of::<Decoded>() + self.decoded.memory() + self.facts.memory()
     }
 }
 
@@ -194,7 +199,7 @@ impl Judge {
     /// are more is a finding, and to verify them all would be dear.
     fn token(&mut self, candidate: Candidate<'_>, now: Time, first_proof: bool) -> Option<Token> {
         let Candidate { location, scheme, kind, bytes } = candidate;
-        let fingerprint = self.key.fingerprint(&bytes);
+        let (fingerprint, beginning) = self.key.fingerprint_parts(&bytes);
         let mut token = Token {
             location,
             scheme,
@@ -220,7 +225,7 @@ impl Judge {
             }
             None => {
                 self.counters.decoded += 1;
-                let known = Arc::new(self.learn(&bytes));
+                let known = Arc::new(self.learn(&bytes, &beginning));
                 self.cache.insert(fingerprint, Arc::clone(&known));
                 known
             }
@@ -265,21 +270,27 @@ impl Judge {
         Some(token)
     }
 
-    fn learn(&self, token: &[u8]) -> Known {
+    fn learn(&self, token: &[u8], beginning: &Beginning) -> Known {
         let decoded = decode(token, &self.options);
         let validation = Validation::new(token, &decoded, &self.keys, &self.policy);
         let digest = |bytes: &[u8]| u128::from_be_bytes(*self.key.fingerprint(bytes).as_bytes());
         let mut digests = Digests::default();
         if let Some(signature) = decoded.signatures().next() {
-            let mut input = Vec::with_capacity(token.len());
-            signature.signing_input(token, &mut input);
+            let signing_input = match signature.signing_input(token) {
+                // It is hashed already.
+                Cow::Borrowed(input) if input.len() == beginning.len => {
+                    u128::from_be_bytes(*beginning.fingerprint().as_bytes())
+                }
+                input => digest(&input),
+            };
             digests = Digests {
                 signature: digest(signature.bytes()),
                 signature_len: signature.bytes().len(),
-                signing_input: digest(&input),
+                signing_input,
             };
         }
-        Known { decoded, validation, digests, proof: None, facts: OnceLock::new() }
+        let facts = Facts::of(&decoded);
+        Known { decoded, validation, digests, proof: None, facts }
     }
 
     /// As [`learn`](Self::learn), but under the key that the token brings: an issuer's have
@@ -288,7 +299,8 @@ impl Judge {
         let decoded = decode(token, &self.options);
         let validation = Validation::new(token, &decoded, &KeyStore::new(), &self.policy);
         let proof = Some(Proof::new(token, &decoded));
-        Known { decoded, validation, digests: Digests::default(), proof, facts: OnceLock::new() }
+        let facts = Facts::of(&decoded);
+        Known { decoded, validation, digests: Digests::default(), proof, facts }
     }
 }
 

@@ -5,9 +5,9 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing)]
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{borrow::Cow, fmt, hash::Hasher as _, sync::Arc};
 
-use siphasher::sip128::SipHasher24;
+use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
 use crate::finding::Finding;
 
@@ -24,7 +24,7 @@ mod value;
 
 pub use decode::{DecodeOptions, Decoded, Header, Kind, MAX_SIGNATURES, Signature, decode};
 pub use extract::{Location, Scheme};
-pub use facts::Facts;
+pub use facts::{Facts, Text, Texts};
 pub use judge::{
     CACHE_BYTES_PER_ENTRY, Digests, Judge, JudgeConfig, Known, Role, TokenCounters, TokenReport,
 };
@@ -70,6 +70,33 @@ impl FingerprintKey {
     pub fn fingerprint(&self, token: &[u8]) -> Fingerprint {
         Fingerprint(SipHasher24::new_with_key(&self.0).hash(token).as_bytes())
     }
+
+    /// The fingerprint of a token, and the one of what stands before its last dot: one pass over
+    /// the bytes of both.
+    fn fingerprint_parts(&self, token: &[u8]) -> (Fingerprint, Beginning) {
+        let len = memchr::memrchr(b'.', token).unwrap_or_default();
+        let (beginning, rest) = token.split_at_checked(len).unwrap_or((token, b""));
+        let mut hasher = SipHasher24::new_with_key(&self.0);
+        hasher.write(beginning);
+        let at_dot = Beginning { hasher, len };
+        hasher.write(rest);
+        (Fingerprint(hasher.finish128().as_bytes()), at_dot)
+    }
+}
+
+/// The state of a token's hash before its last dot: in compact serialisation behind its signing
+/// input.
+struct Beginning {
+    hasher: SipHasher24,
+    /// Bytes that are hashed.
+    len: usize,
+}
+
+impl Beginning {
+    /// The fingerprint of the beginning alone.
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint(self.hasher.finish128().as_bytes())
+    }
 }
 
 impl fmt::Debug for FingerprintKey {
@@ -110,7 +137,8 @@ impl Token {
     /// The thumbprint of the key that it is bound to (`cnf.jkt`: RFC 9449, section 6.1).
     #[must_use]
     pub fn bound_to(&self) -> Option<&str> {
-        self.decoded.as_ref()?.facts().key_thumbprint.as_deref()
+        let facts = self.decoded.as_ref()?.facts();
+        facts.text(facts.key_thumbprint)
     }
 
     /// A string parameter of its header (`alg`, `kid`, `typ`), safe to print.

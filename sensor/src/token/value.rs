@@ -70,16 +70,11 @@ impl<'a> Value<'a> {
     }
 
     /// The length and the first seven bytes of its text: what differs in it, differs.
+    #[inline]
     pub(super) fn digest(self) -> u64 {
         let Some(node) = self.node() else { return 0 };
         let len = node.end.saturating_sub(node.start);
-        let behind = self.text.get(node.start as usize..).unwrap_or_default();
-        let word = match behind.first_chunk() {
-            Some(&eight) => u64::from_le_bytes(eight),
-            None => behind.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
-        };
-        let mask = (1_u64 << (8 * len.min(7))) - 1;
-        (word & mask) | u64::from(len.min(255)) << 56
+        digest(self.text.get(node.start as usize..).unwrap_or_default(), len)
     }
 
     /// The text of a string or of a member's name, unescaped.
@@ -133,6 +128,18 @@ impl<'a> Value<'a> {
     /// A number, rounded to the nearest `f64`, if it is in its range.
     #[must_use]
     pub fn as_f64(self) -> Option<f64> {
+        /// A number of so many digits is below 2^53: every one is an `f64`.
+        const EXACT: usize = 15;
+        let digits = self.raw();
+        if self.kind() == Kind::Number && digits.len() <= EXACT {
+            let whole = digits.iter().try_fold(0_u64, |number, digit| {
+                let digit = digit.wrapping_sub(b'0');
+                (digit < 10).then(|| number * 10 + u64::from(digit))
+            });
+            if let Some(whole) = whole {
+                return Some(whole as f64);
+            }
+        }
         self.number()?.parse().ok().filter(|v: &f64| v.is_finite())
     }
 
@@ -158,24 +165,58 @@ impl<'a> Value<'a> {
         self.member_nodes().map(move |(name, value)| (self.at(name).name(), self.at(value)))
     }
 
+    /// As [`Self::members`], with the bytes of the names: nothing is read twice to compare them.
+    #[inline]
+    pub(crate) fn members_by_bytes(self) -> impl Iterator<Item = (Cow<'a, [u8]>, Value<'a>)> {
+        self.member_nodes().map(move |(name, value)| (self.at(name).name_bytes(), self.at(value)))
+    }
+
+    /// The members of an object, names as they are written.
+    #[inline]
+    pub(crate) fn member_names(self) -> impl Iterator<Item = (Value<'a>, Value<'a>)> {
+        self.member_nodes().map(move |(name, value)| (self.at(name), self.at(value)))
+    }
+
+    #[inline]
+    fn name_bytes(self) -> Cow<'a, [u8]> {
+        if self.node().is_some_and(|n| n.escaped) {
+            Cow::Owned(unescape(self.raw_str()).into_bytes())
+        } else {
+            Cow::Borrowed(self.raw())
+        }
+    }
+
     /// All members of this name, in order.
     pub fn get_all(self, name: &str) -> impl Iterator<Item = Value<'a>> {
+        let wanted = Name::new(name);
         self.member_nodes()
-            .filter(move |&(at, _)| self.at(at).is_named(name))
+            .filter(move |&(at, _)| self.at(at).is_named(wanted))
             .map(move |(_, value)| self.at(value))
     }
 
-    fn is_named(self, name: &str) -> bool {
+    #[inline]
+    fn is_named(self, wanted: Name<'_>) -> bool {
         match self.node() {
-            Some(n) if n.escaped => unescape(self.raw_str()) == name,
-            _ => self.raw() == name.as_bytes(),
+            Some(n) if n.escaped => unescape(self.raw_str()) == wanted.text,
+            // Names of seven bytes and less differ in their digests or not at all.
+            _ => {
+                self.digest() == wanted.digest
+                    && (wanted.text.len() <= 7 || self.raw() == wanted.text.as_bytes())
+            }
         }
     }
 
     /// The member of this name; of several the last, as most readers have it.
     #[must_use]
     pub fn get(self, name: &str) -> Option<Value<'a>> {
-        self.get_all(name).last()
+        let wanted = Name::new(name);
+        let mut found = None;
+        for (at, value) in self.member_nodes() {
+            if self.at(at).is_named(wanted) {
+                found = Some(self.at(value));
+            }
+        }
+        found
     }
 
     /// The elements of an array, in order.
@@ -231,6 +272,32 @@ impl fmt::Debug for Value<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Value({:?})", self.kind())
     }
+}
+
+/// A name that is looked for.
+#[derive(Clone, Copy)]
+struct Name<'n> {
+    text: &'n str,
+    digest: u64,
+}
+
+impl<'n> Name<'n> {
+    #[inline]
+    fn new(text: &'n str) -> Self {
+        let len = u32::try_from(text.len()).unwrap_or(u32::MAX);
+        Self { text, digest: digest(text.as_bytes(), len) }
+    }
+}
+
+/// The length and the first seven of the `len` bytes that `text` begins with.
+#[inline]
+fn digest(text: &[u8], len: u32) -> u64 {
+    let word = match text.first_chunk() {
+        Some(&eight) => u64::from_le_bytes(eight),
+        None => text.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+    };
+    let mask = (1_u64 << (8 * len.min(7))) - 1;
+    (word & mask) | u64::from(len.min(255)) << 56
 }
 
 /// Resolves the escapes of a string that has been parsed; half surrogate pairs become U+FFFD.

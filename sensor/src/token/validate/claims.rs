@@ -85,12 +85,12 @@ pub(super) fn check(
     policy: &Policy,
     findings: &mut Vec<Finding>,
 ) -> Times {
-    let mut checker = Checker { claims, findings };
+    let mut checker = Checker { named: Named::of(claims), claims, findings };
     checker.types();
     let times = Times {
-        expires: checker.number("exp"),
-        begins: checker.number("nbf"),
-        issued: checker.number("iat"),
+        expires: number(checker.named.exp),
+        begins: number(checker.named.nbf),
+        issued: number(checker.named.iat),
         leeway: issuer.leeway,
     };
     for name in &issuer.required_claims {
@@ -106,8 +106,55 @@ pub(super) fn check(
     times
 }
 
+/// The claims that are looked at one by one; of several of one name the last, as
+/// [`Value::get`] has it.
+#[derive(Default)]
+struct Named<'c> {
+    iss: Option<Value<'c>>,
+    sub: Option<Value<'c>>,
+    jti: Option<Value<'c>>,
+    aud: Option<Value<'c>>,
+    exp: Option<Value<'c>>,
+    nbf: Option<Value<'c>>,
+    iat: Option<Value<'c>>,
+    typ: Option<Value<'c>>,
+    token_use: Option<Value<'c>>,
+    at_hash: bool,
+    c_hash: bool,
+    s_hash: bool,
+}
+
+impl<'c> Named<'c> {
+    fn of(claims: Value<'c>) -> Self {
+        let mut named = Self::default();
+        for (name, value) in claims.members_by_bytes() {
+            match &*name {
+                b"iss" => named.iss = Some(value),
+                b"sub" => named.sub = Some(value),
+                b"jti" => named.jti = Some(value),
+                b"aud" => named.aud = Some(value),
+                b"exp" => named.exp = Some(value),
+                b"nbf" => named.nbf = Some(value),
+                b"iat" => named.iat = Some(value),
+                b"typ" => named.typ = Some(value),
+                b"token_use" => named.token_use = Some(value),
+                b"at_hash" => named.at_hash = true,
+                b"c_hash" => named.c_hash = true,
+                b"s_hash" => named.s_hash = true,
+                _ => {}
+            }
+        }
+        named
+    }
+}
+
+fn number(value: Option<Value<'_>>) -> Option<f64> {
+    value?.as_f64().filter(|number| number.is_finite())
+}
+
 struct Checker<'c> {
     claims: Value<'c>,
+    named: Named<'c>,
     findings: &'c mut Vec<Finding>,
 }
 
@@ -118,17 +165,18 @@ impl Checker<'_> {
 
     /// RFC 7519, section 4.1.
     fn types(&mut self) {
-        for name in ["iss", "sub", "jti"] {
-            if self.claims.get(name).is_some_and(|value| value.kind() != Kind::String) {
+        let Named { iss, sub, jti, exp, nbf, iat, aud, .. } = self.named;
+        for (name, value) in [("iss", iss), ("sub", sub), ("jti", jti)] {
+            if value.is_some_and(|value| value.kind() != Kind::String) {
                 self.add(FindingId::ClaimWrongType, format!("{name} is not a string"));
             }
         }
-        for name in ["exp", "nbf", "iat"] {
-            if self.claims.get(name).is_some_and(|value| value.kind() != Kind::Number) {
+        for (name, value) in [("exp", exp), ("nbf", nbf), ("iat", iat)] {
+            if value.is_some_and(|value| value.kind() != Kind::Number) {
                 self.add(FindingId::ClaimWrongType, format!("{name} is not a number"));
             }
         }
-        if let Some(audience) = self.claims.get("aud") {
+        if let Some(audience) = aud {
             let good = match audience.kind() {
                 Kind::String => true,
                 Kind::Array => audience.elements().all(|one| one.kind() == Kind::String),
@@ -140,15 +188,11 @@ impl Checker<'_> {
         }
     }
 
-    fn number(&self, name: &str) -> Option<f64> {
-        self.claims.get(name)?.as_f64().filter(|number| number.is_finite())
-    }
-
     fn issuer(&mut self, policy: &Policy) {
         if !policy.known_issuers_only {
             return;
         }
-        match self.claims.get("iss").and_then(Value::as_str) {
+        match self.named.iss.and_then(Value::as_str) {
             Some(iss) if policy.issuers.iter().any(|p| p.issuer.as_deref() == Some(&iss)) => {}
             Some(iss) => {
                 let detail = format!("iss is {}", show(&iss));
@@ -165,7 +209,7 @@ impl Checker<'_> {
         let meant = |value: Value<'_>| {
             value.as_str().is_some_and(|one| issuer.audiences.iter().any(|allowed| *allowed == one))
         };
-        match self.claims.get("aud") {
+        match self.named.aud {
             None => self.add(FindingId::AudienceWrong, "aud is missing"),
             Some(audience) if meant(audience) || audience.elements().any(meant) => {}
             Some(audience) => {
@@ -192,39 +236,37 @@ impl Checker<'_> {
     /// OpenID Connect Core, sections 2 and 3.3.2.11: these claims stand in ID tokens. An ID token
     /// is for the client, not for an API (RFC 9068, section 4; RFC 8725, section 2.8).
     fn purpose(&mut self, decoded: &Decoded) {
-        let typ = decoded.header().and_then(|h| h.get("typ")).and_then(Value::as_str);
-        let is_access = typ.is_some_and(|typ| typ.to_ascii_lowercase().ends_with("at+jwt"));
-        let says = |name, value: &str| {
-            self.claims.get(name).and_then(Value::as_str).is_some_and(|text| text == value)
+        let says = |claim: Option<Value<'_>>, value: &str| {
+            claim.and_then(Value::as_str).is_some_and(|text| text == value)
         };
-        let hash = ["at_hash", "c_hash", "s_hash"]
-            .into_iter()
-            .find(|name| self.claims.get(name).is_some());
-        let detail = match hash {
-            _ if is_access => return,
+        let named = &self.named;
+        let detail = match () {
             // Keycloak and Cognito name the purpose.
-            _ if says("typ", "ID") => "typ is ID",
-            _ if says("token_use", "id") => "token_use is id",
-            Some("at_hash") => "it has at_hash",
-            Some("c_hash") => "it has c_hash",
-            Some(_) => "it has s_hash",
-            None => return,
+            () if says(named.typ, "ID") => "typ is ID",
+            () if says(named.token_use, "id") => "token_use is id",
+            () if named.at_hash => "it has at_hash",
+            () if named.c_hash => "it has c_hash",
+            () if named.s_hash => "it has s_hash",
+            () => return,
         };
+        let typ = decoded.header().and_then(|h| h.get("typ")).and_then(Value::as_str);
+        if typ.is_some_and(|typ| typ.to_ascii_lowercase().ends_with("at+jwt")) {
+            return;
+        }
         self.add(FindingId::IdTokenAsAccessToken, detail);
     }
 
     fn injections(&mut self) {
-        let members = self.claims.members().take(MAX_SEARCHED);
-        let found = members
-            .flat_map(|(name, value)| {
-                let own = value.as_str().map(|text| (name.clone(), text));
-                let inner = value
-                    .elements()
-                    .take(MAX_SEARCHED)
-                    .filter_map(move |element| element.as_str().map(|text| (name.clone(), text)));
-                own.into_iter().chain(inner)
-            })
-            .find_map(|(name, text)| Some((name, injection::in_claim(&text)?)));
+        // One look at all of them decides most often, and copies nothing.
+        if !injection::may_be_attack(self.claims.raw()) {
+            return;
+        }
+        let class = |value: Value<'_>| injection::in_claim(&value.as_str()?);
+        let found = self.claims.member_names().take(MAX_SEARCHED).find_map(|(name, value)| {
+            let class =
+                class(value).or_else(|| value.elements().take(MAX_SEARCHED).find_map(class))?;
+            Some((name.name(), class))
+        });
         if let Some((name, class)) = found {
             let detail = format!("{} looks like {class}", show(&name));
             self.add(FindingId::ClaimInjection, detail);

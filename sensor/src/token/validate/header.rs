@@ -17,6 +17,39 @@ use crate::{
 /// and its kin).
 const MAX_P2C: u64 = 100_000;
 
+/// The parameters that are looked at, as [`Header::get`] has them.
+#[derive(Default)]
+struct Named<'h> {
+    alg: Option<Value<'h>>,
+    jku: Option<Value<'h>>,
+    x5u: Option<Value<'h>>,
+    kid: Option<Value<'h>>,
+    b64: Option<Value<'h>>,
+    typ: Option<Value<'h>>,
+    zip: Option<Value<'h>>,
+    p2c: Option<Value<'h>>,
+}
+
+impl<'h> Named<'h> {
+    fn of(header: Header<'h>) -> Self {
+        let mut named = Self::default();
+        for (name, value) in header.members_by_bytes() {
+            match &*name {
+                b"alg" => named.alg = Some(value),
+                b"jku" => named.jku = Some(value),
+                b"x5u" => named.x5u = Some(value),
+                b"kid" => named.kid = Some(value),
+                b"b64" => named.b64 = Some(value),
+                b"typ" => named.typ = Some(value),
+                b"zip" => named.zip = Some(value),
+                b"p2c" => named.p2c = Some(value),
+                _ => {}
+            }
+        }
+        named
+    }
+}
+
 pub(super) fn check(
     header: Header<'_>,
     kind: Kind,
@@ -25,16 +58,18 @@ pub(super) fn check(
     findings: &mut Vec<Finding>,
 ) {
     let mut add = |id, detail: Cow<'static, str>| findings.push(Finding::new(id, detail));
-    let text = |name| header.get(name).and_then(Value::as_str);
-    for (name, id) in [("jku", FindingId::JkuUntrusted), ("x5u", FindingId::X5uUntrusted)] {
-        let Some(value) = header.get(name) else { continue };
+    let named = Named::of(header);
+    let addresses =
+        [("jku", FindingId::JkuUntrusted, named.jku), ("x5u", FindingId::X5uUntrusted, named.x5u)];
+    for (name, id, value) in addresses {
+        let Some(value) = value else { continue };
         match value.as_str() {
             Some(address) if is_allowed(&address, &issuer.jku_allow) => {}
             Some(address) => add(id, format!("{name} is {}", show(&address)).into()),
             None => add(id, format!("{name} is not a string").into()),
         }
     }
-    if let Some(kid) = header.get("kid") {
+    if let Some(kid) = named.kid {
         match kid.as_str() {
             Some(kid) if kid.is_empty() => add(FindingId::KidEmpty, "kid is empty".into()),
             Some(kid) => {
@@ -45,13 +80,13 @@ pub(super) fn check(
             None => add(FindingId::TokenMalformed, "kid is not a string".into()),
         }
     }
-    if policy.claims && header.get("b64").and_then(Value::as_bool) == Some(false) {
+    if policy.claims && named.b64.and_then(Value::as_bool) == Some(false) {
         // RFC 7797, section 7: JWTs must not.
         add(FindingId::B64False, "b64 is false".into());
     }
     // A header without `alg`, one that does not decode for one, has its finding already.
-    if !issuer.types.is_empty() && kind != Kind::Jwe && header.get("alg").is_some() {
-        let typ = text("typ").unwrap_or_default();
+    if !issuer.types.is_empty() && kind != Kind::Jwe && named.alg.is_some() {
+        let typ = named.typ.and_then(Value::as_str).unwrap_or_default();
         if !issuer.types.iter().any(|allowed| same_type(allowed, &typ)) {
             let detail = match &*typ {
                 "" => "typ is missing".into(),
@@ -60,11 +95,11 @@ pub(super) fn check(
             add(FindingId::TypWrong, detail);
         }
     }
-    if kind != Kind::Jwe && header.get("zip").is_some() {
+    if kind != Kind::Jwe && named.zip.is_some() {
         // RFC 7516, section 4.1.3, defines it for encrypted tokens only.
         add(FindingId::ZipHeader, "zip stands in a signed token".into());
     }
-    if let Some(rounds) = header.get("p2c")
+    if let Some(rounds) = named.p2c
         && rounds.as_u64().is_none_or(|rounds| rounds > MAX_P2C)
     {
         add(FindingId::P2cTooLarge, format!("p2c is not a number up to {MAX_P2C}").into());

@@ -95,6 +95,9 @@ impl Policy {
 
     /// The policy for a token with these claims.
     pub(super) fn issuer(&self, claims: Option<Value<'_>>) -> &IssuerPolicy {
+        if self.issuers.is_empty() {
+            return &self.any;
+        }
         let iss = claims.and_then(|claims| claims.get("iss")).and_then(Value::as_str);
         let named = |policy: &&IssuerPolicy| policy.issuer.as_deref() == iss.as_deref();
         iss.as_ref().and_then(|_| self.issuers.iter().find(named)).unwrap_or(&self.any)

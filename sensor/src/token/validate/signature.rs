@@ -87,11 +87,11 @@ impl Checker<'_> {
             // Nothing to verify; that has its finding already.
             return SignatureCheck::Unverifiable;
         }
-        let iss = self.decoded.claims().and_then(|c| c.get("iss")).and_then(Value::as_str);
+        let claims = self.decoded.claims().filter(|_| !self.keys.is_empty());
+        let iss = claims.and_then(|claims| claims.get("iss")).and_then(Value::as_str);
         let kid = text("kid");
         let found = self.keys.candidates(iss.as_deref(), kid.as_deref(), alg);
-        let mut input = Vec::with_capacity(self.token.len());
-        signature.signing_input(self.token, &mut input);
+        let input = signature.signing_input(self.token);
         let bytes = signature.bytes();
         // Where no key that fits has a name, the token's kid tells none from another: it names no
         // key that might be missing here, and who forges a token may write there what he likes.
