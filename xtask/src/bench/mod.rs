@@ -7,6 +7,7 @@
 //! The live parts take root. They play in a [network namespace and a cgroup of their
 //! own](crate::ground), on two CPUs.
 
+mod judge;
 mod kernel;
 mod live;
 mod memory;
@@ -43,6 +44,8 @@ pub(crate) struct Args {
 pub(crate) enum Part {
     /// Requests a second out of a capture file, beside tshark
     Replay,
+    /// What a token costs, seen before and new, and what a million of them take
+    Token,
     /// What being watched costs nginx, and what is lost of its requests
     Live,
     /// Nanoseconds a segment in the kernel programs
@@ -52,7 +55,7 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 4] = [Self::Replay, Self::Live, Self::Kernel, Self::Memory];
+    const ALL: [Self; 5] = [Self::Replay, Self::Token, Self::Live, Self::Kernel, Self::Memory];
 }
 
 /// Runs the parts that are asked for, all if none is.
@@ -69,6 +72,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "--package=jotwatch-tests",
         "--bin=jotwatch",
         "--bin=make-bench-capture",
+        "--bin=bench-token",
     ])?;
     say(&format!("machine: {}\n", sys::machine()))?;
 
@@ -78,6 +82,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for part in &parts {
         let measured = match part {
             Part::Replay => replay::run(&binaries, args.quick),
+            Part::Token => judge::run(&binaries, args.quick),
             _ => live_part(*part, &mut stand, &binaries.join("jotwatch"), args.quick),
         };
         match measured {
