@@ -24,6 +24,8 @@ pub const KIND_SEGMENT: u8 = 0;
 pub const KIND_CLOSED: u8 = 1;
 /// [`Record::kind`]: the kernel stopped copying this flow; [`Record::detail`] says why.
 pub const KIND_OPAQUE: u8 = 2;
+/// [`Record::kind`]: the handshake is done.
+pub const KIND_OPENED: u8 = 3;
 
 /// [`Record::detail`] of an opaque flow: TLS records.
 pub const OPAQUE_TLS: u8 = 1;
@@ -62,6 +64,8 @@ pub const MARK_REQUEST: u8 = 0x08;
 pub const MARK_LISTENER: u8 = 0x10;
 /// [`Record::marks`]: the first delivered record of a flow whose state is new to the kernel.
 pub const MARK_NEW: u8 = 0x20;
+/// [`Record::marks`]: the client's first payload byte stands first in this record.
+pub const MARK_FIRST: u8 = 0x40;
 
 /// The head of every ring record; `captured` payload bytes follow it directly, then padding.
 #[repr(C)]
@@ -77,20 +81,20 @@ pub struct Record {
     pub local: [u8; 16],
     /// The client's address, in the same form.
     pub remote: [u8; 16],
+    /// The service's port. With what stands around it the name of the connection: see [`Name`].
+    pub local_port: u16,
+    /// The client's port.
+    pub remote_port: u16,
     /// Sequence number of the first byte that this record stands for (or of the SYN).
     pub seq: u32,
     /// The acknowledgement number of the segment.
     pub ack: u32,
-    /// `tcp_sock.rcv_nxt` of the service's socket when the program ran.
-    pub rcv_nxt: u32,
     /// Payload bytes that this record stands for, captured or not.
     pub len: u32,
+    /// `tcp_sock.rcv_nxt` of the service's socket when the program ran.
+    pub rcv_nxt: u32,
     /// Payload bytes that follow this head, the first of `len`.
     pub captured: u16,
-    /// The service's port.
-    pub local_port: u16,
-    /// The client's port.
-    pub remote_port: u16,
     /// The network interface's index, cut to 16 bits; loopback is 1.
     pub ifindex: u16,
     /// `KIND_*`.
@@ -107,6 +111,62 @@ pub struct Record {
     pub detail: u8,
     /// Which piece of its segment this is: 0 for the first, then ascending with `seq`.
     pub piece: u16,
+}
+
+/// What names a connection before it has a cookie: `local`, `remote`, `local_port` and
+/// `remote_port` of a [`Record`], as they lie there.
+pub type Name = [u32; 9];
+
+const _: () = {
+    use core::mem::{offset_of, size_of};
+    let at = offset_of!(Record, local);
+    assert!(offset_of!(Record, remote) == at + 16);
+    assert!(offset_of!(Record, local_port) == at + 32);
+    assert!(offset_of!(Record, remote_port) == at + 34);
+    assert!(offset_of!(Record, seq) == at + size_of::<Name>());
+};
+
+/// Where the running kernel keeps what the tracepoint program reads of a socket: offsets in
+/// bytes, from its BTF; all 0 if one of them is not known.
+#[repr(usize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offset {
+    /// `sock_common.skc_cookie`.
+    Cookie,
+    /// `sock_common.skc_family`.
+    Family,
+    /// `inet_sock.inet_sport`: unlike `skc_num` it stays when the socket is closed.
+    LocalPort,
+    /// `sock_common.skc_dport`.
+    RemotePort,
+    /// `sock_common.skc_rcv_saddr`.
+    Local4,
+    /// `sock_common.skc_daddr`.
+    Remote4,
+    /// `sock_common.skc_v6_rcv_saddr`.
+    Local6,
+    /// `sock_common.skc_v6_daddr`.
+    Remote6,
+    /// `tcp_sock.rcv_nxt`.
+    RcvNxt,
+}
+
+impl Offset {
+    /// How many there are.
+    pub const COUNT: usize = Self::RcvNxt as usize + 1;
+
+    /// Structure and member of each, in order.
+    pub const MEMBERS: [(&'static str, &'static str); Self::COUNT] = [
+        ("sock_common", "skc_cookie"),
+        ("sock_common", "skc_family"),
+        ("inet_sock", "inet_sport"),
+        ("sock_common", "skc_dport"),
+        ("sock_common", "skc_rcv_saddr"),
+        ("sock_common", "skc_daddr"),
+        ("sock_common", "skc_v6_rcv_saddr"),
+        ("sock_common", "skc_v6_daddr"),
+        ("tcp_sock", "rcv_nxt"),
+    ];
 }
 
 /// Settings that the programs read on every segment of a watched port.
@@ -149,10 +209,13 @@ pub enum Counter {
     RingFullRecords,
     /// Payload bytes that the ring had no room for.
     RingFullBytes,
-    /// Payload bytes left out because a body was over its budget.
+    /// Payload bytes left out, when they first passed, because a body was over its budget.
     BudgetBytes,
-    /// Payload bytes of bodies left out because the ring was over three quarters full.
+    /// Payload bytes of bodies left out, when they first passed, because the ring was over three
+    /// quarters full.
     PressureBytes,
+    /// Payload bytes left out that had passed before: TCP sent them again.
+    ResentBytes,
     /// Payload bytes left out of flows that are not HTTP/1.
     OpaqueBytes,
     /// Flows that the kernel found not to be HTTP/1.
@@ -188,6 +251,7 @@ impl Counter {
         Self::RingFullBytes,
         Self::BudgetBytes,
         Self::PressureBytes,
+        Self::ResentBytes,
         Self::OpaqueBytes,
         Self::OpaqueFlows,
         Self::FilteredAddress,
@@ -213,6 +277,7 @@ impl Counter {
             Self::RingFullBytes => "ring-full-bytes",
             Self::BudgetBytes => "budget-bytes",
             Self::PressureBytes => "pressure-bytes",
+            Self::ResentBytes => "resent-bytes",
             Self::OpaqueBytes => "opaque-bytes",
             Self::OpaqueFlows => "opaque-flows",
             Self::FilteredAddress => "filtered-address",

@@ -9,7 +9,7 @@
 //! and a torn view makes more be copied or a count be off by one, nothing worse.
 
 use jotwatch_common::{
-    HEAD_LIMIT, OPAQUE_HTTP2, OPAQUE_NOT_HTTP, OPAQUE_TLS, TO_CLIENT, TO_SERVER,
+    Counter, HEAD_LIMIT, OPAQUE_HTTP2, OPAQUE_NOT_HTTP, OPAQUE_TLS, TO_CLIENT, TO_SERVER,
 };
 
 use crate::scan::{EXACT_LIMIT, Framing, Head};
@@ -28,6 +28,16 @@ pub const BODY: u8 = 2;
 /// [`Half::mode`]: skip until the turn changes or a head starts.
 pub const SKIP: u8 = 3;
 
+/// A run of sequence numbers that was passed over, and whose bytes may still come.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gap {
+    /// The first.
+    pub seq: u32,
+    /// How many; 0 is no gap.
+    pub len: u32,
+}
+
 /// State of one direction.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +54,9 @@ pub struct Half {
     pub hole_seq: u32,
     /// Its length; 0 is no run.
     pub hole_len: u32,
+    /// What is missing below `next`. Segments that two processors send over loopback, or that
+    /// the network reorders, leave one gap at a time, seldom two; more are taken for one.
+    pub gaps: [Gap; 2],
     /// One of the modes.
     pub mode: u8,
     /// Not 0: `next` means something.
@@ -168,7 +181,8 @@ const fn bodiless(first: u64) -> bool {
 
 /// What a connection's first request bytes say that it is not HTTP/1; 0 if they may be.
 #[inline(always)]
-const fn opaque(first: u64, len: u32) -> u8 {
+#[must_use]
+pub const fn opaque(first: u64, len: u32) -> u8 {
     let b = first as u8;
     if len >= 3 && b >= 20 && b <= 23 && (first >> 8) as u8 == 3 && (first >> 16) as u8 <= 4 {
         return OPAQUE_TLS;
@@ -201,7 +215,49 @@ const fn opaque(first: u64, len: u32) -> u8 {
     if token || (len < 3 && b >= 20 && b <= 23) { 0 } else { OPAQUE_NOT_HTTP }
 }
 
+impl Gap {
+    /// Takes the bytes from `seq` up to `stop` for come; gives how many of them were missing.
+    #[inline(always)]
+    fn fill(&mut self, seq: u32, stop: u32) -> u32 {
+        let end = self.seq.wrapping_add(self.len);
+        let from = if after(seq, self.seq) { seq } else { self.seq };
+        let to = if after(end, stop) { stop } else { end };
+        if self.len == 0 || !after(to, from) {
+            return 0;
+        }
+        if from == self.seq {
+            self.seq = to;
+            self.len = end.wrapping_sub(to);
+        } else {
+            // What is missing behind it has no room, and counts as come.
+            self.len = from.wrapping_sub(self.seq);
+        }
+        to.wrapping_sub(from)
+    }
+}
+
 impl Half {
+    /// Notes that a segment is not the next in order; gives how many of its bytes passed before.
+    #[inline(always)]
+    fn out_of_order(&mut self, seq: u32, len: u32) -> u32 {
+        let stop = seq.wrapping_add(len);
+        let [a, b] = &mut self.gaps;
+        if after(seq, self.next) {
+            let missing = seq.wrapping_sub(self.next);
+            if a.len == 0 {
+                *a = Gap { seq: self.next, len: missing };
+            } else if b.len == 0 {
+                *b = Gap { seq: self.next, len: missing };
+            } else {
+                b.len = seq.wrapping_sub(b.seq);
+            }
+            return 0;
+        }
+        let old = if after(stop, self.next) { self.next.wrapping_sub(seq) } else { len };
+        let filled = a.fill(seq, stop) + b.fill(seq, stop);
+        old.saturating_sub(filled)
+    }
+
     /// Takes up to `len` bytes from what may be copied in [`ALL`].
     #[inline(always)]
     fn take(&mut self, len: u32) -> u32 {
@@ -264,12 +320,23 @@ impl Flow {
             left: 0,
             hole_seq: 0,
             hole_len: 0,
+            gaps: [Gap { seq: 0, len: 0 }; 2],
             mode: START,
             seen: 0,
             lost: 0,
             cut: 0,
         }; 2],
     };
+
+    /// How many of a segment's payload bytes passed before: the first, unless it fills a gap. To be
+    /// asked before [`Flow::plan`], and apart from it: the verifier would go through every way
+    /// of the plan for every way of this.
+    #[inline(always)]
+    #[must_use]
+    pub fn passed_before(&mut self, direction: u8, seq: u32, len: u32) -> u32 {
+        let half = if direction == TO_SERVER { &mut self.halves[0] } else { &mut self.halves[1] };
+        if half.seen == 0 || seq == half.next { 0 } else { half.out_of_order(seq, len) }
+    }
 
     /// Decides on one segment. `budget` is the direction's body budget, 0 under pressure.
     #[inline(always)]
@@ -313,6 +380,7 @@ impl Flow {
                 // The next message starts inside this segment.
                 half.copy_all(cap);
                 plan.request = to_server;
+                half.cut = 0;
                 return plan;
             }
             let wanted = half.copy_upto.wrapping_sub(s.seq);
@@ -428,6 +496,24 @@ impl Flow {
             half.end = s.seq.wrapping_add(total);
         }
         if wanted < s.len { wanted } else { s.len }
+    }
+
+    /// Notes that the ring had no room for a piece of a request segment of which `copied` bytes
+    /// were put; gives the cause to count it by, unless the running request was counted before.
+    /// `request`: a request was to start in the segment.
+    #[inline(always)]
+    #[must_use]
+    pub fn cut(&mut self, request: bool, copied: u32) -> Option<Counter> {
+        let half = &mut self.halves[0];
+        let before = half.cut;
+        half.cut = 1;
+        if request && copied == 0 {
+            Some(Counter::RequestsLost)
+        } else if before == 0 {
+            Some(Counter::RequestsCut)
+        } else {
+            None
+        }
     }
 
     /// Notes that request bytes were copied.

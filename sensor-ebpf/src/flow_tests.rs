@@ -1,7 +1,7 @@
 use std::{format, string::String, vec, vec::Vec};
 
 use jotwatch_common::{
-    HEAD_LIMIT, OPAQUE_HTTP2, OPAQUE_NOT_HTTP, OPAQUE_TLS, TO_CLIENT, TO_SERVER,
+    Counter, HEAD_LIMIT, OPAQUE_HTTP2, OPAQUE_NOT_HTTP, OPAQUE_TLS, TO_CLIENT, TO_SERVER,
 };
 use proptest::prelude::*;
 
@@ -36,6 +36,8 @@ struct Tap {
 struct Taken {
     copied: usize,
     opaque: u8,
+    old: u32,
+    request: bool,
 }
 
 impl Tap {
@@ -64,6 +66,7 @@ impl Tap {
             first: u64::from_le_bytes(first),
             last,
         };
+        let old = self.flow.passed_before(direction, seq, s.len);
         let plan = self.flow.plan(&s, budget);
         self.requests += u32::from(plan.request);
         let mut copied = plan.copy;
@@ -74,7 +77,8 @@ impl Tap {
             copied = self.flow.scanned(&s, budget, found, status(&words));
         }
         assert!(copied <= s.len);
-        Taken { copied: copied as usize, opaque: plan.opaque }
+        assert!(old <= s.len);
+        Taken { copied: copied as usize, opaque: plan.opaque, old, request: plan.request }
     }
 
     fn send(&mut self, direction: u8, bytes: &[u8], push: bool) -> usize {
@@ -90,6 +94,10 @@ impl Tap {
     fn answer(&mut self, text: &str) -> usize {
         self.send(TO_CLIENT, text.as_bytes(), true)
     }
+}
+
+fn old_of(tap: &mut Tap, seq: u32, len: usize) -> u32 {
+    tap.at(TO_SERVER, seq, &vec![b'x'; len], false, false).old
 }
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: example\r\n\r\n";
@@ -302,7 +310,7 @@ fn foreign_first_bytes_are_opaque_only_at_the_start() {
     ] {
         assert_eq!(Tap::new().at(TO_SERVER, 1, bytes, true, true).opaque, kind, "{bytes:?}");
         let joined = Tap::new().at(TO_SERVER, 1, bytes, true, false);
-        assert_eq!(joined, Taken { copied: bytes.len(), opaque: 0 }, "{bytes:?}");
+        assert_eq!((joined.copied, joined.opaque), (bytes.len(), 0), "{bytes:?}");
     }
 }
 
@@ -332,6 +340,60 @@ fn looks() {
         assert_eq!(looks_like_request(word, len), expected, "{text:?}");
         assert_eq!(looks_like_response(word, len), response, "{text:?}");
     }
+}
+
+#[test]
+fn bytes_that_passed_before_are_known() {
+    let mut tap = Tap::new();
+    tap.ask("POST /u HTTP/1.1\r\nHost: example\r\nContent-Length: 1000000\r\n\r\n");
+    let base = tap.seq[0];
+    let mut old = |at: u32, len| old_of(&mut tap, base.wrapping_add(at), len);
+    assert_eq!(old(0, 10_000), 0);
+    // Sent again, in whole and with new bytes behind.
+    assert_eq!(old(0, 10_000), 10_000);
+    assert_eq!(old(5_000, 10_000), 5_000);
+    // Two overtaken segments come late, each in two parts, then again.
+    assert_eq!(old(25_000, 5_000), 0);
+    assert_eq!(old(40_000, 5_000), 0);
+    assert_eq!(old(15_000, 4_000), 0);
+    assert_eq!(old(30_000, 10_000), 0);
+    assert_eq!(old(18_000, 7_000), 1_000);
+    assert_eq!(old(15_000, 30_000), 30_000);
+    // Over both edges of a gap.
+    assert_eq!(old(60_000, 1_000), 0);
+    assert_eq!(old(44_000, 18_000), 3_000 - 1_000);
+    assert_eq!(tap.flow.halves[0].gaps.map(|gap| gap.len), [0; 2]);
+}
+
+#[test]
+fn a_request_without_a_byte_in_the_ring_is_lost_and_others_are_cut() {
+    let mut tap = Tap::new();
+    tap.ask("POST /u HTTP/1.1\r\nHost: example\r\nContent-Length: 20000\r\n\r\n");
+    assert!(tap.seq[0] != 0);
+    let part = |tap: &mut Tap, bytes: &[u8]| {
+        let seq = tap.seq[0];
+        tap.seq[0] = seq.wrapping_add(bytes.len() as u32);
+        tap.at(TO_SERVER, seq, bytes, true, false).request
+    };
+    // Two pieces of the body are lost: one request is cut.
+    assert!(!part(&mut tap, &[b'x'; 5_000]));
+    assert_eq!(tap.flow.cut(false, 4096), Some(Counter::RequestsCut));
+    assert!(!part(&mut tap, &[b'x'; 3_000]));
+    assert_eq!(tap.flow.cut(false, 0), None);
+    assert!(!part(&mut tap, &[b'x'; 10_000]));
+    // So is the segment that ends the body, and in which the next request starts.
+    let mut tail = vec![b'x'; 2_000];
+    tail.extend_from_slice(GET.as_bytes());
+    assert!(part(&mut tap, &tail));
+    assert_eq!(tap.flow.cut(true, 0), Some(Counter::RequestsLost));
+    // Of the same request nothing more is counted; of the next, it is.
+    assert_eq!(tap.flow.cut(false, 0), None);
+    tap.answer(OK);
+    assert!(part(&mut tap, GET.as_bytes()));
+    assert_eq!(tap.flow.cut(true, 0), Some(Counter::RequestsLost));
+    tap.answer(OK);
+    assert!(part(&mut tap, GET.as_bytes()));
+    assert_eq!(tap.flow.cut(true, 10), Some(Counter::RequestsCut));
 }
 
 #[test]
@@ -376,6 +438,45 @@ fn request() -> impl Strategy<Value = (Vec<u8>, usize)> {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Whatever order segments come in, and however often: each byte is new once, as long as no
+    /// more than two gaps are open at a time and each is filled from its front.
+    #[test]
+    fn each_byte_is_new_once(
+        lens in proptest::collection::vec(1u32..3000, 1..60),
+        order in proptest::collection::vec((0usize..3, any::<bool>()), 1..200),
+    ) {
+        let starts: Vec<u32> = lens.iter().scan(0, |at, len| {
+            let start = *at;
+            *at += len;
+            Some(start)
+        }).collect();
+        let total: u32 = lens.iter().sum();
+        let mut tap = Tap::new();
+        tap.ask("POST /u HTTP/1.1\r\nHost: example\r\nContent-Length: 1000000\r\n\r\n");
+        let base = tap.seq[0];
+        let mut come = vec![false; total as usize];
+        // Two queues, each in order, as of two processors.
+        let mut queues: [Vec<usize>; 2] = [(0..lens.len()).step_by(2).collect(), (1..lens.len()).step_by(2).collect()];
+        let mut sent = vec![];
+        for (queue, again) in order.into_iter().chain(std::iter::repeat_n((0, false), 60)).chain(std::iter::repeat_n((1, false), 60)) {
+            let i = if again && !sent.is_empty() {
+                sent[queue % sent.len()]
+            } else {
+                let (this, other) = (queue % 2, 1 - queue % 2);
+                // Never more than two gaps: the other queue is at most one segment behind.
+                let behind = queues[other].first().is_some_and(|o| queues[this].first().is_none_or(|t| o + 3 < *t));
+                let from = if behind || queues[this].is_empty() { other } else { this };
+                if queues[from].is_empty() { continue }
+                queues[from].remove(0)
+            };
+            sent.push(i);
+            let (at, len) = (starts[i], lens[i]);
+            let new = (at..at + len).filter(|b| !std::mem::replace(&mut come[*b as usize], true)).count() as u32;
+            let old = tap.at(TO_SERVER, base.wrapping_add(at), &vec![b'x'; len as usize], false, false).old;
+            prop_assert_eq!(len - old, new, "{} bytes at {}", len, at);
+        }
+    }
 
     /// However a connection is cut into segments: every head is copied, every body at least up
     /// to its budget, and exactly framed bodies not far beyond.

@@ -8,6 +8,7 @@ use super::segment::segment;
 
 /// Hands the segment on, always: 1 is "pass".
 #[cgroup_skb(egress)]
+#[inline(always)]
 pub(crate) fn jotwatch_egress(ctx: SkBuffContext) -> i32 {
     // SAFETY: the context pointer is the kernel's.
     let _: Option<()> = unsafe { segment::<TO_CLIENT>(ctx.skb.skb) };

@@ -66,7 +66,7 @@ pub(crate) fn base(flow: &Flow, cookie: u64) -> Record {
 pub(crate) struct Emit<'a> {
     pub(crate) count: Count,
     pub(crate) settings: &'a Settings,
-    pending: u32,
+    pub(super) pending: u32,
     now: u64,
 }
 

@@ -5,7 +5,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
 };
-use jotwatch_common::{Counter, Counters, PORT_WORDS, Settings};
+use jotwatch_common::{Counter, Counters, Name, Offset, PORT_WORDS, Record, Settings};
 use jotwatch_ebpf::flow::Flow;
 
 /// Records for the daemon, in the order in which their memory was reserved.
@@ -38,9 +38,41 @@ pub(crate) static NETWORKS4: LpmTrie<[u8; 4], u32> = LpmTrie::with_max_entries(4
 #[map]
 pub(crate) static NETWORKS6: LpmTrie<[u8; 16], u32> = LpmTrie::with_max_entries(4096, 0);
 
-/// Offset of `sock_common.skc_cookie` in the running kernel, from its BTF; 0 if not known.
+/// Connections by name from their SYN to their end. LRU: a flood of SYNs evicts others, whose
+/// first record then is what opens them.
+#[map]
+pub(crate) static OPENING: LruHashMap<Name, Opening> = LruHashMap::with_max_entries(16_384, 0);
+
+/// What is known of a connection before it has a socket.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Opening {
+    /// The listener's cgroup.
+    pub(crate) cgroup: u64,
+    /// First sequence number of the last payload that the listener saw.
+    pub(crate) seq: u32,
+    /// Its bytes.
+    pub(crate) len: u32,
+    /// What it says that it is not HTTP/1, `OPAQUE_*`, or 0.
+    pub(crate) opaque: u32,
+    pub(crate) pad: u32,
+}
+
+/// What an opening's state starts from.
+pub(crate) static OPENING_EMPTY: Opening = Opening { cgroup: 0, seq: 0, len: 0, opaque: 0, pad: 0 };
+
+/// The connection's name. A copy: handed to a helper, a pointer into the record itself would make
+/// LLVM take every later call for one that may change the record.
+#[inline(always)]
+pub(crate) fn name_of(record: &Record) -> Name {
+    let record: *const Record = record;
+    // SAFETY: `common` asserts that the four fields lie there, at a multiple of 4.
+    unsafe { record.byte_add(core::mem::offset_of!(Record, local)).cast::<Name>().read() }
+}
+
+/// [`Offset`]s in the running kernel.
 #[unsafe(no_mangle)]
-pub(crate) static COOKIE_OFFSET: Global<u32> = Global::new(0);
+pub(crate) static OFFSETS: Global<[u32; Offset::COUNT]> = Global::new([0; Offset::COUNT]);
 
 /// What a flow's state starts from.
 pub(crate) static EMPTY: Flow = Flow::NEW;

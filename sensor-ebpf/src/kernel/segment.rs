@@ -8,18 +8,21 @@ use aya_ebpf::{
     maps::lpm_trie::Key,
 };
 use jotwatch_common::{
-    BUDGET_LIMIT, CHUNK, Counter, HEAD_LIMIT, KIND_OPAQUE, KIND_SEGMENT, MARK_LISTENER, MARK_LOSS,
-    MARK_NEW, MARK_RCV_NXT, MARK_REQUEST, PIECE, Record, Settings, TCP_FIN, TCP_PSH, TCP_RST,
-    TCP_SYN, TO_CLIENT, TO_SERVER,
+    BUDGET_LIMIT, CHUNK, Counter, HEAD_LIMIT, KIND_OPAQUE, KIND_SEGMENT, MARK_FIRST, MARK_LISTENER,
+    MARK_LOSS, MARK_NEW, MARK_RCV_NXT, MARK_REQUEST, PIECE, Record, Settings, TCP_ACK, TCP_FIN,
+    TCP_PSH, TCP_RST, TCP_SYN, TO_CLIENT, TO_SERVER,
 };
 use jotwatch_ebpf::{
-    flow::{BODY, Flow, Plan, RUN_LIMIT, START, Segment},
+    flow::{BODY, Flow, Plan, RUN_LIMIT, START, Segment, opaque},
     packet, scan,
 };
 
 use super::{
     emit::{Emit, Slot, half_of, words},
-    maps::{CONTROL, Count, EMPTY, FLOWS, NETWORKS4, NETWORKS6, PORTS, SETTINGS},
+    maps::{
+        CONTROL, Count, EMPTY, FLOWS, NETWORKS4, NETWORKS6, OPENING, OPENING_EMPTY, PORTS,
+        SETTINGS, name_of,
+    },
     read::{load, network, socket_addresses},
 };
 
@@ -121,7 +124,7 @@ pub(crate) unsafe fn segment<const DIRECTION: u8>(skb: *mut __sk_buff) -> Option
         }
         let state = (*sk).state;
         let listener = state == TCP_LISTEN || state == TCP_NEW_SYN_RECV;
-        let mut received = 1;
+        let mut received = 0;
         if listener {
             record.marks = MARK_LISTENER;
         } else {
@@ -133,9 +136,7 @@ pub(crate) unsafe fn segment<const DIRECTION: u8>(skb: *mut __sk_buff) -> Option
             }
             record.rcv_nxt = (*tp).rcv_nxt;
             record.marks = MARK_RCV_NXT;
-            if DIRECTION == TO_SERVER {
-                received = (*tp).bytes_received;
-            }
+            received = (*tp).bytes_received;
         }
         if !watched_address(settings, record.family, &record.local) {
             count.add(Counter::FilteredAddress, 1);
@@ -148,15 +149,18 @@ pub(crate) unsafe fn segment<const DIRECTION: u8>(skb: *mut __sk_buff) -> Option
         run.len = len;
         if listener {
             count.add(Counter::ListenerSegments, 1);
+            run.listener::<DIRECTION>()?;
             run.stateless();
             return None;
         }
         let cookie = run.record.cookie;
         let flow = match FLOWS.get_ptr_mut(cookie) {
             Some(flow) => flow,
-            // Nothing to keep state for yet: only what opens, closes or resets is told.
+            // Nothing to keep state for yet: only what closes or resets is told.
             None if len == 0 => {
-                if tcp.flags & (TCP_SYN | TCP_FIN | TCP_RST) != 0 {
+                if tcp.flags & (TCP_SYN | TCP_ACK) == TCP_SYN {
+                    run.note_opening();
+                } else if tcp.flags & (TCP_FIN | TCP_RST) != 0 {
                     run.emit.bare(&run.record);
                 }
                 return None;
@@ -173,6 +177,7 @@ pub(crate) unsafe fn segment<const DIRECTION: u8>(skb: *mut __sk_buff) -> Option
                         (*flow).remote_port = run.record.remote_port;
                         (*flow).family = run.record.family;
                         (*flow).turn = DIRECTION ^ 1;
+                        run.judge_early(&mut *flow, received);
                         flow
                     }
                     None => {
@@ -187,7 +192,8 @@ pub(crate) unsafe fn segment<const DIRECTION: u8>(skb: *mut __sk_buff) -> Option
         if len == 0 {
             run.empty::<DIRECTION>(flow);
         } else {
-            run.with_payload::<DIRECTION>(flow, received == 0 && tcp.seq == run.record.rcv_nxt);
+            let first = DIRECTION == TO_SERVER && received == 0 && tcp.seq == run.record.rcv_nxt;
+            run.with_payload::<DIRECTION>(flow, first);
         }
         Some(())
     }
@@ -203,10 +209,90 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Notes that a handshake is under way: what the tracepoint sees of a socket with this name is
+    /// to be told.
+    #[inline(always)]
+    unsafe fn note_opening(&self) {
+        let name = name_of(&self.record);
+        // From a static: the stack has no room for another.
+        let _: Result<(), i32> = OPENING.insert(&name, &OPENING_EMPTY, 0);
+        if let Some(opening) = OPENING.get_ptr_mut(&name) {
+            // SAFETY: a live map value.
+            unsafe { (*opening).cgroup = self.record.cgroup };
+        }
+    }
+
+    /// A segment that the listening socket handles: a handshake, or data that came with its end
+    /// or overtook it. `None` is "nothing more to do".
+    #[inline(always)]
+    unsafe fn listener<const DIRECTION: u8>(&mut self) -> Option<()> {
+        if DIRECTION == TO_CLIENT {
+            return None;
+        }
+        unsafe {
+            let syn = self.record.tcp_flags & (TCP_SYN | TCP_ACK) == TCP_SYN;
+            if syn {
+                // Nothing is told of it: a flood of them leaves no trace but in this table.
+                self.note_opening();
+            }
+            if self.len == 0 {
+                return None;
+            }
+            if let Some(opening) = OPENING.get_ptr_mut(&name_of(&self.record)) {
+                // Fewer bytes are left to the daemon.
+                let first = load::<8>(self.skb, self.payload_at);
+                (*opening).seq = self.record.seq.wrapping_add(u32::from(syn));
+                (*opening).len = self.len;
+                (*opening).opaque = first.map_or(0, |b| opaque(u64::from_le_bytes(b), 8)).into();
+            }
+        }
+        Some(())
+    }
+
+    /// Stops a flow whose first bytes came before it had a socket, if they were not HTTP/1 and TCP
+    /// took them: `received` payload bytes are with it already.
+    #[inline(always)]
+    unsafe fn judge_early(&mut self, flow: &mut Flow, received: u64) {
+        if received == 0 {
+            return;
+        }
+        let Some(opening) = OPENING.get_ptr(&name_of(&self.record)) else { return };
+        // SAFETY: a live map value.
+        let opening = unsafe { &*opening };
+        if opening.opaque == 0
+            || u64::from(opening.len) != received
+            || opening.seq.wrapping_add(opening.len) != self.record.rcv_nxt
+        {
+            return;
+        }
+        flow.stopped = 1;
+        self.emit.count.add(Counter::OpaqueFlows, 1);
+        self.say_opaque(opening.opaque as u8);
+        self.record.kind = KIND_SEGMENT;
+        self.record.marks &= !MARK_NEW;
+        self.record.detail = 0;
+        self.record.len = 0;
+        // SAFETY: of `forget`.
+        unsafe {
+            self.settle(flow);
+            self.emit.pending = self.forget::<4>(self.emit.pending);
+        }
+    }
+
+    /// Tells that a flow is not HTTP/1.
+    #[inline(always)]
+    fn say_opaque(&mut self, kind: u8) {
+        self.record.kind = KIND_OPAQUE;
+        self.record.marks |= MARK_NEW;
+        self.record.detail = kind;
+        self.record.len = self.len;
+        self.emit.bare(&self.record);
+    }
+
     /// A segment without payload.
     #[inline(always)]
     fn empty<const DIRECTION: u8>(&mut self, flow: &mut Flow) {
-        let control = self.record.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) != 0;
+        let control = self.record.tcp_flags & (TCP_FIN | TCP_RST) != 0;
         let confirms = DIRECTION == TO_CLIENT && flow.confirms(self.record.ack);
         if !control && !confirms {
             return;
@@ -237,6 +323,9 @@ impl Run<'_> {
         } else {
             self.emit.settings.response_budget
         };
+        let old = flow.passed_before(DIRECTION, seq, self.len);
+        // SAFETY: of `forget`.
+        let old = unsafe { self.forget::<2>(old) };
         let fresh = first_ever && half_of(flow, DIRECTION).seen == 0;
         let mut s = Segment {
             direction: DIRECTION,
@@ -269,18 +358,14 @@ impl Run<'_> {
             flow.stopped = 1;
             self.emit.count.add(Counter::OpaqueFlows, 1);
             self.emit.count.add(Counter::OpaqueBytes, self.len);
-            self.record.kind = KIND_OPAQUE;
-            self.record.marks |= MARK_NEW;
-            self.record.detail = plan.opaque;
-            self.record.len = self.len;
-            self.emit.bare(&self.record);
+            self.say_opaque(plan.opaque);
             return;
         }
         if plan.request {
             self.emit.count.add(Counter::Requests, 1);
         }
         if plan.copy == 0 {
-            self.skipped::<DIRECTION>(flow, pressure);
+            self.skipped::<DIRECTION>(flow, pressure, old);
             return;
         }
         self.emit.flush(&self.record, half_of(flow, DIRECTION), DIRECTION);
@@ -289,6 +374,9 @@ impl Run<'_> {
         }
         if flow.told == 0 {
             self.record.marks |= MARK_NEW;
+        }
+        if fresh {
+            self.record.marks |= MARK_FIRST;
         }
         let bits = u32::from(pressure) << 2 | u32::from(plan.scan) << 1 | u32::from(plan.request);
         // SAFETY: of `forget`.
@@ -306,16 +394,13 @@ impl Run<'_> {
         }
         let half = half_of(flow, DIRECTION);
         half.lost = u8::from(!put.whole);
-        if put.copied < self.len && put.whole {
-            let left = self.len - put.copied;
-            let cause = if pressure { Counter::PressureBytes } else { Counter::BudgetBytes };
-            self.emit.count.add(cause, left);
+        if put.wanted < self.len {
+            self.left_out(self.len - put.wanted, old.saturating_sub(put.wanted), pressure);
         }
         if DIRECTION == TO_SERVER {
-            if !put.whole && half.cut == 0 {
-                half.cut = 1;
-                let start_lost = plan.request && put.copied == 0;
-                let cause = if start_lost { Counter::RequestsLost } else { Counter::RequestsCut };
+            if !put.whole
+                && let Some(cause) = flow.cut(plan.request, put.copied)
+            {
                 self.emit.count.add(cause, 1);
             }
             if put.copied > 0 {
@@ -326,18 +411,36 @@ impl Run<'_> {
         }
     }
 
-    /// A segment of which nothing is copied.
+    /// Counts bytes that are left out, of which `old` passed before.
     #[inline(always)]
-    fn skipped<const DIRECTION: u8>(&mut self, flow: &mut Flow, pressure: bool) {
+    fn left_out(&self, len: u32, old: u32, pressure: bool) {
         let cause = if pressure { Counter::PressureBytes } else { Counter::BudgetBytes };
-        self.emit.count.add(cause, self.len);
+        let old = if old < len { old } else { len };
+        self.emit.count.add(cause, len - old);
+        if old != 0 {
+            self.emit.count.add(Counter::ResentBytes, old);
+        }
+    }
+
+    /// A segment of which nothing is copied, and of which `old` bytes passed before.
+    #[inline(always)]
+    fn skipped<const DIRECTION: u8>(&mut self, flow: &mut Flow, pressure: bool, old: u32) {
+        self.left_out(self.len, old, pressure);
         let confirms = DIRECTION == TO_CLIENT && flow.confirms(self.record.ack);
         let half = half_of(flow, DIRECTION);
-        if self.record.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) != 0 || confirms {
+        if self.record.tcp_flags & (TCP_FIN | TCP_RST) != 0 || confirms {
             self.emit.flush(&self.record, half, DIRECTION);
             self.record.len = self.len;
             self.emit.bare_of(&self.record, half);
             return;
+        }
+        if old == self.len {
+            // Sent again: the run that it lies in was signalled, or will be.
+            return;
+        }
+        if half.hole_len != 0 && self.record.seq != half.hole_seq.wrapping_add(half.hole_len) {
+            // A run must not reach over bytes that may yet be copied.
+            self.emit.flush(&self.record, half, DIRECTION);
         }
         half.skip(self.record.seq, self.len);
         if half.mode == START || half.hole_len >= RUN_LIMIT {
@@ -399,18 +502,11 @@ impl Run<'_> {
         }
     }
 
-    /// Copies a segment for which there is no state.
+    /// Copies a segment with payload for which there is no state.
     #[inline(always)]
     unsafe fn stateless(&mut self) {
-        let control = self.record.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) != 0;
-        let syn = self.record.tcp_flags & TCP_SYN != 0;
-        if self.len == 0 || syn {
-            if control {
-                self.emit.bare(&self.record);
-            }
-            if self.len == 0 {
-                return;
-            }
+        if self.record.tcp_flags & TCP_SYN != 0 {
+            self.emit.bare(&self.record);
             // Data with the SYN (TCP Fast Open) starts one sequence number behind it.
             self.record.tcp_flags &= !TCP_SYN;
             self.record.seq = self.record.seq.wrapping_add(1);
@@ -496,7 +592,7 @@ impl Run<'_> {
                 }
             }
         };
-        self.record.marks &= !(MARK_LOSS | MARK_REQUEST | MARK_NEW);
+        self.record.marks &= !(MARK_LOSS | MARK_REQUEST | MARK_NEW | MARK_FIRST);
         // SAFETY: of `forget`.
         let (wanted, mut failed, mut copied) = unsafe {
             self.settle(flow);
@@ -535,7 +631,7 @@ impl Run<'_> {
         if failed != 0 {
             self.emit.count.add(Counter::RingFullBytes, wanted - copied);
         }
-        Put { copied, whole: failed == 0 }
+        Put { copied, wanted, whole: failed == 0 }
     }
 
     /// The first piece with a scan, which may lower `plan.copy`.
@@ -574,6 +670,8 @@ impl Run<'_> {
 struct Put {
     /// Bytes in the ring, from the start.
     copied: u32,
+    /// Bytes that should be there.
+    wanted: u32,
     /// Everything wanted was put.
     whole: bool,
 }

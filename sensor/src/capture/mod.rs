@@ -149,6 +149,18 @@ pub struct Service {
 pub enum Input<'a> {
     /// A segment, or a piece of one.
     Segment(Segment<'a>),
+    /// The handshake is done: a connection between these addresses begins. It may be told more
+    /// than once. Live capture only; in a capture file the handshake's own segments tell it.
+    Opened {
+        /// The connection.
+        flow: FlowKey,
+        /// The socket's cookie, 0 where it is not known.
+        cookie: u64,
+        /// When.
+        at: Time,
+        /// The next sequence number that the service's socket expected of the client.
+        rcv_nxt: u32,
+    },
     /// The connection left its socket table: nothing more comes of it.
     Closed {
         /// The connection.

@@ -98,12 +98,12 @@ fn kernel() -> Check {
 }
 
 fn btf() -> Check {
-    match (probe::btf_present(), probe::cookie_offset()) {
+    match (probe::btf_present(), probe::socket_offsets()) {
         (true, Some(_)) => Check::Good("the kernel publishes its types".into()),
         (present, _) => Check::Limited(
-            if present { "the socket cookie is not described" } else { "not published" }.into(),
-            "ends of connections are noticed by FIN, RST and silence only; a kernel with \
-             CONFIG_DEBUG_INFO_BTF tells them at once"
+            if present { "a socket's members are not described" } else { "not published" }.into(),
+            "connections are noticed by their first byte, and their ends by FIN, RST and silence \
+             only; a kernel with CONFIG_DEBUG_INFO_BTF tells them at once"
                 .into(),
         ),
     }

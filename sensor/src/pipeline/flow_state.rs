@@ -77,6 +77,8 @@ pub(super) struct FlowState {
     open_bytes: usize,
     pending: SmallVec<[Finding; 0]>,
     opaque: bool,
+    /// Capture is to be asked to stop.
+    stop_due: bool,
     awaits_confirmation: bool,
     malformed_events: u8,
     starts: Starts,
@@ -98,6 +100,7 @@ impl FlowState {
             open_bytes: 0,
             pending: SmallVec::new(),
             opaque: false,
+            stop_due: false,
             awaits_confirmation: false,
             malformed_events: 0,
             starts: Starts::default(),
@@ -125,6 +128,27 @@ impl FlowState {
         !self.is_socket(segment.cookie) || self.flow.is_reopened_by(segment)
     }
 
+    /// Whether this may be the connection whose handshake was done when its socket expected
+    /// `rcv_nxt`: of another that had the same addresses, other bytes are known.
+    pub(super) fn may_begin_at(&self, cookie: u64, rcv_nxt: u32) -> bool {
+        let stream = &self.flow.to_server;
+        let seen = stream.offset() + stream.buffered() as u64;
+        let within = |first: u32| u64::from(rcv_nxt.wrapping_sub(first)) <= seen;
+        self.is_socket(cookie) && stream.first_seq().is_none_or(within)
+    }
+
+    /// The first byte of the connection is the first that was seen. Data that overtook the end of
+    /// the handshake came before this was known.
+    pub(super) fn begins_here(&mut self) {
+        let untouched = |stream: &Stream| stream.offset() == 0;
+        if untouched(&self.flow.to_server)
+            && untouched(&self.flow.to_client)
+            && self.offered == [0; 2]
+        {
+            self.http = Connection::new(false);
+        }
+    }
+
     /// Whether the connection is over and never carried a byte.
     pub(super) fn ended_unused(&self) -> bool {
         let unused =
@@ -138,6 +162,10 @@ impl FlowState {
             self.starts.take(segment.seq, starts);
         }
         if self.opaque {
+            if std::mem::take(&mut self.stop_due) {
+                self.stop(reporter);
+            }
+            let starts = &mut reporter.stats.starts;
             self.starts.lose_all(Fate::Mistaken, starts);
             reporter.stats.opaque_bytes += u64::from(segment.len);
             return;
@@ -163,8 +191,14 @@ impl FlowState {
         self.opaque = true;
         self.flow = Flow::new();
         reporter.stats.count_opaque(kind);
-        reporter.out.stop_flow(self.cookie);
+        self.stop(reporter);
         reporter.opaque_event(self, kind);
+    }
+
+    /// Asks capture to copy no more, or will once the socket's cookie is known.
+    fn stop(&mut self, reporter: &mut Reporter<'_, '_>) {
+        self.stop_due = self.cookie == 0;
+        reporter.out.stop_flow(self.cookie);
     }
 
     /// The connection is over: what is buffered is handed on, every exchange is closed.

@@ -245,6 +245,10 @@ impl Pipeline {
     pub fn push(&mut self, input: &Input<'_>, out: &mut impl Output) {
         match input {
             Input::Segment(segment) => self.segment(segment, out),
+            Input::Opened { flow, cookie, at, rcv_nxt } => {
+                self.tick(*at, out);
+                self.open(*flow, *cookie, *rcv_nxt, out);
+            }
             Input::Closed { flow, cookie, at } => {
                 self.tick(*at, out);
                 if self.flows.get(flow).is_some_and(|state| state.is_socket(*cookie)) {
@@ -309,6 +313,10 @@ impl Pipeline {
         self.tick(segment.at, out);
         self.shared.stats.segments += 1;
         let (key, cookie, midway) = (segment.flow, segment.cookie, !segment.flags.syn);
+        if segment.len == 0 && midway && !self.flows.contains_key(&key) {
+            // Of a connection that is over, or of none: anybody can send these.
+            return;
+        }
         let state = enter(&mut self.flows, &mut self.shared, key, cookie, midway);
         if state.is_replaced_by(segment) {
             self.shared.finish(state, out);
@@ -322,6 +330,19 @@ impl Pipeline {
             self.close(key, out);
             self.shared.stats.flows_closed += 1;
         }
+        self.evict(out);
+    }
+
+    /// A handshake is done.
+    fn open(&mut self, key: FlowKey, cookie: u64, rcv_nxt: u32, out: &mut impl Output) {
+        let state = enter(&mut self.flows, &mut self.shared, key, cookie, false);
+        if !state.may_begin_at(cookie, rcv_nxt) {
+            self.shared.finish(state, out);
+            **state = FlowState::new(key, cookie, self.shared.now, false);
+            self.shared.stats.flows_opened += 1;
+        }
+        state.learn_cookie(cookie);
+        state.begins_here();
         self.evict(out);
     }
 

@@ -273,6 +273,58 @@ fn another_socket_on_the_same_addresses_is_another_connection() {
     assert_eq!(bench.pipeline.stats().flows_open, 0);
 }
 
+fn opened(bench: &Bench, cookie: u64, rcv_nxt: u32) -> Input<'static> {
+    Input::Opened { flow: bench.key(), cookie, at: bench.now, rcv_nxt }
+}
+
+#[test]
+fn a_handshake_opens_and_no_stray_segment_does() {
+    let mut bench = Bench::new();
+    let ends = [(true, false), (false, true), (false, false)];
+    for direction in [Direction::ToServer, Direction::ToClient] {
+        for (fin, rst) in ends {
+            bench.segment(direction, b"", TcpFlags { fin, rst, ..TcpFlags::default() });
+        }
+    }
+    assert_eq!(bench.pipeline.stats().flows_opened, 0);
+    // Opened before its first byte, and told once more with it.
+    for _ in 0..2 {
+        let open = opened(&bench, 0, 1000);
+        bench.pipeline.push(&open, &mut bench.out);
+    }
+    assert_eq!((bench.pipeline.stats().flows_opened, bench.pipeline.stats().flows_open), (1, 1));
+    bench.request(UNSIGNED);
+    let again = opened(&bench, 9, 1000);
+    bench.pipeline.push(&again, &mut bench.out);
+    bench.response("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(bench.out.exchanges.len(), 1);
+    assert_eq!(bench.pipeline.stats().flows_opened, 1);
+    // The end was not told, and the addresses are used again.
+    bench.sent = [70_000, 90_000];
+    let next = opened(&bench, 0, 70_000);
+    bench.pipeline.push(&next, &mut bench.out);
+    assert_eq!((bench.pipeline.stats().flows_opened, bench.pipeline.stats().flows_open), (2, 1));
+    bench.request(UNSIGNED);
+    bench.response("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(bench.out.exchanges.len(), 2);
+}
+
+#[test]
+fn first_bytes_that_overtook_the_handshake_are_the_first() {
+    let mut bench = Bench::new();
+    // Were it joined midway, binary bytes of one side alone would not make it opaque.
+    bench.segment(
+        Direction::ToServer,
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        TcpFlags::default(),
+    );
+    let open = opened(&bench, 0, 1000);
+    bench.pipeline.push(&open, &mut bench.out);
+    bench.segment(Direction::ToClient, b"\x15\x03\x01", TcpFlags::default());
+    assert_eq!(bench.pipeline.stats().opaque_tls, 1);
+    assert_eq!(bench.pipeline.stats().flows_opened, 1);
+}
+
 #[test]
 fn an_event_waits_for_the_name_of_its_service_but_not_for_long() {
     let service = || Arc::new(Service { pid: Some(7), ..Service::default() });

@@ -1,4 +1,4 @@
-//! Looks up one thing in the running kernel's BTF: the offset of a structure's member.
+//! Looks up one thing in the running kernel's BTF: the offsets of structures' members.
 //!
 //! Format: Documentation/bpf/btf.rst of the Linux kernel.
 
@@ -8,10 +8,10 @@ pub(super) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 const MAGIC: u16 = 0xeb9f;
 const KIND_STRUCT: u32 = 4;
 
-/// Offset in bytes of `member` in `structure`; anonymous structures and unions inside are looked
-/// through. `None` if the kernel has no BTF or no such member.
-pub(super) fn member_offset(structure: &str, member: &str) -> Option<u32> {
-    find(&std::fs::read(VMLINUX).ok()?, structure, member)
+/// Offset in bytes of each `(structure, member)`; anonymous structures and unions inside are
+/// looked through. `None` if the kernel has no BTF, or lacks one of the members.
+pub(super) fn member_offsets<const N: usize>(wanted: &[(&str, &str); N]) -> Option<[u32; N]> {
+    find(&std::fs::read(VMLINUX).ok()?, wanted)
 }
 
 struct Btf<'a> {
@@ -90,19 +90,25 @@ impl<'a> Btf<'a> {
     }
 }
 
-fn find(data: &[u8], structure: &str, member: &str) -> Option<u32> {
+fn find<const N: usize>(data: &[u8], wanted: &[(&str, &str); N]) -> Option<[u32; N]> {
     let btf = Btf::new(data)?;
     let types: Vec<_> = btf.iter().collect();
-    let of = types
-        .iter()
-        .find(|t| t.kind == KIND_STRUCT && btf.name(t.name) == Some(structure.as_bytes()))?;
-    let bits = btf.member(&types, *of, member.as_bytes(), 0)?;
-    (bits % 8 == 0).then_some(bits / 8)
+    let mut out = [0; N];
+    for (offset, (structure, member)) in out.iter_mut().zip(wanted) {
+        let of = types
+            .iter()
+            .find(|t| t.kind == KIND_STRUCT && btf.name(t.name) == Some(structure.as_bytes()))?;
+        let bits = btf.member(&types, *of, member.as_bytes(), 0)?;
+        *offset = (bits % 8 == 0).then_some(bits / 8)?;
+    }
+    Some(out)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{find, member_offset};
+    use jotwatch_common::Offset;
+
+    use super::{find, member_offsets};
 
     /// `struct s { int a; union { int b; struct { int c; int d; }; }; };`
     fn sample() -> Vec<u8> {
@@ -129,25 +135,27 @@ mod tests {
         for (member, offset) in
             [("a", Some(0)), ("b", Some(4)), ("c", Some(4)), ("d", Some(8)), ("e", None)]
         {
-            assert_eq!(find(&data, "s", member), offset, "{member}");
+            assert_eq!(find(&data, &[("s", member)]), offset.map(|o| [o]), "{member}");
         }
-        assert_eq!(find(&data, "t", "a"), None);
+        assert_eq!(find(&data, &[("t", "a")]), None);
+        assert_eq!(find(&data, &[("s", "d"), ("s", "a")]), Some([8, 0]));
+        assert_eq!(find(&data, &[("s", "d"), ("s", "e")]), None);
     }
 
     #[test]
     fn a_cut_file_gives_nothing_and_does_not_panic() {
         let data = sample();
         for n in 0..data.len() {
-            assert_eq!(find(&data[..n], "s", "d"), None);
+            assert_eq!(find(&data[..n], &[("s", "d")]), None);
         }
     }
 
     #[test]
-    fn the_running_kernel_has_a_socket_cookie() {
+    fn the_running_kernel_has_what_is_read_of_a_socket() {
         if std::path::Path::new(super::VMLINUX).exists() {
-            assert!(
-                member_offset("sock_common", "skc_cookie").is_some_and(|o| o > 0 && o % 8 == 0)
-            );
+            let offsets = member_offsets(&Offset::MEMBERS).expect("all of them");
+            let cookie = offsets[Offset::Cookie as usize];
+            assert!(cookie > 0 && cookie.is_multiple_of(8));
         }
     }
 }

@@ -13,7 +13,7 @@
 //! `payload.len()` follow. A segment's first record carries up to 4 KiB, each further one up to
 //! 16 KiB, with ascending `seq` and the segment's time. Only a segment's last record has `fin`.
 //!
-//! - `SYN`, `FIN` and `RST` segments are always sent.
+//! - `FIN` and `RST` segments of connections are always sent, `SYN` segments only with payload.
 //! - Pure acknowledgements to the client are sent only where they confirm copied request bytes
 //!   that no record confirmed before; those to the server never are.
 //! - `payload.len() < len`: the rest was left out on purpose. So was all of it where `payload` is
@@ -25,9 +25,10 @@
 //!   reordered and the bytes will come. Once `rcv_nxt` (or the client's `ack`) has passed the
 //!   gap, it was the ring: the bytes will not come. [`Counter::RingFullBytes`] counts them, and
 //!   [`Counters::losses`] the records behind such gaps (`MARK_LOSS`).
-//! - `cookie` is 0 while the connection has no socket of its own: for the handshake, and for data
-//!   that came with its last acknowledgement (TCP Fast Open, `TCP_DEFER_ACCEPT`). Such records
-//!   carry no `rcv_nxt` and are copied whole up to 64 KiB; join them by addresses.
+//! - `cookie` is 0 while the connection has no socket of its own: for data that came with the
+//!   handshake's last acknowledgement or overtook it (TCP Fast Open, `TCP_DEFER_ACCEPT`, or a
+//!   client that another processor runs on after its `connect`). Such records carry no `rcv_nxt`
+//!   and are copied whole up to 64 KiB; join them by addresses.
 //! - `rcv_nxt` is the service's `tcp_sock.rcv_nxt` when the program ran, for both directions. It
 //!   may lag behind segments that wait in the socket's backlog.
 //! - Addresses are the socket's: the same in both directions also where the host translates
@@ -56,14 +57,18 @@
 //! **Opaque.** The first bytes of a connection that the kernel saw from its start may be TLS
 //! records, the HTTP/2 preface, or a byte that cannot start a request. Then comes one `Opaque`,
 //! none of those bytes, and from then on only `FIN`, `RST` and `Closed`
-//! ([`Counter::OpaqueBytes`]). A flow that was joined midway is left to the daemon, which can
+//! ([`Counter::OpaqueBytes`]). First bytes that the listening socket saw are copied, as its TCP may
+//! yet refuse them; `Opaque` then comes with the next segment. A flow that was joined midway is left to the daemon, which can
 //! stop it with [`Capture::stop_flow`].
 //!
-//! **Closed.** The socket left its table; after all records of the flow. Not sent if the cookie's
-//! offset is not in the kernel's BTF ([`Capture::reports_closes`]), nor for a flow that was
-//! evicted from the kernel's table of 65,536, nor if the ring was full: keep an idle limit.
+//! **Opened.** The socket's state became established. Known by the names of those whose SYN was
+//! seen, the last 16,384; so a flood of SYNs costs the daemon nothing. It is told again with the
+//! record that carries the client's first byte, for those that were forgotten, or if the ring was
+//! full, or the kernel has no tracepoint for it ([`Capture::reports_states`]).
 //!
-//! **Opens** are not told apart: the SYN, or a flow's first record, is one.
+//! **Closed.** The socket left its table; after all records of the flow. Not sent without the
+//! tracepoint, nor for a flow that was evicted from the kernel's table of 65,536 (one that never
+//! carried a byte: of 16,384), nor if the ring was full: keep an idle limit.
 //!
 //! **Service** comes with a flow's first record that has a cookie if the answer is known, or with
 //! one of the next calls of [`Capture::read`]. It is not sent for flows of which only the
@@ -108,7 +113,7 @@ use aya::{
 };
 use ipnet::IpNet;
 pub use jotwatch_common::Counter;
-use jotwatch_common::{BUDGET_LIMIT, PORT_WORDS, Settings};
+use jotwatch_common::{BUDGET_LIMIT, Offset, PORT_WORDS, Settings};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use self::{record::Decoder, service::Services};
@@ -252,7 +257,7 @@ pub struct Capture {
     services: Services,
     last_record: Option<Instant>,
     records: u64,
-    closes: bool,
+    states: bool,
 }
 
 impl std::fmt::Debug for Capture {
@@ -280,16 +285,16 @@ impl Capture {
             .map_err(|error| Error::Cgroup { path: path.clone(), error })?;
 
         let ring_bytes = config.ring_bytes.clamp(1 << 16, 1 << 30).next_power_of_two();
-        let offset = btf::member_offset("sock_common", "skc_cookie").unwrap_or(0);
-        let mut ebpf = load_object(object, ring_bytes, offset)?;
+        let offsets = probe::socket_offsets();
+        let mut ebpf = load_object(object, ring_bytes, offsets.unwrap_or_default())?;
 
         set_up(&mut ebpf, config, ring_bytes)?;
         for program in [probe::INGRESS, probe::EGRESS] {
             load(&mut ebpf, program)?;
         }
-        // Closed connections are a comfort: without them state ages out.
-        let closes = offset != 0 && load(&mut ebpf, probe::STATE).is_ok();
-        if closes {
+        // Opens and closes are a comfort: without them the first byte opens, and state ages out.
+        let states = offsets.is_some() && load(&mut ebpf, probe::STATE).is_ok();
+        if states {
             let tracepoint: &mut RawTracePoint = program(&mut ebpf, probe::STATE)?;
             tracepoint.attach("inet_sock_set_state").map_err(|e| Error::Attach {
                 program: probe::STATE,
@@ -319,14 +324,14 @@ impl Capture {
             services: Services::new(root, &config.ports),
             last_record: None,
             records: 0,
-            closes,
+            states,
         })
     }
 
-    /// Whether the kernel tells of closed connections. Without it flows only age out.
+    /// Whether the kernel tells of opened and closed connections. Without it flows only age out.
     #[must_use]
-    pub const fn reports_closes(&self) -> bool {
-        self.closes
+    pub const fn reports_states(&self) -> bool {
+        self.states
     }
 
     /// Waits until there may be records to read, `limit` at most.
@@ -400,10 +405,14 @@ impl Capture {
     }
 }
 
-fn load_object(object: &[u8], ring_bytes: u32, cookie_offset: u32) -> Result<Ebpf, Error> {
+fn load_object(
+    object: &[u8],
+    ring_bytes: u32,
+    offsets: [u32; Offset::COUNT],
+) -> Result<Ebpf, Error> {
     EbpfLoader::new()
         .map_max_entries("RECORDS", ring_bytes)
-        .override_global("COOKIE_OFFSET", &cookie_offset, true)
+        .override_global("OFFSETS", &offsets, true)
         .load(object)
         .map_err(|e| match e {
             EbpfError::MapError(MapError::CreateError { name, .. }) => Error::Object(format!(

@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use jotwatch_common::Offset;
+
 use super::{OBJECT, btf, cgroup, load, load_object, service};
 
 /// The cgroup_skb ingress program.
@@ -28,10 +30,11 @@ pub fn btf_present() -> bool {
     Path::new(btf::VMLINUX).exists()
 }
 
-/// Offset of the socket cookie in the kernel's `sock_common`; needed to hear of closes.
+/// Where the kernel keeps what is read of a socket, by [`Offset`]; needed to hear of opens and
+/// closes.
 #[must_use]
-pub fn cookie_offset() -> Option<u32> {
-    btf::member_offset("sock_common", "skc_cookie")
+pub fn socket_offsets() -> Option<[u32; Offset::COUNT]> {
+    btf::member_offsets(&Offset::MEMBERS)
 }
 
 /// Where cgroup v2 is mounted.
@@ -93,7 +96,7 @@ pub type Loaded = (&'static str, Result<(), super::Error>);
 /// Tries to create all maps, the ring buffer among them, and to load each program. Nothing is
 /// attached. The first error is the object's or the maps'; then each program by name.
 pub fn programs() -> Result<Vec<Loaded>, super::Error> {
-    let mut ebpf = load_object(OBJECT, 1 << 16, cookie_offset().unwrap_or(0))?;
+    let mut ebpf = load_object(OBJECT, 1 << 16, socket_offsets().unwrap_or_default())?;
     Ok([INGRESS, EGRESS, STATE].map(|name| (name, load(&mut ebpf, name))).into())
 }
 

@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use jotwatch_common::{
-    KIND_CLOSED, KIND_OPAQUE, KIND_SEGMENT, MARK_LOSS, MARK_NEW, MARK_RCV_NXT, MARK_REQUEST,
-    OPAQUE_HTTP2, OPAQUE_TLS, Record, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, TO_CLIENT, TO_SERVER,
+    KIND_CLOSED, KIND_OPAQUE, KIND_OPENED, KIND_SEGMENT, MARK_FIRST, MARK_LOSS, MARK_NEW,
+    MARK_RCV_NXT, MARK_REQUEST, OPAQUE_HTTP2, OPAQUE_TLS, Record, TCP_ACK, TCP_FIN, TCP_RST,
+    TCP_SYN, TO_CLIENT, TO_SERVER,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -106,6 +107,9 @@ impl Decoder {
                     }
                 };
                 let flag = |bit| record.tcp_flags & bit != 0;
+                if record.marks & MARK_FIRST != 0 {
+                    f(Input::Opened { flow, cookie, at, rcv_nxt: record.seq });
+                }
                 f(Input::Segment(Segment {
                     flow,
                     cookie,
@@ -120,6 +124,7 @@ impl Decoder {
                     request: record.marks & MARK_REQUEST != 0,
                 }));
             }
+            KIND_OPENED => f(Input::Opened { flow, cookie, at, rcv_nxt: record.rcv_nxt }),
             KIND_CLOSED => f(Input::Closed { flow, cookie, at }),
             KIND_OPAQUE => {
                 let kind = match record.detail {
