@@ -381,6 +381,53 @@ fn bytes_that_tcp_sends_again_are_counted_apart() -> Result<()> {
     Ok(())
 }
 
+/// Sends 3000 SYNs, each from another address and port; nobody answers what comes back.
+const FLOOD: &str = r#"
+import socket, struct, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+def total(b): return sum(struct.unpack("!%dH" % (len(b) // 2), b))
+for i in range(3000):
+    source = bytes([127, 1, i >> 8, i & 255])
+    s2 = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+    s2.bind((socket.inet_ntoa(source), 0))
+    tcp = struct.pack("!HHIIBBHHH", 1024 + i, int(sys.argv[1]), i, 0, 0x50, 2, 65535, 0, 0)
+    n = total(source + bytes([127, 0, 0, 1, 0, 6, 0, 20]) + tcp)
+    n = (n & 0xffff) + (n >> 16); n = ~((n & 0xffff) + (n >> 16)) & 0xffff
+    s2.sendto(tcp[:16] + struct.pack("!H", n) + tcp[18:], ("127.0.0.1", 0))
+    s2.close()
+"#;
+
+#[test]
+fn a_flood_of_syns_leaves_no_trace() -> Result<()> {
+    if !privileged() {
+        return Ok(());
+    }
+    let place = Place::new()?;
+    let _service = python(&place)?;
+    let mut capture = start(&config(&place))?;
+    let mut seen = Seen::default();
+    let flood = place.outside("python3").args(["-c", FLOOD, &PORT.to_string()]).status()?;
+    ensure!(flood.success(), "the flood failed");
+    drain(&mut capture, &mut seen)?;
+    assert_eq!(seen.records, 0, "{:?}", seen.opened);
+    // They did arrive.
+    assert!(capture.counters()?.get(Counter::ListenerSegments) >= 3000);
+    let mut stream = place.inside(|| Ok(TcpStream::connect(("127.0.0.1", PORT))?))?;
+    ask(&mut stream, b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n")?;
+    let client = stream.local_addr()?;
+    drop(stream);
+    // One that never carries a byte is told of, too: when it opens, and when it ends.
+    let unused = place.inside(|| Ok(TcpStream::connect(("127.0.0.1", PORT))?))?;
+    let idle = unused.local_addr()?;
+    drop(unused);
+    drain(&mut capture, &mut seen)?;
+    for client in [client, idle] {
+        assert!(seen.opened.iter().any(|(f, ..)| f.client == client), "{client} not opened");
+        assert!(seen.closed.iter().any(|f| f.client == client), "{client} not closed");
+    }
+    Ok(())
+}
+
 #[test]
 fn foreign_protocols_are_said_once_and_not_copied() -> Result<()> {
     if !privileged() {
