@@ -49,6 +49,8 @@ pub const HOST_MAX: usize = 256;
 pub const USER_AGENT_MAX: usize = 512;
 /// Bytes of a token's header parameters (`alg`, `kid`, `typ`), scheme and location that are shown.
 pub const TOKEN_TEXT_MAX: usize = 128;
+/// Bytes of an issuer's name that are shown.
+pub const ISSUER_MAX: usize = 256;
 /// Bytes of a finding's detail that are shown.
 pub const DETAIL_MAX: usize = 256;
 /// Bytes of a service's command and of its cgroup path that are shown.
@@ -115,6 +117,8 @@ pub enum Kind {
     Request,
     /// A connection.
     Flow,
+    /// A key that an issuer signs with.
+    Key,
     /// The sensor itself.
     Sensor,
 }
@@ -126,6 +130,7 @@ impl Kind {
         match self {
             Self::Request => "request",
             Self::Flow => "flow",
+            Self::Key => "key",
             Self::Sensor => "sensor",
         }
     }
@@ -174,6 +179,8 @@ pub enum Body {
     Request(Box<RequestEvent>),
     /// A flow on a watched port that can't be read.
     Flow(Box<FlowEvent>),
+    /// Something about a key that an issuer signs with.
+    Key(Box<KeyEvent>),
     /// The sensor's own state.
     Sensor(SensorEvent),
 }
@@ -185,6 +192,7 @@ impl Body {
         match self {
             Self::Request(request) => request.service.as_ref(),
             Self::Flow(flow) => flow.service.as_ref(),
+            Self::Key(key) => key.service.as_ref(),
             Self::Sensor(_) => None,
         }
     }
@@ -194,6 +202,7 @@ impl Body {
         match self {
             Self::Request(request) => request.service = Some(Arc::clone(service)),
             Self::Flow(flow) => flow.service = Some(Arc::clone(service)),
+            Self::Key(key) => key.service = Some(Arc::clone(service)),
             Self::Sensor(_) => {}
         }
     }
@@ -292,9 +301,32 @@ pub struct TokenView {
     pub kid: Option<Text>,
     /// The header's `typ`.
     pub typ: Option<Text>,
+    /// Whose key verifies the signature: `configured`, or `learned` from traffic alone.
+    pub verified_by: Option<&'static str>,
     /// The claims that the config allows to be shown.
     pub claims: Claims,
     /// What is wrong with this token; the event's findings hold these too.
+    pub findings: Vec<Finding>,
+}
+
+/// Something about a key that an issuer signs with, seen on a connection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyEvent {
+    /// The client's address and port.
+    pub client: SocketAddr,
+    /// The service's address and port.
+    pub server: SocketAddr,
+    /// The process that serves it, where it is known.
+    pub service: Option<Arc<Service>>,
+    /// Whose key it is, at most [`ISSUER_MAX`].
+    pub issuer: Option<Text>,
+    /// The key's id, at most [`TOKEN_TEXT_MAX`].
+    pub kid: Option<Text>,
+    /// Its algorithm, or that of the token.
+    pub alg: Option<&'static str>,
+    /// A token that it signed.
+    pub token: Option<Fingerprint>,
+    /// What is wrong with it.
     pub findings: Vec<Finding>,
 }
 

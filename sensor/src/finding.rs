@@ -119,6 +119,9 @@ findings! {
     SignatureInvalid = "signature-invalid", High, "The signature does not verify under the issuer's key.";
     SignatureMalformed = "signature-malformed", High, "The signature has a form that no key of this algorithm produces: a wrong length, or DER.";
     SignaturePsychic = "signature-psychic", Critical, "An ECDSA signature has r or s zero or out of range, which broken verifiers take for any message.";
+    LearnedKeyMismatch = "learned-key-mismatch", Medium, "The signature does not verify under the key that was learned from traffic for its key id.";
+    LearnedKeyChanged = "learned-key-changed", High, "A key set seen in clear has another key under a key id that is pinned.";
+    WeakSecret = "weak-secret", High, "An issuer's HMAC secret stands in the list of weak ones: anyone can sign its tokens.";
     KeyWeak = "key-weak", Info, "The token is signed with a key shorter than its algorithm asks for.";
 
     // Tokens: header parameters

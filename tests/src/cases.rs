@@ -6,6 +6,7 @@
 mod clients;
 mod ends;
 mod http;
+mod keys;
 mod tcp;
 mod tokens;
 
@@ -29,7 +30,7 @@ pub struct Case {
 /// All cases, in the order of the table.
 #[must_use]
 pub fn all() -> Vec<Case> {
-    [tcp::CASES, http::CASES, tokens::CASES, ends::CASES, clients::CASES].concat()
+    [tcp::CASES, http::CASES, tokens::CASES, ends::CASES, clients::CASES, keys::CASES].concat()
 }
 
 /// A file that the configuration of a case names: the case, the file's name, its content.

@@ -190,3 +190,25 @@ fn bad_arguments_are_one_line_and_an_exit_code() {
     assert!(said.contains("--at") && code == 2, "{said}");
     assert_eq!(run(&["--no-such-flag"]).1, 2);
 }
+
+#[test]
+fn a_weak_secret_is_told_and_not_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let list = dir.path().join("list");
+    fs::write(&list, "hunter2-hunter2\nchangeme-changeme\n").unwrap();
+    let claims = json!({"sub": "ann", "exp": 4_000_000_000_u64});
+    let lines = [
+        tokens::hs256(&claims, b"changeme-changeme"),
+        tokens::hs256(&claims, b"another-secret-of-some-length"),
+    ];
+    let list = list.to_str().unwrap();
+    let (answers, code) = inspect(&["--weak-secrets", list], &lines);
+    assert_eq!(code, 0);
+    assert_eq!(answers[0]["findings"][0]["id"], "weak-secret");
+    assert_eq!(answers[0]["verdict"], "invalid");
+    assert!(!answers[0].to_string().contains("changeme"));
+    assert_eq!(
+        (&answers[1]["verdict"], &answers[1]["findings"]),
+        (&json!("unverifiable"), &json!([]))
+    );
+}

@@ -168,6 +168,61 @@ fn nginx() -> Result<()> {
     })
 }
 
+/// Keys are learned of what nginx serves within the budget, and a weak secret is found beside the
+/// reading.
+#[test]
+fn nginx_serves_keys_and_takes_tokens_with_a_weak_secret() -> Result<()> {
+    if !privileged() {
+        return Ok(());
+    }
+    let net = Place::new()?;
+    let dir = tempfile::tempdir()?;
+    let list = dir.path().join("list");
+    fs::write(&list, "password\nchangeme\n")?;
+    net.services(|place| {
+        let Some(service) = installed(nginx::start(place, addr())) else { return Ok(()) };
+        let extra = format!("[tokens]\nweak_secrets_file = \"{}\"", list.display());
+        let sensor = Sensor::start(&net, &[addr().port()], &extra)?;
+        let folder = service.dir().join(".well-known");
+        fs::create_dir(&folder)?;
+        let mut client = Client::connect(place, addr())?;
+        let mut serve = |x: &str, pad: usize| -> Result<()> {
+            let key = json!({"kty": "OKP", "crv": "Ed25519", "kid": "1", "x": x});
+            let set = json!({"keys": [key], "pad": "x".repeat(pad)}).to_string();
+            fs::write(folder.join("jwks.json"), set)?;
+            let answer = client.send(&request("GET", "/.well-known/jwks.json", &[], b""))?;
+            ensure!(answer.status == 200, "{answer:?}");
+            Ok(())
+        };
+        let counted = |what: &str, counts: [u64; 3]| {
+            sensor.wait_for_status(what, |status| {
+                let sets = &status["pipeline"]["key_sets"];
+                [&sets["learned"], &sets["changed"], &sets["incomplete"]] == counts
+            })
+        };
+        serve("iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w", 0)?;
+        counted("a learned key", [1, 0, 0])?;
+        // More than the kernel copies: half a set teaches nothing.
+        serve("gTl3Dqh9F19Wo1Rmw0x-zMuNip07jenTdJ6w_zP3Afw", 4_000)?;
+        counted("a cut set", [1, 0, 1])?;
+        serve("gTl3Dqh9F19Wo1Rmw0x-zMuNip07jenTdJ6w_zP3Afw", 0)?;
+        counted("a changed key", [1, 1, 1])?;
+        let event = sensor.wait_for("the changed key", |event| event["kind"] == "key")?;
+        ensure!(findings(&event) == ["learned-key-changed"], "{event}");
+        ensure!(event["issuer"] == "service.test" && event["service"]["pid"] == service.pid());
+
+        let claims = json!({"sub": "ann", "exp": tokens::seconds_from_now(600)});
+        let weak = tokens::hs256(&claims, b"changeme");
+        ensure!(client.send(&get("/", &weak))?.status == 200);
+        let found = |event: &Value| event["findings"][0]["id"] == "weak-secret";
+        let event = sensor.wait_for("the weak secret", found)?;
+        ensure!(event["alg"] == "HS256" && event["service"]["pid"] == service.pid(), "{event}");
+        let lines = sensor.stop()?;
+        ensure!(lines.iter().all(|line| !line.contains("changeme")), "{lines:?}");
+        sensor::check(&lines, &[weak])
+    })
+}
+
 #[test]
 fn an_alert_reaches_rsyslog() -> Result<()> {
     if !privileged() {

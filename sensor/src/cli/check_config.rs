@@ -18,6 +18,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let config = crate::config::load(&arguments.config)?;
     // What it names is read too: a key file that is missing is a mistake in the configuration.
     let (_, warnings) = crate::keyring::load_files(&config.issuers)?;
+    config.tokens.weak_secrets()?;
     crate::services::Services::load(&config.services)?;
     crate::clients::Clients::load(&config.clients)?;
     crate::revocation::RevocationList::load(config.revocation.list_file.as_deref())?;

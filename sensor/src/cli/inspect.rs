@@ -13,9 +13,10 @@ use crate::{
     keys::{KeySource, KeyStore, MAX_KEY_SET_BYTES, parse_keys},
     time::Time,
     token::{
-        DecodeOptions, decode, show,
+        DecodeOptions, decode, hmac_sample, show,
         validate::{IssuerPolicy, Policy, Validation, Verdict},
     },
+    weak::WeakSecrets,
 };
 
 /// Bytes of one line that are read; a longer one is reported and passed over.
@@ -45,6 +46,9 @@ pub(super) struct Arguments {
     /// The issuer that the tokens must name.
     #[arg(long, value_name = "ISSUER")]
     issuer: Option<String>,
+    /// A file of weak HMAC secrets, one a line, that every token is tried with.
+    #[arg(long, value_name = "FILE")]
+    weak_secrets: Option<PathBuf>,
     /// An audience of which the tokens must name one; may be given several times.
     #[arg(long, value_name = "AUDIENCE")]
     audience: Vec<String>,
@@ -53,6 +57,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let keys = load_keys(&arguments.keys)?;
     let policy = policy(arguments);
+    let weak = arguments.weak_secrets.as_deref().map(WeakSecrets::load).transpose()?;
     let options = DecodeOptions { claims: !arguments.jws, ..DecodeOptions::default() };
     let now = arguments.at.unwrap_or_else(|| {
         Time::EPOCH + SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
@@ -69,7 +74,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
             let findings = [Finding::new(FindingId::TokenTooLarge, detail)];
             answer(number, Verdict::Invalid, None, None, &findings)
         } else {
-            judge(number, &line, &options, &keys, &policy, now)
+            judge(number, &line, &options, &keys, &policy, weak.as_ref(), now)
         };
         serde_json::to_writer(&mut out, &judged)?;
         out.write_all(b"\n")?;
@@ -85,6 +90,7 @@ fn judge(
     options: &DecodeOptions,
     keys: &KeyStore,
     policy: &Policy,
+    weak: Option<&WeakSecrets>,
     now: Time,
 ) -> Value {
     let decoded = decode(token, options);
@@ -94,6 +100,12 @@ fn judge(
     findings.extend(validation.claim_findings.iter().cloned());
     if policy.claims {
         validation.at(now, &mut findings);
+    }
+    if let (Some(list), Some(sample)) = (weak, hmac_sample(token, &decoded))
+        && list.verify(&sample)
+    {
+        let detail = "a secret of the list verifies it";
+        findings.push(Finding::new(FindingId::WeakSecret, detail));
     }
     let verdict = validation.verdict(findings.iter());
     let header = |name| {

@@ -53,7 +53,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         None => fingerprint_key::REPLAY,
     };
     let mut capture = CaptureFile::open(&arguments.file, &config.capture.ports)?;
-    let mut pipeline = Pipeline::new(Settings::new(&config, key, fingerprint_key::REPLAY_SALT));
+    // Tried at once, so that the same file gives the same bytes.
+    let weak_secrets = config.tokens.weak_secrets()?;
+    let settings = Settings::new(&config, key, fingerprint_key::REPLAY_SALT);
+    let mut pipeline = Pipeline::new(settings.with_weak_secrets(weak_secrets));
     let (keys, warnings) = keyring::load_files(&config.issuers)?;
     for warning in warnings {
         let _ = writeln!(io::stderr(), "jotwatch: {warning}");

@@ -50,6 +50,8 @@ pub struct IssuerConfig {
     pub encrypted: Option<bool>,
     /// What `jku` and `x5u` of its tokens may begin with.
     pub jku_allow: Vec<Spanned<String>>,
+    /// URLs at which a key set of this issuer may be seen in clear, where it has no source of keys.
+    pub learn_from: Vec<Spanned<String>>,
 }
 
 impl Default for IssuerConfig {
@@ -69,6 +71,7 @@ impl Default for IssuerConfig {
             max_lifetime_seconds: None,
             encrypted: None,
             jku_allow: Vec::new(),
+            learn_from: Vec::new(),
         }
     }
 }
@@ -101,6 +104,12 @@ impl IssuerConfig {
     #[must_use]
     pub fn max_lifetime(&self) -> Option<Duration> {
         self.max_lifetime_seconds.map(Duration::from_secs)
+    }
+
+    /// Its name, and each URL at which a key set of it may be seen.
+    pub fn learn_from(&self) -> impl Iterator<Item = (String, String)> {
+        let urls = self.learn_from.iter().map(|url| url.get_ref().clone());
+        self.name().into_iter().flat_map(move |name| urls.clone().map(|url| (name.to_owned(), url)))
     }
 
     /// Whether its keys are fetched.
@@ -160,6 +169,8 @@ pub struct KeysConfig {
     pub allowed_hosts: Vec<Spanned<String>>,
     /// Certificates (PEM) that are trusted beside the system's.
     pub ca_file: Option<PathBuf>,
+    /// Whether keys are learned from key sets that services serve or fetch in clear.
+    pub learn: bool,
 }
 
 impl Default for KeysConfig {
@@ -176,6 +187,7 @@ impl Default for KeysConfig {
             allow_http: false,
             allowed_hosts: Vec::new(),
             ca_file: None,
+            learn: true,
         }
     }
 }
@@ -220,6 +232,18 @@ fn check_issuer(config: &IssuerConfig, allow_http: bool) -> Result<(), Complaint
     within(&config.leeway_seconds, "leeway_seconds", 0, 86_400)?;
     if let Some(issuer) = config.issuer.as_ref().filter(|issuer| issuer.get_ref().is_empty()) {
         return Err((issuer.span(), "issuer is empty; leave it out to mean any".into()));
+    }
+    for seen in &config.learn_from {
+        let span = seen.span();
+        if config.name().is_none() {
+            return Err((span, "learn_from needs an issuer".into()));
+        }
+        if config.has_keys() {
+            return Err((span, "learn_from is for an issuer without a source of keys".into()));
+        }
+        if let Err(error) = Endpoint::parse(seen.get_ref(), true) {
+            return Err((span, format!("learn_from: {error}")));
+        }
     }
     if *config.discovery.get_ref() {
         let span = config.discovery.span();
@@ -346,6 +370,15 @@ mod tests {
                 "c.toml:4:10: issuer \"a\" has two tables",
             ),
             ("[[issuer]]\n[[issuer]]\n", "c.toml:1:1: issuer \"any\" has two tables"),
+            ("[[issuer]]\nlearn_from = [\"http://i/\"]", "c.toml:2:15: learn_from needs an issuer"),
+            (
+                "[[issuer]]\nissuer = \"a\"\njwks_file = \"f\"\nlearn_from = [\"http://i/\"]",
+                "c.toml:4:15: learn_from is for an issuer without",
+            ),
+            (
+                "[[issuer]]\nissuer = \"a\"\nlearn_from = [\"i/jwks\"]",
+                "c.toml:3:15: learn_from: not an absolute URL",
+            ),
             ("[keys]\nrefresh_seconds = 1", "c.toml:2:19: refresh_seconds must be from 60"),
             ("[keys]\nallowed_hosts = [\"https://i\"]", "c.toml:2:18: \"https://i\" is neither"),
         ] {

@@ -29,7 +29,7 @@ pub use self::{
     revocation::RevocationConfig,
     services::{MemorySettings, RouteConfig, ServiceConfig},
 };
-use crate::{finding::Severity, sinks::SinksConfig};
+use crate::{finding::Severity, sinks::SinksConfig, weak::WeakSecrets};
 
 /// Where `jotwatch run` looks for its configuration unless `--config` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/jotwatch/config.toml";
@@ -122,6 +122,18 @@ pub struct TokenConfig {
     pub max_bytes: Spanned<usize>,
     /// Decoded tokens that are kept for reuse.
     pub cache_entries: usize,
+    /// A list of weak HMAC secrets, one a line, that tokens are tried with.
+    pub weak_secrets_file: Option<PathBuf>,
+}
+
+impl TokenConfig {
+    /// Reads the list of weak secrets, where one is named.
+    ///
+    /// # Errors
+    /// Those of [`WeakSecrets::load`].
+    pub fn weak_secrets(&self) -> anyhow::Result<Option<WeakSecrets>> {
+        self.weak_secrets_file.as_deref().map(WeakSecrets::load).transpose()
+    }
 }
 
 impl Default for TokenConfig {
@@ -133,6 +145,7 @@ impl Default for TokenConfig {
                 .to_vec(),
             max_bytes: Spanned::new(0..0, 16 << 10),
             cache_entries: 8_192,
+            weak_secrets_file: None,
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What was lost, by cause; the names are stable. Counts up from the daemon's start.
-fn losses(kernel: &Counters, stats: &Stats, undelivered: u64) -> [(&'static str, u64); 10] {
+fn losses(kernel: &Counters, stats: &Stats, undelivered: u64) -> [(&'static str, u64); 12] {
     [
         ("ring-full-requests", kernel.get(Counter::RequestsLost)),
         ("ring-full-records", kernel.get(Counter::RingFullRecords)),
@@ -22,6 +22,8 @@ fn losses(kernel: &Counters, stats: &Stats, undelivered: u64) -> [(&'static str,
         ("flow-limit-requests", stats.starts.evicted),
         ("stream-limit-bytes", stats.flow.limit_dropped),
         ("http-malformed", stats.malformed),
+        ("key-set-incomplete", stats.key_sets.incomplete),
+        ("secret-search-full", stats.secrets.dropped),
         ("sink-queue-full", undelivered),
     ]
 }

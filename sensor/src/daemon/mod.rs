@@ -5,8 +5,10 @@
 
 mod balance;
 mod files;
+mod learned_file;
 mod lock;
 mod memory_file;
+mod secret_search;
 
 use std::{
     path::PathBuf,
@@ -22,8 +24,10 @@ use anyhow::{Context as _, ensure};
 use self::{
     balance::Losses,
     files::{Files, Fresh},
+    learned_file::LearnedFile,
     lock::WatchLock,
     memory_file::MemoryFile,
+    secret_search::SecretSearch,
 };
 use crate::{
     capture::{Input, live},
@@ -38,6 +42,7 @@ use crate::{
     time::Time,
     token::FingerprintKey,
     trust,
+    weak::{Search, Searched, WeakSecrets},
 };
 
 /// How long the reader sleeps when the ring is quiet; the kernel wakes it when something comes. It
@@ -106,7 +111,8 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
     let keyring = Keyring::start(&config)?;
     let services = Services::load(&config.services)?;
     let (files, clients, revoked) = Files::load(&config)?;
-    let settings = settings(&config, &key, salt);
+    let settings = settings(&config, &key, salt)?;
+    let search = start_search(&settings)?;
     let (memory_file, memory) =
         MemoryFile::open(&config.daemon.state_dir, settings.memory_secret, &settings.memory)
             .with_context(|| format!("state in {}", config.daemon.state_dir.display()))?;
@@ -117,9 +123,13 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
     }
     let capture = live::Capture::start(&capture_config(&config))?;
     tracing::info!("watching port {:?} in cgroup {}", config.capture.ports, cgroup.display());
+    let mut pipeline = Pipeline::new(settings);
+    let learned_file = LearnedFile::open(&config.daemon.state_dir, &mut pipeline, now());
     let mut daemon = Daemon {
         overrides: overrides.clone(),
-        pipeline: Pipeline::new(settings),
+        pipeline,
+        learned_file,
+        search,
         keyring,
         keys_in_force: None,
         memory_file,
@@ -159,6 +169,9 @@ struct Daemon {
     keys_in_force: Option<u64>,
     memory_file: MemoryFile,
     files: Files,
+    learned_file: LearnedFile,
+    /// Where a list of weak secrets is configured.
+    search: Option<SecretSearch>,
     sinks: Sinks,
     losses: Losses,
     ids: EventIds,
@@ -194,6 +207,7 @@ impl Daemon {
             if now >= save_due {
                 save_due = now + SAVE_PERIOD;
                 self.memory_file.save(self.pipeline.memory());
+                self.learned_file.save(&self.pipeline, now);
             }
             if now >= loss_due {
                 loss_due = now + LOSS_PERIOD;
@@ -205,11 +219,14 @@ impl Daemon {
 
     /// Takes everything that is in the ring, and lets time pass.
     fn read(&mut self) {
-        let Self { capture, pipeline, sinks, keyring, .. } = self;
-        let mut stopped = Vec::new();
-        let mut out = Outlet { sinks, keyring, stopped: &mut stopped };
+        let Self { capture, pipeline, sinks, keyring, search, .. } = self;
+        let (mut stopped, search) = (Vec::new(), search.as_ref());
+        let mut out = Outlet { sinks, keyring, search, stopped: &mut stopped };
         capture.read(|input: Input<'_>| pipeline.push(&input, &mut out));
         pipeline.tick(now(), &mut out);
+        for found in search.into_iter().flat_map(SecretSearch::found) {
+            pipeline.weak_secret(&found, &mut out);
+        }
         for cookie in stopped {
             if let Err(error) = capture.stop_flow(cookie) {
                 // The flow's bytes go on to be copied and passed over: a cost, no loss.
@@ -256,11 +273,15 @@ impl Daemon {
         }
         let services = Services::load(&config.services)?;
         let (files, clients, revoked) = Files::load(&config)?;
+        let settings = settings(&config, &self.key, self.salt)?;
+        if self.search.is_none() {
+            self.search = start_search(&settings)?;
+        }
         if old.issuers != new.issuers || old.keys != new.keys {
             self.keyring = Keyring::start(&config)?;
             self.keys_in_force = None;
         }
-        self.pipeline.reconfigure(settings(&config, &self.key, self.salt));
+        self.pipeline.reconfigure(settings);
         self.pipeline.serve(services.into());
         self.pipeline.locate(clients.into());
         self.pipeline.revoke(&revoked);
@@ -314,9 +335,10 @@ impl Daemon {
     fn stop(mut self) {
         self.read();
         let mut stopped = Vec::new();
-        let (sinks, keyring) = (&self.sinks, &self.keyring);
-        self.pipeline.finish(&mut Outlet { sinks, keyring, stopped: &mut stopped });
+        let (sinks, keyring, search) = (&self.sinks, &self.keyring, self.search.as_ref());
+        self.pipeline.finish(&mut Outlet { sinks, keyring, search, stopped: &mut stopped });
         self.memory_file.save(self.pipeline.memory());
+        self.learned_file.save(&self.pipeline, now());
         self.tell_losses(now());
         self.tell(SensorState::Stopped);
         for sink in self.sinks.shutdown(SHUTDOWN) {
@@ -331,6 +353,7 @@ impl Daemon {
 struct Outlet<'a> {
     sinks: &'a Sinks,
     keyring: &'a Keyring,
+    search: Option<&'a SecretSearch>,
     stopped: &'a mut Vec<u64>,
 }
 
@@ -341,6 +364,13 @@ impl Output for Outlet<'_> {
 
     fn unknown_key(&mut self, issuer: Option<&str>, kid: &str) {
         self.keyring.unknown_kid(issuer, kid);
+    }
+
+    fn search(&mut self, list: &Arc<WeakSecrets>, search: Search) -> Searched {
+        match self.search {
+            Some(thread) => thread.search(list, search),
+            None => Searched::Dropped,
+        }
     }
 
     fn stop_flow(&mut self, cookie: u64) {
@@ -375,8 +405,15 @@ fn load_key(config: &Config) -> anyhow::Result<FingerprintKey> {
     }
 }
 
-fn settings(config: &Config, key: &FingerprintKey, salt: [u8; 16]) -> Settings {
-    Settings { service_wait: SERVICE_WAIT, ..Settings::new(config, key.clone(), salt) }
+fn settings(config: &Config, key: &FingerprintKey, salt: [u8; 16]) -> anyhow::Result<Settings> {
+    let settings = Settings::new(config, key.clone(), salt);
+    let settings = settings.with_weak_secrets(config.tokens.weak_secrets()?);
+    Ok(Settings { service_wait: SERVICE_WAIT, ..settings })
+}
+
+fn start_search(settings: &Settings) -> anyhow::Result<Option<SecretSearch>> {
+    let wanted = settings.weak_secrets.as_ref().map(|_| SecretSearch::start()).transpose();
+    wanted.context("no thread to search for weak secrets")
 }
 
 fn capture_config(config: &Config) -> live::Config {

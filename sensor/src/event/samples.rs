@@ -69,6 +69,7 @@ pub(crate) fn request() -> Event {
                 alg: Some(Text::new(b"none", TOKEN_TEXT_MAX)),
                 kid: Some(Text::new(b"2026-11", TOKEN_TEXT_MAX)),
                 typ: Some(Text::new(b"JWT", TOKEN_TEXT_MAX)),
+                verified_by: None,
                 claims: claims.iter().map(|(name, value)| (*name, value)).collect(),
                 findings: findings.clone(),
             }],
@@ -97,6 +98,7 @@ pub(crate) fn hostile() -> Event {
         alg: text(TOKEN_TEXT_MAX),
         kid: text(TOKEN_TEXT_MAX),
         typ: text(TOKEN_TEXT_MAX),
+        verified_by: Some("configured"),
         claims: claims.iter().map(|(name, value)| (name.as_str(), value)).collect(),
         findings: findings.clone(),
     };
@@ -141,6 +143,7 @@ pub(crate) fn all() -> Vec<Event> {
         event.findings.clear();
         for token in &mut event.tokens {
             (token.alg, token.kid, token.typ) = (None, None, None);
+            token.verified_by = Some("learned");
             token.claims = Claims::default();
             token.findings.clear();
         }
@@ -175,6 +178,25 @@ pub(crate) fn all() -> Vec<Event> {
             })),
         });
     }
+    let key = |name: &[u8], alg, token, findings: Vec<Finding>| Event {
+        id: ids.id(Kind::Key, Some(&flow()), at(), 0),
+        at: at(),
+        severity: severity(&findings),
+        body: Body::Key(Box::new(KeyEvent {
+            client: flow().client,
+            server: flow().server,
+            service: Some(service()),
+            issuer: (!name.is_empty()).then(|| Text::new(name, ISSUER_MAX)),
+            kid: (!name.is_empty()).then(|| Text::new(name, TOKEN_TEXT_MAX)),
+            alg,
+            token,
+            findings,
+        })),
+    };
+    let weak = Finding::new(FindingId::WeakSecret, "the secret of its HS256 signatures");
+    events.push(key(b"https://idp.example", Some("HS256"), Some([17; 16]), vec![weak.clone()]));
+    events.push(key(&b"\x00\"\\\xff\xe2\x80\xae".repeat(200), None, None, vec![weak; 40]));
+    events.push(key(b"", None, None, Vec::new()));
     for (i, state) in [
         SensorState::Started,
         SensorState::Stopped,

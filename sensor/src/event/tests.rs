@@ -97,7 +97,9 @@ fn the_document_shows_real_events() {
             kinds.push(event["kind"].as_str().unwrap().to_owned());
         }
     }
-    assert!(["request", "flow", "sensor"].iter().all(|kind| kinds.contains(&(*kind).to_owned())));
+    assert!(
+        ["request", "flow", "key", "sensor"].iter().all(|kind| kinds.contains(&(*kind).to_owned()))
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Body, CAUSES_MAX, DETAIL_MAX, Event, FINDINGS_MAX, Kind, RequestEvent, SCHEMA,
+    Body, CAUSES_MAX, DETAIL_MAX, Event, FINDINGS_MAX, KeyEvent, Kind, RequestEvent, SCHEMA,
     SERVICE_TEXT_MAX, SensorEvent, SensorState, TOKENS_MAX, TokenView, json::Object,
 };
 use crate::{capture::Service, finding::Finding};
@@ -74,6 +74,7 @@ impl Event {
         match self.body {
             Body::Request(_) => Kind::Request,
             Body::Flow(_) => Kind::Flow,
+            Body::Key(_) => Kind::Key,
             Body::Sensor(_) => Kind::Sensor,
         }
     }
@@ -84,6 +85,7 @@ impl Event {
         match &self.body {
             Body::Request(event) => &event.findings,
             Body::Flow(event) => &event.findings,
+            Body::Key(event) => &event.findings,
             Body::Sensor(_) => &[],
         }
     }
@@ -135,6 +137,7 @@ impl Event {
                 served(&mut event, body.server, body.service.as_deref(), cut);
                 findings(&mut event, &body.findings, cut);
             }
+            Body::Key(body) => body.write(&mut event, cut),
             Body::Sensor(body) => body.write(&mut event, cut),
         }
         if shortened {
@@ -201,6 +204,9 @@ impl TokenView {
                 token.text_within(name, value, cut.text);
             }
         }
+        if let Some(whose) = self.verified_by {
+            token.name("verified_by", whose);
+        }
         if cut.claims && !self.claims.is_empty() {
             let out = token.key("claims");
             out.push(b'{');
@@ -210,6 +216,26 @@ impl TokenView {
         if !self.findings.is_empty() {
             findings(token, &self.findings, cut);
         }
+    }
+}
+
+impl KeyEvent {
+    fn write(&self, event: &mut Object<'_>, cut: Cut) {
+        event.endpoint("client", self.client);
+        served(event, self.server, self.service.as_deref(), cut);
+        if let Some(issuer) = &self.issuer {
+            event.text_within("issuer", issuer, cut.text);
+        }
+        if let Some(kid) = &self.kid {
+            event.text_within("kid", kid, cut.text);
+        }
+        if let Some(alg) = self.alg {
+            event.name("alg", alg);
+        }
+        if let Some(token) = &self.token {
+            event.hex("token", token);
+        }
+        findings(event, &self.findings, cut);
     }
 }
 

@@ -181,6 +181,12 @@ impl Connection {
         self.next_id
     }
 
+    /// Bytes that are held beside those that the caller offers again: of a response's body.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.open.held()
+    }
+
     /// Whether the client's next bytes are to begin a request head, or are within one.
     #[must_use]
     pub fn expects_request(&self) -> bool {

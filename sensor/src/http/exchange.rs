@@ -2,7 +2,10 @@
 
 use std::collections::VecDeque;
 
-use super::{HttpEvent, Request};
+use super::{
+    HttpEvent, Request,
+    document::{Asked, Document},
+};
 use crate::time::Time;
 
 /// What a request's method means for the framing of its response (RFC 9112, section 6.3).
@@ -50,6 +53,10 @@ pub(super) struct Exchange {
     pub(super) expects_continue: bool,
     /// The request asks for another protocol.
     pub(super) upgrade: bool,
+    /// What its answer may be.
+    pub(super) asked: Asked,
+    /// The answer's body, as long as it may be a document about keys.
+    pub(super) document: Option<Box<Document>>,
 }
 
 impl Exchange {
@@ -66,6 +73,10 @@ impl Exchange {
 
     fn done(mut self, out: &mut Vec<HttpEvent>) {
         self.emit(out);
+        let whole = self.response == Progress::Whole;
+        if let Some(body) = self.document.take().and_then(|document| document.finish(whole)) {
+            out.push(HttpEvent::Document { id: self.id, body });
+        }
         out.push(HttpEvent::Done {
             id: self.id,
             request_bytes: self.request_bytes,
@@ -101,6 +112,12 @@ impl Open {
     /// The exchange whose response is passing, or is next.
     pub(super) fn oldest(&mut self) -> Option<&mut Exchange> {
         self.0.front_mut()
+    }
+
+    /// Bytes that are held of the response that passes.
+    pub(super) fn held(&self) -> usize {
+        let document = self.0.front().and_then(|exchange| exchange.document.as_ref());
+        document.map_or(0, |document| document.held())
     }
 
     /// How many exchanges wait for a response that has not begun.

@@ -36,6 +36,8 @@ pub(super) struct Fields {
     pub(super) expects_continue: bool,
     /// An `Upgrade` field is there.
     pub(super) upgrade: bool,
+    /// A content coding is on the body.
+    pub(super) coded: bool,
 }
 
 /// Without the optional white space of RFC 9110, section 5.6.3, at both ends.
@@ -57,6 +59,9 @@ impl Fields {
             7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade = true,
             13 if name.eq_ignore_ascii_case(b"authorization") => self.authorizations += 1,
             14 if name.eq_ignore_ascii_case(b"content-length") => self.see_length(value),
+            16 if name.eq_ignore_ascii_case(b"content-encoding") => {
+                self.coded |= !value.is_empty() && !value.eq_ignore_ascii_case(b"identity");
+            }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.see_codings(value),
             _ => {}
         }

@@ -33,6 +33,8 @@ pub(super) struct RequestHead {
 /// A response as its head gives it.
 pub(super) struct ResponseHead {
     pub(super) status: u16,
+    /// A content coding is on the body.
+    pub(super) coded: bool,
     pub(super) framing: Framing,
     pub(super) findings: Vec<Finding>,
 }
@@ -141,6 +143,7 @@ pub(super) fn response(
     }
     Ok(ResponseHead {
         status,
+        coded: fields.coded,
         framing: if truncated { Framing::Unreliable } else { framing },
         findings,
     })

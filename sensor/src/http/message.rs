@@ -29,6 +29,14 @@ pub struct Body {
     pub complete: bool,
 }
 
+/// Its size only: it may hold anything.
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("Body");
+        shown.field("bytes", &self.bytes.len()).field("complete", &self.complete).finish()
+    }
+}
+
 /// A request whose head is complete and whose body is complete, over its budget, or given up.
 ///
 /// Holds the head once, as sent, and where its parts lie: building one costs a single copy. Only
@@ -118,7 +126,8 @@ pub struct Response {
 }
 
 /// What happens on a connection. `id` counts the requests of the connection from 0; for one id
-/// the events come in the order `Request`, `Response`, `Done`, each at most once, `Done` always.
+/// the events come in the order `Request`, `Response`, `Document`, `Done`, each at most once, `Done`
+/// always.
 #[derive(Debug)]
 pub enum HttpEvent {
     /// A request is ready to be judged: its head is complete, and its body is complete, over the
@@ -135,6 +144,14 @@ pub enum HttpEvent {
         id: u64,
         /// Its head.
         response: Response,
+    },
+    /// The body of the response to request `id` is a JSON document that may be about keys, by its
+    /// path or its first member. Where `complete` is false `bytes` is empty.
+    Document {
+        /// Which request of the connection.
+        id: u64,
+        /// The body.
+        body: Body,
     },
     /// The exchange is over: answered to the end, cut off, or given up.
     Done {

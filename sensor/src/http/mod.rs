@@ -34,6 +34,7 @@
 
 mod chunked;
 mod connection;
+mod document;
 mod exchange;
 mod fields;
 mod head;
@@ -58,6 +59,9 @@ pub struct Limits {
     pub headers: usize,
     /// Bytes of a request body that are kept for judgement.
     pub request_body_budget: usize,
+    /// Bytes of a JSON document about keys that are kept of a response; a longer one is given out
+    /// as incomplete. 0 keeps none. The largest public key sets have 16 KiB.
+    pub document_bytes: usize,
     /// Requests of one connection that wait for their responses; more are judged, but no
     /// response is attached to them.
     pub pending_requests: usize,
@@ -69,6 +73,7 @@ impl Default for Limits {
             head_bytes: 64 * 1024,
             headers: 512,
             request_body_budget: 8 * 1024,
+            document_bytes: 64 * 1024,
             pending_requests: 256,
         }
     }

@@ -6,6 +6,7 @@ use super::{
     HttpEvent, Limits,
     chunked::{Chunked, Step},
     connection::{Connection, State, Turn, UNKNOWN},
+    document::Asked,
     exchange::{Exchange, Method, Progress},
     fields::Framing,
     head::{self, RequestHead},
@@ -226,6 +227,10 @@ impl Connection {
             b"CONNECT" => Method::Connect,
             _ => Method::Other,
         };
+        let asked = match limits.document_bytes {
+            0 => Asked::Nothing,
+            _ => Asked::of(request.method(), request.target()),
+        };
         let id = self.next_id;
         self.next_id += 1;
         let mut exchange = Exchange {
@@ -239,6 +244,8 @@ impl Connection {
             response: if attributable { Progress::Awaited } else { Progress::Cut },
             expects_continue,
             upgrade: upgrade || method == Method::Connect,
+            asked,
+            document: None,
         };
         let state = match framing {
             Framing::Length(0) | Framing::Unframed => {

@@ -4,6 +4,7 @@ use super::{
     HttpEvent, Limits, Response,
     chunked::{Chunked, Step},
     connection::{Connection, State, Turn, UNKNOWN},
+    document::Document,
     exchange::{Method, Progress},
     fields::Framing,
     head::{self, ResponseHead},
@@ -57,6 +58,7 @@ impl Connection {
                 let n = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
                 self.responses.state = State::Length(left - n as u64);
                 self.count_response(n as u64, at);
+                self.keep(bytes.get(..n).unwrap_or_default(), limits);
                 if left == n as u64 {
                     self.end_response(Progress::Whole, Some(at), out);
                 }
@@ -64,6 +66,7 @@ impl Connection {
             }
             State::UntilClose => {
                 self.count_response(bytes.len() as u64, at);
+                self.keep(bytes, limits);
                 Turn::Used(bytes.len())
             }
             State::Chunked(mut chunked) => {
@@ -71,6 +74,9 @@ impl Connection {
                 let (n, step) = chunked.step(bytes, &mut irregular);
                 self.responses.state = State::Chunked(chunked);
                 self.count_response(n as u64, at);
+                if step == Step::Data {
+                    self.keep(bytes.get(..n).unwrap_or_default(), limits);
+                }
                 let broken = if let Step::Broken(why) = step { Some(why) } else { None };
                 if let Some(why) = irregular.or(broken)
                     && !std::mem::replace(&mut self.responses.irregular, true)
@@ -167,7 +173,7 @@ impl Connection {
         (first_byte, at): (Time, Time),
         out: &mut Vec<HttpEvent>,
     ) {
-        let ResponseHead { status, framing, findings } = parsed;
+        let ResponseHead { status, coded, framing, findings } = parsed;
         self.responses.enter(State::Head);
         if (100..=199).contains(&status) && status != 101 {
             // Interim: the final response is yet to come (RFC 9110, section 15.2).
@@ -186,6 +192,7 @@ impl Connection {
             exchange.response = Progress::Begun;
             exchange.response_bytes = len;
             exchange.last = at;
+            exchange.document = Document::new(exchange.asked, status, coded);
             method = Some(exchange.method);
             out.push(HttpEvent::Response {
                 id: exchange.id,
@@ -245,6 +252,16 @@ impl Connection {
         paired
     }
 
+    /// Takes body bytes of the response that passes, where they may be of a document about keys.
+    fn keep(&mut self, data: &[u8], limits: &Limits) {
+        if let Some(exchange) = self.open.oldest().filter(|e| e.response == Progress::Begun)
+            && let Some(document) = &mut exchange.document
+            && !document.take(data, limits.document_bytes)
+        {
+            exchange.document = None;
+        }
+    }
+
     fn count_response(&mut self, n: u64, at: Time) {
         if let Some(exchange) = self.open.oldest().filter(|e| e.response == Progress::Begun) {
             exchange.response_bytes += n;
@@ -300,6 +317,9 @@ impl Connection {
         };
         if absorbed > 0 {
             self.count_response(absorbed, at);
+            if let Some(document) = self.open.oldest().and_then(|e| e.document.as_mut()) {
+                document.lose();
+            }
         }
         if let State::Length(0) = self.responses.state {
             self.end_response(Progress::Whole, Some(at), out);

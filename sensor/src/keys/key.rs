@@ -9,6 +9,7 @@ use super::{
     algorithm::{Algorithm, Family},
     parse::KeyError,
     spki::{Curve, Public, bits},
+    store::MAX_LEARNED_NAME,
     verify::Verifier,
 };
 
@@ -238,6 +239,32 @@ impl Key {
             }
             _ => None,
         }
+    }
+
+    /// Whether it may be learned from traffic: a public key that was read as learned, with a name
+    /// that can be kept, and for signatures of an algorithm that is known.
+    pub(super) fn is_learnable(&self) -> bool {
+        self.is_public()
+            && self.source == KeySource::Learned
+            && !self.restriction.not_for_verifying
+            && self.restriction.alg != Some(None)
+            && self.kid().is_none_or(|kid| kid.len() <= MAX_LEARNED_NAME)
+    }
+
+    /// A public key as a JWK with its `kid` and `alg` and nothing else: reading it gives the same
+    /// key. `None` for secrets.
+    #[must_use]
+    pub fn to_jwk(&self) -> Option<String> {
+        let mut jwk = self.public.as_ref()?.to_jwk();
+        jwk.pop();
+        for (name, value) in [("kid", self.kid()), ("alg", self.algorithm().map(Algorithm::as_str))]
+        {
+            if let Some(value) = value {
+                jwk += &format!(r#","{name}":{}"#, serde_json::Value::from(value));
+            }
+        }
+        jwk.push('}');
+        Some(jwk)
     }
 
     /// The SHA-256 thumbprint of a public key (RFC 7638), which names the key whatever format it

@@ -40,6 +40,7 @@ pub use key::{Key, KeySource, KeyType, Unfit, Weakness};
 pub use parse::{KeyError, KeySet, MAX_KEY_SET_BYTES, MAX_KEYS, RejectedKey, parse_keys};
 pub use spki::{MAX_RSA_BITS, MIN_RSA_BITS};
 pub use store::{
-    Candidates, KeyStore, KidMatch, Learned, MAX_LEARNED_ISSUERS, MAX_LEARNED_KEYS, MAX_TRIES,
+    Candidates, KeyStore, KidMatch, LEARNED_KEEP, Learned, MAX_LEARNED_ISSUERS, MAX_LEARNED_KEYS,
+    MAX_LEARNED_NAME, MAX_TRIES, Pin, issuer_name,
 };
 pub use verify::{Malformation, VerifyError, append_detached};

@@ -1,13 +1,14 @@
 //! Which keys a token may be signed with.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 
 use smallvec::SmallVec;
 
 use super::{
     algorithm::Algorithm,
-    key::{Key, KeySource, Unfit},
+    key::{Key, Unfit},
 };
+use crate::time::Time;
 
 /// The most keys that one token is tried with. An asymmetric verification costs tens of
 /// microseconds, and a forged token would cost all of them.
@@ -16,6 +17,11 @@ pub const MAX_TRIES: usize = 8;
 pub const MAX_LEARNED_ISSUERS: usize = 256;
 /// The most keys that are learned of one issuer.
 pub const MAX_LEARNED_KEYS: usize = 32;
+/// The most bytes of an issuer's name or of a `kid` of which a key is learned.
+pub const MAX_LEARNED_NAME: usize = 256;
+/// A learned key that was not served for so long gives way to another one where there is no room:
+/// issuers rotate. Sooner it does not, or a flood of new keys would wash a pin away.
+pub const LEARNED_KEEP: Duration = Duration::from_secs(7 * 86_400);
 
 /// How the candidates relate to the token's `kid`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,23 +53,58 @@ pub struct Candidates<'a> {
 pub struct Learned {
     /// Keys that are new and now pinned.
     pub added: usize,
-    /// Keys that differ from the pinned one of the same issuer, `kid` and algorithm. The pinned
-    /// one stays in force.
+    /// Keys that differ from the pinned one of the same issuer, `kid` and algorithm, and were not
+    /// given here before. The pinned one stays in force.
     pub changed: Vec<Arc<Key>>,
-    /// Keys over [`MAX_LEARNED_ISSUERS`] or [`MAX_LEARNED_KEYS`], and secrets, which nobody
-    /// publishes.
+    /// Keys over a limit, of an issuer with configured keys, without use for signatures, and
+    /// secrets, which nobody publishes.
     pub refused: usize,
+}
+
+/// What is known of a learned key beside the key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pin {
+    /// When it was served last, to the hour or so.
+    pub seen: Time,
+    /// The thumbprint of the last key that was served under its name and is not it.
+    pub other: Option<[u8; 32]>,
+}
+
+/// The learned keys of one issuer.
+#[derive(Clone, Debug, Default)]
+struct LearnedKeys {
+    keys: Vec<Arc<Key>>,
+    /// One for each of the keys.
+    pins: Vec<Pin>,
+}
+
+/// An issuer's name without what two spellings of one URL differ in, under which learned keys are
+/// kept: scheme, the scheme's own port, a slash at the end, the case of the host. Other names
+/// stand for themselves.
+#[must_use]
+pub fn issuer_name(issuer: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = issuer.split_once("://") else { return Cow::Borrowed(issuer) };
+    let port = match scheme {
+        _ if scheme.eq_ignore_ascii_case("https") => ":443",
+        _ if scheme.eq_ignore_ascii_case("http") => ":80",
+        _ => return Cow::Borrowed(issuer),
+    };
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = host.strip_suffix(port).unwrap_or(host);
+    Cow::Owned(host.to_ascii_lowercase() + path)
 }
 
 /// Keys by issuer. Those without an issuer serve every token.
 ///
 /// Look-up is a scan of the issuer's keys: sets are small, and a known token is not looked up
 /// again.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct KeyStore {
     shared: Vec<Arc<Key>>,
     issuers: HashMap<Box<str>, Vec<Arc<Key>>>,
-    learned: HashMap<Box<str>, Vec<Arc<Key>>>,
+    /// By [`issuer_name`].
+    learned: HashMap<Box<str>, LearnedKeys>,
 }
 
 impl KeyStore {
@@ -98,34 +139,79 @@ impl KeyStore {
 
     /// Learns public keys that a watched service served or fetched in clear, and pins each by
     /// (issuer, `kid`, `alg`): the first one seen stays. A key without `kid` has no such name and
-    /// is only added.
-    pub fn learn(&mut self, issuer: &str, keys: impl IntoIterator<Item = Arc<Key>>) -> Learned {
+    /// is only added. `issuer` is an [`issuer_name`]; of one with configured keys nothing is
+    /// learned.
+    pub fn learn(
+        &mut self,
+        issuer: &str,
+        keys: impl IntoIterator<Item = Arc<Key>>,
+        now: Time,
+    ) -> Learned {
         let mut outcome = Learned::default();
-        let room = self.learned.contains_key(issuer) || self.learned.len() < MAX_LEARNED_ISSUERS;
+        let room = self.room_for(issuer, now);
         for key in keys {
-            if !room || !key.is_public() || key.source() != KeySource::Learned {
-                outcome.refused += 1;
-                continue;
-            }
-            let pinned = self.learned.entry(issuer.into()).or_default();
-            let thumbprint = key.thumbprint();
-            let mut same_name = pinned
-                .iter()
-                .filter(|known| known.kid() == key.kid() && known.algorithm() == key.algorithm());
-            let named = key.kid().is_some() && same_name.clone().next().is_some();
-            if same_name.any(|known| known.thumbprint() == thumbprint) {
-                continue;
-            }
-            if named {
-                outcome.changed.push(key);
-            } else if pinned.len() == MAX_LEARNED_KEYS {
-                outcome.refused += 1;
+            if room && key.is_learnable() {
+                self.learned.entry(issuer.into()).or_default().learn(key, now, &mut outcome);
             } else {
-                pinned.push(key);
-                outcome.added += 1;
+                outcome.refused += 1;
             }
         }
         outcome
+    }
+
+    /// Whether keys of this issuer may be learned. One that was not served for long makes room.
+    fn room_for(&mut self, issuer: &str, now: Time) -> bool {
+        if issuer.len() > MAX_LEARNED_NAME
+            || self.issuers.keys().any(|configured| issuer_name(configured) == issuer)
+        {
+            return false;
+        }
+        if self.learned.contains_key(issuer) || self.learned.len() < MAX_LEARNED_ISSUERS {
+            return true;
+        }
+        let last = |keys: &LearnedKeys| keys.pins.iter().map(|pin| pin.seen).max();
+        let oldest = self.learned.iter().map(|(name, keys)| (last(keys), name)).min();
+        match oldest.map(|(seen, name)| (seen, name.clone())) {
+            Some((seen, name)) if seen.is_none_or(|seen| now.since(seen) >= LEARNED_KEEP) => {
+                self.learned.remove(&name);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// A key that was learned earlier, with what was known of it. `false` where it has no place.
+    pub fn restore(&mut self, issuer: &str, key: Arc<Key>, pin: Pin) -> bool {
+        let learned = self.learn(issuer, [key], pin.seen);
+        if learned.added == 0 {
+            return false;
+        }
+        if let Some(kept) = self.learned.get_mut(issuer).and_then(|keys| keys.pins.last_mut()) {
+            *kept = pin;
+        }
+        true
+    }
+
+    /// All learned keys by [`issuer_name`], in no order.
+    pub fn learned(&self) -> impl Iterator<Item = (&str, &Arc<Key>, &Pin)> {
+        self.learned.iter().flat_map(|(issuer, learned)| {
+            let pairs = learned.keys.iter().zip(&learned.pins);
+            pairs.map(move |(key, pin)| (&**issuer, key, pin))
+        })
+    }
+
+    /// Goes on with the learned keys of the store before this one, of issuers without configured
+    /// keys.
+    pub fn inherit(&mut self, earlier: &Self) {
+        self.learned.clone_from(&earlier.learned);
+        let issuers = &self.issuers;
+        let configured = |name: &str| issuers.keys().any(|issuer| issuer_name(issuer) == name);
+        self.learned.retain(|name, _| !configured(name));
+    }
+
+    /// Forgets all learned keys.
+    pub fn forget_learned(&mut self) {
+        self.learned.clear();
     }
 
     /// The keys to try for a token with this `iss`, `kid` and `alg`: the issuer's configured ones.
@@ -138,14 +224,12 @@ impl KeyStore {
         kid: Option<&str>,
         alg: Algorithm,
     ) -> Candidates<'_> {
-        fn of<'a>(
-            keys: &'a HashMap<Box<str>, Vec<Arc<Key>>>,
-            issuer: Option<&str>,
-        ) -> Option<&'a [Arc<Key>]> {
-            keys.get(issuer?).map(Vec::as_slice)
-        }
-        let configured = of(&self.issuers, issuer);
-        let learned = if configured.is_none() { of(&self.learned, issuer) } else { None };
+        let configured = issuer.and_then(|issuer| self.issuers.get(issuer)).map(Vec::as_slice);
+        let learned = match issuer.filter(|_| configured.is_none() && !self.learned.is_empty()) {
+            Some(issuer) => self.learned.get(&*issuer_name(issuer)),
+            None => None,
+        };
+        let learned = learned.map(|learned| learned.keys.as_slice());
         // Keys without an issuer are for the others: one that has its own signs with no other's.
         let shared = if configured.is_none() { self.shared.as_slice() } else { &[] };
         let ranked = [configured.unwrap_or_default(), shared, learned.unwrap_or_default()];
@@ -171,6 +255,47 @@ impl KeyStore {
         found.take(all().filter(|key| key.kid().is_none()), alg);
         found.take(all().filter(|key| key.kid().is_some()), alg);
         found
+    }
+}
+
+impl LearnedKeys {
+    fn learn(&mut self, key: Arc<Key>, now: Time, outcome: &mut Learned) {
+        let thumbprint = key.thumbprint();
+        let mut name = None;
+        for (place, known) in self.keys.iter().enumerate() {
+            if known.kid() == key.kid() && known.algorithm() == key.algorithm() {
+                if known.thumbprint() == thumbprint {
+                    if let Some(pin) = self.pins.get_mut(place) {
+                        pin.seen = pin.seen.max(now);
+                    }
+                    return;
+                }
+                name = Some(place);
+            }
+        }
+        if let Some(pin) = name.filter(|_| key.kid().is_some()).and_then(|at| self.pins.get_mut(at))
+        {
+            if std::mem::replace(&mut pin.other, thumbprint) != thumbprint {
+                outcome.changed.push(key);
+            }
+            return;
+        }
+        if self.keys.len() >= MAX_LEARNED_KEYS {
+            let oldest = self.pins.iter().enumerate().map(|(at, pin)| (pin.seen, at)).min();
+            match oldest {
+                Some((seen, at)) if now.since(seen) >= LEARNED_KEEP => {
+                    self.keys.remove(at);
+                    self.pins.remove(at);
+                }
+                _ => {
+                    outcome.refused += 1;
+                    return;
+                }
+            }
+        }
+        self.keys.push(key);
+        self.pins.push(Pin { seen: now, other: None });
+        outcome.added += 1;
     }
 }
 

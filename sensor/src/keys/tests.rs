@@ -20,6 +20,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use proptest::prelude::*;
 
 use super::*;
+use crate::time::Time;
 
 mod formats;
 mod signatures;

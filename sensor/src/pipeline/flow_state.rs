@@ -109,7 +109,7 @@ impl FlowState {
     }
 
     pub(super) fn held_bytes(&self) -> usize {
-        self.flow.memory() + self.open_bytes
+        self.flow.memory() + self.http.held_bytes() + self.open_bytes
     }
 
     /// Whether the socket that `cookie` names may be this one: 0 names none.
@@ -352,6 +352,11 @@ impl FlowState {
             match event {
                 HttpEvent::Request { id, request } => self.take_request(id, request, reporter),
                 HttpEvent::Response { id, response } => self.take_response(id, response, reporter),
+                HttpEvent::Document { id, body } => {
+                    if let Some(open) = self.position(id).and_then(|at| self.open.get(at)) {
+                        reporter.learn(&self.key, self.service.as_ref(), open, &body);
+                    }
+                }
                 HttpEvent::Done { id, request_bytes, response_bytes, complete, .. } => {
                     self.take_done(id, &End { request_bytes, response_bytes, complete }, reporter);
                 }
@@ -446,6 +451,9 @@ impl FlowState {
         }
         for token in &mut open.tokens.tokens {
             soften(&mut token.findings, response.status);
+        }
+        if !open.public && (200..=299).contains(&response.status) {
+            reporter.try_secrets(&self.key, self.service.as_ref(), open);
         }
         // A route that asks for no token answers 2xx to any.
         if !open.public {

@@ -92,7 +92,7 @@ impl History<'_> {
             check: match signature {
                 SignatureCheck::Good => Check::Verified,
                 SignatureCheck::Bad => Check::Bad,
-                SignatureCheck::Unverifiable => Check::Unverifiable,
+                SignatureCheck::Learned | SignatureCheck::Unverifiable => Check::Unverifiable,
             },
             purpose,
             // A proof is its key's: two clients may give one jti to two proofs.

@@ -13,6 +13,7 @@
 mod ending;
 mod flow_state;
 mod history;
+mod keys;
 mod output;
 mod settings;
 mod starts;
@@ -35,12 +36,14 @@ use crate::{
     clients::Clients,
     event::EventIds,
     http::HttpEvent,
-    keys::KeyStore,
+    keys::{Key, KeyStore, Pin},
+    learn::Learner,
     memory::Memory,
     revocation::RevocationList,
     services::Services,
     time::Time,
     token::{Judge, validate::Policy},
+    weak::{Search, Tried},
 };
 
 /// How long an alert waits for the end of an answer whose head has been seen. Long enough for a
@@ -77,6 +80,8 @@ struct Shared {
     memory: Memory,
     services: Arc<Services>,
     clients: Arc<Clients>,
+    learner: Learner,
+    tried: Tried,
     confirmations: Queue,
     tails: Queue,
     answers: Queue,
@@ -106,6 +111,8 @@ impl Shared {
             memory: &mut self.memory,
             services: &self.services,
             clients: &self.clients,
+            learner: &mut self.learner,
+            tried: &mut self.tried,
             stats: &mut self.stats,
             now: self.now,
             out,
@@ -178,6 +185,8 @@ impl Pipeline {
                 memory: Memory::new(settings.memory_secret, settings.memory.clone()),
                 services: Arc::default(),
                 clients: Arc::default(),
+                learner: learner(&settings),
+                tried: Tried::new(),
                 ids: EventIds::new(&settings.id_salt),
                 settings,
                 confirmations: Queue::new(),
@@ -208,6 +217,12 @@ impl Pipeline {
         let (keys, policy) = self.shared.judge.trusted();
         self.shared.judge = Judge::new(settings.judge.clone());
         self.shared.judge.trust(keys, policy);
+        if !settings.learn {
+            self.shared.judge.forget_learned();
+        }
+        self.shared.learner = learner(&settings);
+        // Another list is tried on keys that were tried before.
+        self.shared.tried = Tried::new();
         self.shared.settings = settings;
     }
 
@@ -239,6 +254,28 @@ impl Pipeline {
     /// What is remembered of tokens, to be saved.
     pub fn memory(&mut self) -> &mut Memory {
         &mut self.shared.memory
+    }
+
+    /// The keys that were learned from traffic, to be saved: issuer, key, and what is known of it.
+    /// How many were learned and changed tells [`Stats::key_sets`].
+    pub fn learned(&self) -> impl Iterator<Item = (String, Arc<Key>, Pin)> {
+        let (keys, _) = self.shared.judge.trusted();
+        let all: Vec<_> =
+            keys.learned().map(|(name, key, pin)| (name.into(), Arc::clone(key), *pin)).collect();
+        all.into_iter()
+    }
+
+    /// Puts back a key that was learned by an earlier run; `false` where it has no place.
+    pub fn restore_learned(&mut self, issuer: &str, key: Arc<Key>, pin: Pin) -> bool {
+        self.shared.settings.learn && self.shared.judge.restore_key(issuer, key, pin)
+    }
+
+    /// A search that was under way found that the secret is weak.
+    pub fn weak_secret(&mut self, search: &Search, out: &mut impl Output) {
+        let shared = &mut self.shared;
+        shared.stats.secrets.weak += 1;
+        shared.stats.events += 1;
+        out.event(keys::weak_event(search, &shared.ids, shared.stats.events));
     }
 
     /// Takes one observation.
@@ -378,6 +415,10 @@ impl Pipeline {
     }
 }
 
+fn learner(settings: &Settings) -> Learner {
+    Learner::new(settings.learn_from.iter().map(|(issuer, url)| (&**issuer, &**url)))
+}
+
 /// The state of a flow, which is marked as the one seen last.
 fn enter<'a>(
     flows: &'a mut Flows,
@@ -401,5 +442,7 @@ fn enter<'a>(
     }
 }
 
+#[cfg(test)]
+mod keys_tests;
 #[cfg(test)]
 mod tests;

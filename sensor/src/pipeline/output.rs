@@ -15,10 +15,12 @@ use crate::{
     },
     finding::{Finding, Severity},
     http::HttpEvent,
+    learn::Learner,
     memory::{Memory, Outcome},
     services::Services,
     time::Time,
-    token::{Judge, Scheme, Token},
+    token::{Judge, Scheme, Token, validate::SignatureCheck},
+    weak::{Search, Searched, Tried, WeakSecrets},
 };
 
 /// Takes what the pipeline gives out.
@@ -37,6 +39,11 @@ pub trait Output {
     /// A token of this issuer names a key that is not at hand.
     fn unknown_key(&mut self, _issuer: Option<&str>, _kid: &str) {}
 
+    /// A token of a key whose secret was not tried yet. Tries it at once unless overridden.
+    fn search(&mut self, list: &Arc<WeakSecrets>, search: Search) -> Searched {
+        if list.verify(&search.sample) { Searched::Weak(search) } else { Searched::Clean }
+    }
+
     /// The rest of a flow is of no use: capture may stop copying it. `cookie` may be 0.
     fn stop_flow(&mut self, _cookie: u64) {}
 }
@@ -49,6 +56,8 @@ pub(super) struct Reporter<'p, 'o> {
     pub(super) memory: &'p mut Memory,
     pub(super) services: &'p Services,
     pub(super) clients: &'p Clients,
+    pub(super) learner: &'p mut Learner,
+    pub(super) tried: &'p mut Tried,
     pub(super) stats: &'p mut Stats,
     pub(super) now: Time,
     pub(super) out: &'o mut dyn Output,
@@ -178,7 +187,7 @@ impl Reporter<'_, '_> {
         );
     }
 
-    fn give(&mut self, key: FlowKey, event: Event) {
+    pub(super) fn give(&mut self, key: FlowKey, event: Event) {
         self.stats.events += 1;
         if self.settings.service_wait.is_zero()
             || event.body.service().is_some()
@@ -207,6 +216,11 @@ impl Reporter<'_, '_> {
             alg: header("alg"),
             kid: header("kid"),
             typ: header("typ"),
+            verified_by: match token.decoded.as_ref().map(|known| known.validation.signature) {
+                Some(SignatureCheck::Good) => Some("configured"),
+                Some(SignatureCheck::Learned) => Some("learned"),
+                _ => None,
+            },
             claims,
             findings: token.findings.clone(),
         }

@@ -1,12 +1,13 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::Endpoints;
 use crate::{
-    config::Config,
+    config::{Config, IssuerConfig},
     finding::Severity,
     flow, http,
     memory::MemoryConfig,
     token::{FingerprintKey, JudgeConfig},
+    weak::WeakSecrets,
 };
 
 /// What the pipeline needs of the configuration, resolved.
@@ -38,6 +39,12 @@ pub struct Settings {
     pub claims: Vec<String>,
     /// Where tokens are revoked and sessions ended.
     pub endpoints: Endpoints,
+    /// Whether keys are learned from key sets that are seen in clear.
+    pub learn: bool,
+    /// Issuers, and URLs where key sets of theirs are seen.
+    pub learn_from: Vec<(String, String)>,
+    /// Candidates for HMAC secrets, which the caller reads.
+    pub weak_secrets: Option<Arc<WeakSecrets>>,
     /// Makes event ids of this sensor differ from those of others.
     pub id_salt: [u8; 16],
 }
@@ -53,6 +60,10 @@ impl Settings {
             },
             http: http::Limits {
                 request_body_budget: config.capture.request_body_budget as usize,
+                document_bytes: match config.keys.learn {
+                    true => http::Limits::default().document_bytes,
+                    false => 0,
+                },
                 ..http::Limits::default()
             },
             memory: config.memory.resolve(),
@@ -62,6 +73,7 @@ impl Settings {
                 max_token_bytes: *config.tokens.max_bytes.get_ref(),
                 cache_entries: config.tokens.cache_entries,
                 fingerprint_key,
+                hmac_samples: false,
             },
             max_flows: *config.limits.flows.get_ref(),
             max_held_bytes: config.limits.total_bytes,
@@ -71,7 +83,18 @@ impl Settings {
             min_severity: config.events.min_severity,
             claims: config.tokens.claims.clone(),
             endpoints: Endpoints::new(&config.revocation),
+            learn: config.keys.learn,
+            learn_from: config.issuers.iter().flat_map(IssuerConfig::learn_from).collect(),
+            weak_secrets: None,
             id_salt,
         }
+    }
+
+    /// The same with a list of weak secrets to try.
+    #[must_use]
+    pub fn with_weak_secrets(mut self, list: Option<WeakSecrets>) -> Self {
+        self.judge.hmac_samples = list.is_some();
+        self.weak_secrets = list.map(Arc::new);
+        self
     }
 }

@@ -1,5 +1,5 @@
 use super::starts::StartStats;
-use crate::{capture::OpaqueKind, flow::FlowStats};
+use crate::{capture::OpaqueKind, flow::FlowStats, learn::KeySetStats, weak::SecretStats};
 
 /// What the pipeline has seen and lost since it started. All count up but the two gauges.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -46,6 +46,10 @@ pub struct Stats {
     pub events: u64,
     /// What became of the request starts that the kernel counted.
     pub starts: StartStats,
+    /// Key sets seen in clear.
+    pub key_sets: KeySetStats,
+    /// The search for weak secrets.
+    pub secrets: SecretStats,
     /// Reassembly.
     pub flow: FlowStats,
 }

@@ -15,8 +15,8 @@ use crate::{
 const UNSIGNED: &str = "eyJhbGciOiJub25lIn0.e30.";
 
 #[derive(Default)]
-struct Gathered {
-    events: Vec<Event>,
+pub(super) struct Gathered {
+    pub(super) events: Vec<Event>,
     exchanges: Vec<String>,
     stopped: Vec<u64>,
 }
@@ -42,9 +42,9 @@ impl Output for Gathered {
 }
 
 /// A pipeline with one client's connection in it.
-struct Bench {
-    pipeline: Pipeline,
-    out: Gathered,
+pub(super) struct Bench {
+    pub(super) pipeline: Pipeline,
+    pub(super) out: Gathered,
     sent: [u32; 2],
     port: u16,
     now: Time,
@@ -53,8 +53,12 @@ struct Bench {
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(|_| ())
+    }
+
+    pub(super) fn settings(&self) -> Settings {
+        Settings::new(&Config::default(), FingerprintKey::new([7; 16]), [1; 16])
     }
 
     fn with(change: impl FnOnce(&mut Settings)) -> Self {
@@ -78,7 +82,7 @@ impl Bench {
         }
     }
 
-    fn connect(&mut self, port: u16) {
+    pub(super) fn connect(&mut self, port: u16) {
         self.port = port;
         self.sent = [1000, 5000];
         let flags = TcpFlags { syn: true, ..TcpFlags::default() };
@@ -88,7 +92,7 @@ impl Bench {
         self.sent[1] += 1;
     }
 
-    fn segment(&mut self, direction: Direction, payload: &[u8], flags: TcpFlags) {
+    pub(super) fn segment(&mut self, direction: Direction, payload: &[u8], flags: TcpFlags) {
         let (own, other) = match direction {
             Direction::ToServer => (0, 1),
             Direction::ToClient => (1, 0),
@@ -110,7 +114,7 @@ impl Bench {
         self.sent[own] += payload.len() as u32;
     }
 
-    fn request(&mut self, token: &str) {
+    pub(super) fn request(&mut self, token: &str) {
         self.request_to("/a", token);
     }
 
@@ -120,7 +124,7 @@ impl Bench {
         self.segment(Direction::ToServer, text.as_bytes(), TcpFlags::default());
     }
 
-    fn response(&mut self, text: &str) {
+    pub(super) fn response(&mut self, text: &str) {
         self.segment(Direction::ToClient, text.as_bytes(), TcpFlags::default());
     }
 

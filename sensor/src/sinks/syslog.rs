@@ -123,6 +123,7 @@ fn structured_data(out: &mut String, event: &Event) {
             param(out, "reason", body.reason.as_str());
             Some((body.client, body.server, &body.service))
         }
+        Body::Key(body) => Some((body.client, body.server, &body.service)),
         Body::Sensor(body) => {
             param(out, "state", body.state.as_str());
             None

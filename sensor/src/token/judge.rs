@@ -19,8 +19,9 @@ use super::{
 use crate::{
     finding::{Finding, FindingId, Severity},
     http::Request,
-    keys::KeyStore,
+    keys::{Algorithm, Family, Key, KeyStore, Learned, Pin, issuer_name},
     time::Time,
+    weak::HmacSample,
 };
 
 /// How a [`Judge`] is set up.
@@ -34,6 +35,8 @@ pub struct JudgeConfig {
     pub cache_entries: usize,
     /// The key of the fingerprints.
     pub fingerprint_key: FingerprintKey,
+    /// Keep what the secret of an HMAC can be guessed against.
+    pub hmac_samples: bool,
 }
 
 impl JudgeConfig {
@@ -45,6 +48,7 @@ impl JudgeConfig {
             max_token_bytes: DecodeOptions::default().max_token_bytes,
             cache_entries: 16_384,
             fingerprint_key,
+            hmac_samples: false,
         }
     }
 }
@@ -84,6 +88,8 @@ pub struct Known {
     pub digests: Digests,
     /// What it says as a proof of possession; of what stands in the `DPoP` field only.
     pub proof: Option<Proof>,
+    /// Where asked for, and it is signed with an HMAC.
+    pub hmac: Option<Arc<HmacSample>>,
     facts: Facts,
 }
 
@@ -96,7 +102,10 @@ impl Known {
 
     /// Bytes of memory that it takes, near enough to bound a cache.
     fn memory(&self) -> usize {
-        size_of::<Self>() - size_of::<Decoded>() + self.decoded.memory() + self.facts.memory()
+        size_of::<Self>() - size_of::<Decoded>()
+            + self.decoded.memory()
+            + self.facts.memory()
+            + self.hmac.as_ref().map_or(0, |sample| sample.memory())
     }
 }
 
@@ -127,6 +136,7 @@ pub struct Judge {
     key: FingerprintKey,
     keys: Arc<KeyStore>,
     policy: Arc<Policy>,
+    hmac_samples: bool,
     cache: Cache,
     counters: TokenCounters,
 }
@@ -142,6 +152,7 @@ impl Judge {
             key: config.fingerprint_key,
             keys: Arc::default(),
             policy: Arc::default(),
+            hmac_samples: config.hmac_samples,
             cache: Cache {
                 known: LruCache::with_hasher(
                     config.cache_entries.max(1),
@@ -155,8 +166,11 @@ impl Judge {
     }
 
     /// Holds tokens against these keys and this policy from now on. What is known of tokens is
-    /// made anew.
-    pub fn trust(&mut self, keys: Arc<KeyStore>, policy: Arc<Policy>) {
+    /// made anew. Keys that were learned so far stay, but for those of issuers that have keys now.
+    pub fn trust(&mut self, mut keys: Arc<KeyStore>, policy: Arc<Policy>) {
+        if self.keys.learned().next().is_some() {
+            Arc::make_mut(&mut keys).inherit(&self.keys);
+        }
         self.keys = keys;
         self.policy = policy;
         self.cache.clear();
@@ -166,6 +180,32 @@ impl Judge {
     #[must_use]
     pub fn trusted(&self) -> (Arc<KeyStore>, Arc<Policy>) {
         (Arc::clone(&self.keys), Arc::clone(&self.policy))
+    }
+
+    /// Learns keys that were seen in clear, of an issuer by its [`issuer_name`]. Where all
+    /// issuers are configured, nothing is learned of another one.
+    pub fn learn_keys(&mut self, issuer: &str, keys: Vec<Arc<Key>>, now: Time) -> Learned {
+        let names = || self.policy.issuers.iter().filter_map(|policy| policy.issuer.as_deref());
+        if self.policy.known_issuers_only && !names().any(|name| issuer_name(name) == issuer) {
+            return Learned { refused: keys.len(), ..Learned::default() };
+        }
+        let learned = Arc::make_mut(&mut self.keys).learn(issuer, keys, now);
+        if learned.added > 0 {
+            // What was judged without these keys is judged anew.
+            self.cache.clear();
+        }
+        learned
+    }
+
+    /// Puts back a key that was learned earlier; `false` where it has no place.
+    pub fn restore_key(&mut self, issuer: &str, key: Arc<Key>, pin: Pin) -> bool {
+        Arc::make_mut(&mut self.keys).restore(issuer, key, pin)
+    }
+
+    /// Forgets all learned keys.
+    pub fn forget_learned(&mut self) {
+        Arc::make_mut(&mut self.keys).forget_learned();
+        self.cache.clear();
     }
 
     /// What has been done so far.
@@ -290,7 +330,11 @@ impl Judge {
             };
         }
         let facts = Facts::of(&decoded);
-        Known { decoded, validation, digests, proof: None, facts }
+        let hmac = match self.hmac_samples {
+            true => hmac_sample(token, &decoded).map(Arc::new),
+            false => None,
+        };
+        Known { decoded, validation, digests, proof: None, hmac, facts }
     }
 
     /// As [`learn`](Self::learn), but under the key that the token brings: an issuer's have
@@ -300,8 +344,28 @@ impl Judge {
         let validation = Validation::new(token, &decoded, &KeyStore::new(), &self.policy);
         let proof = Some(Proof::new(token, &decoded));
         let facts = Facts::of(&decoded);
-        Known { decoded, validation, digests: Digests::default(), proof, facts }
+        Known { decoded, validation, digests: Digests::default(), proof, hmac: None, facts }
     }
+}
+
+/// What the secret of a token's first signature can be guessed against; `None` where that is no
+/// whole HMAC.
+#[must_use]
+pub fn hmac_sample(token: &[u8], decoded: &Decoded) -> Option<HmacSample> {
+    let text = |value: Option<Value<'_>>| Some(Box::from(value?.as_str()?));
+    let signature = decoded.signatures().next()?;
+    let alg = signature.header.get("alg").and_then(Value::as_str)?;
+    let alg = Algorithm::from_name(&alg).filter(|alg| alg.family() == Family::Hmac)?;
+    if signature.bytes().len() != alg.hash_len() {
+        return None;
+    }
+    Some(HmacSample {
+        alg,
+        issuer: text(decoded.claims().and_then(|claims| claims.get("iss"))),
+        kid: text(signature.header.get("kid")),
+        input: signature.signing_input(token).into(),
+        signature: signature.bytes().into(),
+    })
 }
 
 fn is_dpop_proof(decoded: &Decoded) -> bool {

@@ -27,6 +27,7 @@ pub use extract::{Location, Scheme};
 pub use facts::{Facts, Text, Texts};
 pub use judge::{
     CACHE_BYTES_PER_ENTRY, Digests, Judge, JudgeConfig, Known, Role, TokenCounters, TokenReport,
+    hmac_sample,
 };
 
 /// What stands for a token in events and tables: SipHash-2-4 with 128 bits of output over all its

@@ -1,5 +1,6 @@
 //! Drives a [`Connection`] as the flow stage does, and writes down what it says.
 
+mod documents;
 mod features;
 mod libhtp;
 mod llhttp;
@@ -87,7 +88,7 @@ impl Driver {
     }
 }
 
-/// `Request`, `Response`, `Done`, each at most once, `Done` always; ids ascend from 0.
+/// `Request`, `Response`, `Document`, `Done`, each at most once, `Done` always; ids ascend from 0.
 fn check_order(events: &[HttpEvent]) {
     let mut stages: Vec<u8> = Vec::new();
     for event in events {
@@ -98,7 +99,8 @@ fn check_order(events: &[HttpEvent]) {
                 (*id, 0..=0, 1)
             }
             HttpEvent::Response { id, .. } => (*id, 1..=1, 2),
-            HttpEvent::Done { id, .. } => (*id, 1..=2, 3),
+            HttpEvent::Document { id, .. } => (*id, 2..=2, 3),
+            HttpEvent::Done { id, .. } => (*id, 1..=3, 4),
             HttpEvent::Malformed { findings, .. } => {
                 assert!(!findings.is_empty());
                 continue;
@@ -109,7 +111,7 @@ fn check_order(events: &[HttpEvent]) {
         assert!(from.contains(stage), "{event:?} out of turn");
         *stage = to;
     }
-    assert!(stages.iter().all(|&s| s == 3), "every exchange is closed");
+    assert!(stages.iter().all(|&s| s == 4), "every exchange is closed");
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -137,6 +139,10 @@ fn describe(event: &HttpEvent) -> String {
         HttpEvent::Request { id, request } => format!("{id} {}", describe_request(request)),
         HttpEvent::Response { id, response } => {
             format!("{id} -> {}{}", response.status, ids(&response.findings))
+        }
+        HttpEvent::Document { id, body } => {
+            let cut = if body.complete { "" } else { ".." };
+            format!("{id} document {}{cut}", text(&body.bytes))
         }
         HttpEvent::Done { id, request_bytes, response_bytes, complete, .. } => {
             let complete = if *complete { "done" } else { "cut" };
@@ -183,6 +189,17 @@ fn dialogues() -> Vec<(&'static str, Vec<Pass>)> {
             vec![
                 c("GET /a?b HTTP/1.1\r\nHost: a\r\n\r\n"),
                 s("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"),
+            ],
+        ),
+        (
+            "key sets",
+            vec![
+                c("GET /.well-known/jwks.json HTTP/1.1\r\nHost: a\r\n\r\n"),
+                s("HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n {\"keys\":[]}"),
+                c("GET /certs HTTP/1.1\r\nHost: a\r\n\r\n"),
+                s(
+                    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{\"ke\r\n7\r\nys\":[]}\r\n0\r\n\r\n",
+                ),
             ],
         ),
         (

@@ -70,6 +70,8 @@ fn replacing_keys_gives_the_old_ones_back() {
     assert!(store.candidates(Some("i"), None, Algorithm::Es256).keys.is_empty());
 }
 
+const NOW: Time = Time::from_unix_secs(1_700_000_000);
+
 #[test]
 fn the_first_learned_key_of_a_name_stays() {
     let first = named(of(Algorithm::Es256, 0), "1", KeySource::Learned);
@@ -80,10 +82,13 @@ fn the_first_learned_key_of_a_name_stays() {
     let configured = named(of(Algorithm::Es256, 0), "4", KeySource::File);
     let mut store = KeyStore::new();
 
-    let learned = store.learn("i", [&first, &first].map(Arc::clone));
+    let learned = store.learn("i", [&first, &first].map(Arc::clone), NOW);
     assert_eq!((learned.added, learned.changed.len(), learned.refused), (1, 0, 0));
-    let learned =
-        store.learn("i", [&forged, &other_family, &next, &secret, &configured].map(Arc::clone));
+    let learned = store.learn(
+        "i",
+        [&forged, &other_family, &next, &secret, &configured].map(Arc::clone),
+        NOW,
+    );
     assert_eq!((learned.added, learned.refused), (1, 2));
     assert_eq!(learned.changed.len(), 2);
     assert!(Arc::ptr_eq(&learned.changed[0], &forged));
@@ -92,7 +97,7 @@ fn the_first_learned_key_of_a_name_stays() {
     assert!(found.keys.len() == 1 && Arc::ptr_eq(found.keys[0], &first));
     drop(found);
     // Another issuer's pins are its own.
-    assert_eq!(store.learn("j", [forged]).added, 1);
+    assert_eq!(store.learn("j", [forged], NOW).added, 1);
 
     // What the operator configured is not added to.
     store.add(Some("i"), [configured]);
@@ -107,11 +112,68 @@ fn learning_is_bounded() {
     let mut store = KeyStore::new();
     let keys =
         (0..MAX_LEARNED_KEYS + 2).map(|kid| named(signer, &kid.to_string(), KeySource::Learned));
-    let learned = store.learn("i", keys);
+    let learned = store.learn("i", keys, NOW);
     assert_eq!((learned.added, learned.refused), (MAX_LEARNED_KEYS, 2));
     let key = named(signer, "1", KeySource::Learned);
     let added: usize = (0..MAX_LEARNED_ISSUERS + 7)
-        .map(|issuer| store.learn(&issuer.to_string(), [Arc::clone(&key)]).added)
+        .map(|issuer| store.learn(&issuer.to_string(), [Arc::clone(&key)], NOW).added)
         .sum();
     assert_eq!(added, MAX_LEARNED_ISSUERS - 1);
+}
+
+#[test]
+fn what_is_not_served_for_long_makes_room() {
+    let [first, second] = [0, 1].map(|k| of(Algorithm::Es256, k));
+    let key = |k: usize, signer| named(signer, &k.to_string(), KeySource::Learned);
+    let mut store = KeyStore::new();
+    store.learn("i", (0..MAX_LEARNED_KEYS).map(|k| key(k, first)), NOW);
+    let later = NOW + LEARNED_KEEP;
+    // The first one is served again; the second one is the oldest then.
+    assert_eq!(store.learn("i", [key(0, first)], later).added, 0);
+    assert_eq!(store.learn("i", [key(99, first)], later).added, 1);
+    let pinned = |store: &mut KeyStore, k| store.learn("i", [key(k, second)], later).changed.len();
+    assert_eq!((pinned(&mut store, 0), pinned(&mut store, 99)), (1, 1));
+    // Told once.
+    assert_eq!(pinned(&mut store, 0), 0);
+    assert_eq!(store.learned().filter(|(.., key, _)| key.kid() == Some("1")).count(), 0);
+    for issuer in 0..MAX_LEARNED_ISSUERS {
+        store.learn(&issuer.to_string(), [key(0, first)], later);
+    }
+    assert_eq!(store.learn("more", [key(0, first)], later).refused, 1);
+    assert_eq!(store.learn("more", [key(0, first)], later + LEARNED_KEEP).added, 1);
+}
+
+#[test]
+fn a_learned_key_is_found_by_any_spelling_of_its_issuer_and_put_back_as_it_was() {
+    let signer = of(Algorithm::Es256, 0);
+    let mut store = KeyStore::new();
+    assert_eq!(store.learn("id.example/a", [named(signer, "1", KeySource::Learned)], NOW).added, 1);
+    let found = |store: &KeyStore, issuer| {
+        !store.candidates(Some(issuer), Some("1"), Algorithm::Es256).keys.is_empty()
+    };
+    for issuer in ["https://id.example/a", "HTTP://ID.example:80/a/", "https://id.example:443/a"] {
+        assert!(found(&store, issuer), "{issuer}");
+    }
+    for issuer in ["https://id.example/A", "https://id.example", "https://id.example:80/a", ""] {
+        assert!(!found(&store, issuer), "{issuer}");
+    }
+    let pin = Pin { seen: NOW, other: Some([7; 32]) };
+    let mut restored = KeyStore::new();
+    for (issuer, key, _) in store.learned() {
+        let jwk = key.to_jwk().unwrap();
+        let key = parse_keys(jwk.as_bytes(), KeySource::Learned).unwrap().keys.remove(0);
+        assert!(restored.restore(issuer, key, pin));
+    }
+    assert!(found(&restored, "https://id.example/a"));
+    assert!(restored.learned().all(|(.., kept)| *kept == pin));
+
+    // An issuer that gets keys of its own has no learned ones any more.
+    let mut next = KeyStore::new();
+    next.add(Some("https://id.example/a/"), []);
+    next.inherit(&restored);
+    assert!(!found(&next, "https://id.example/a"));
+    assert_eq!(
+        next.learn("id.example/a", [named(signer, "1", KeySource::Learned)], NOW).refused,
+        1
+    );
 }

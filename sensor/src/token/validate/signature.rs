@@ -28,6 +28,10 @@ pub enum SignatureCheck {
     Good,
     /// No key of the issuer made it; a finding says how that is known.
     Bad,
+    /// A key made it that was learned from traffic for the issuer. That makes the token plausible
+    /// and no more: whoever can place a key set where one was learned could sign tokens that
+    /// pass, so nothing is taken for genuine on this ground.
+    Learned,
     /// There is no key to tell.
     Unverifiable,
 }
@@ -50,7 +54,10 @@ pub(super) fn check(
         let one = checker.one(&signature, findings);
         all = Some(match (all, one) {
             (Some(SignatureCheck::Bad), _) | (_, SignatureCheck::Bad) => SignatureCheck::Bad,
-            (None | Some(SignatureCheck::Good), SignatureCheck::Good) => SignatureCheck::Good,
+            (None, one) => one,
+            (Some(SignatureCheck::Good), SignatureCheck::Good) => SignatureCheck::Good,
+            (Some(SignatureCheck::Good | SignatureCheck::Learned), SignatureCheck::Learned)
+            | (Some(SignatureCheck::Learned), SignatureCheck::Good) => SignatureCheck::Learned,
             _ => SignatureCheck::Unverifiable,
         });
     }
@@ -98,11 +105,20 @@ impl Checker<'_> {
         let named = found.keys.iter().any(|key| key.kid().is_some());
         let may_be_missing = found.kid == KidMatch::Unknown && named;
         let mut worst = None;
+        // Why the learned key that `kid` names did not make it.
+        let mut mismatch = None;
         for key in &found.keys {
+            let learned = key.source() == KeySource::Learned;
             match key.verify(alg, &input, bytes) {
                 Ok(()) => {
                     note_weakness(key, alg, findings);
-                    return SignatureCheck::Good;
+                    return if learned { SignatureCheck::Learned } else { SignatureCheck::Good };
+                }
+                // What one key alone says may be wrong where the key is.
+                Err(VerifyError::BadSignature | VerifyError::Malformed(Malformation::Length))
+                    if learned =>
+                {
+                    mismatch = Some("it does not verify");
                 }
                 Err(error @ VerifyError::Malformed(_)) => worst = Some(error),
                 Err(error) => worst = worst.or(Some(error)),
@@ -112,6 +128,16 @@ impl Checker<'_> {
         if let Some(detail) = self.confusion(alg, &found, &input, bytes) {
             findings.push(Finding::new(FindingId::AlgConfusion, detail));
             return SignatureCheck::Bad;
+        }
+        if let Some((key, _)) = found.unfit
+            && key.source() == KeySource::Learned
+        {
+            mismatch = mismatch.or(Some("the key is not for this algorithm"));
+        }
+        if let (None, Some(why), KidMatch::Exact) = (worst, mismatch, found.kid) {
+            let detail = format!("alg is {}, the key was learned from traffic: {why}", show(&name));
+            findings.push(Finding::new(FindingId::LearnedKeyMismatch, detail));
+            return SignatureCheck::Unverifiable;
         }
         match worst {
             Some(VerifyError::Malformed(how)) => {
@@ -134,7 +160,10 @@ impl Checker<'_> {
             }
             None => match found.unfit {
                 // The issuer's key is known, and it is not for this algorithm.
-                Some((_, unfit)) if self.policy.closed || found.kid == KidMatch::Exact => {
+                Some((key, unfit))
+                    if key.source() != KeySource::Learned
+                        && (self.policy.closed || found.kid == KidMatch::Exact) =>
+                {
                     let detail = format!("alg is {}, but {unfit}", show(&name));
                     findings.push(Finding::new(FindingId::AlgNotAllowed, detail));
                     SignatureCheck::Bad

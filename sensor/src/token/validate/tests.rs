@@ -252,3 +252,63 @@ fn an_issuer_has_its_own_policy() {
     assert_eq!(found(r#"{"iss":"https://other.example"}"#), [FindingId::IssuerUnknown]);
     assert_eq!(found("{}"), [FindingId::IssuerUnknown]);
 }
+
+/// What a learned key says is told apart from what a configured one says: it makes no token valid
+/// and proves none forged.
+#[test]
+fn a_learned_key_makes_nothing_valid_and_proves_nothing_forged() {
+    use super::SignatureCheck;
+    use crate::memory::is_forged;
+
+    let now = Time::from_unix_secs(NOW);
+    let learned = |jwk: &str| parse_keys(jwk.as_bytes(), KeySource::Learned).unwrap().keys;
+    let mut store = KeyStore::new();
+    assert_eq!(store.learn("joe", learned(P256), now).added, 1);
+    let check = |header: &str, signature: &[u8], store: &KeyStore| {
+        let claims =
+            "{\"iss\":\"joe\",\r\n \"exp\":1300819380,\r\n \"http://example.com/is_root\":true}";
+        let token =
+            format!("{}.{}.{}", part(header.as_bytes()), part(claims.as_bytes()), part(signature));
+        let options = DecodeOptions::default();
+        let decoded = decode(token.as_bytes(), &options);
+        let validation = Validation::new(token.as_bytes(), &decoded, store, &Policy::default());
+        let ids: Vec<_> = validation.findings.iter().map(|f| f.id).collect();
+        assert!(!is_forged(&validation.findings) || ids != [FindingId::LearnedKeyMismatch]);
+        (validation.signature, ids, validation.verdict(validation.findings.iter()))
+    };
+    // RFC 7515, appendix A.3.
+    let good: Vec<u8> = {
+        let mut bytes = Vec::new();
+        let text = "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
+        assert!(base64url::decode(text.as_bytes(), &mut bytes).is_empty());
+        bytes
+    };
+    let plain = r#"{"alg":"ES256"}"#;
+    let named = r#"{"alg":"ES256","kid":"e"}"#;
+    assert_eq!(
+        check(plain, &good, &store),
+        (SignatureCheck::Learned, vec![], Verdict::Unverifiable)
+    );
+    let mismatch = vec![FindingId::LearnedKeyMismatch];
+    for (header, signature) in [
+        (named, good.clone()),
+        (r#"{"alg":"HS256","kid":"e"}"#, vec![1; 32]),
+        (r#"{"alg":"RS256","kid":"e"}"#, vec![1; 256]),
+    ] {
+        let (signature, ids, verdict) = check(header, &signature, &store);
+        assert_eq!((signature, verdict), (SignatureCheck::Unverifiable, Verdict::Invalid));
+        assert_eq!(ids, mismatch, "{header}");
+    }
+    // Without the name of a learned key nothing is said: the set may be an old one.
+    for header in [plain, r#"{"alg":"ES256","kid":"f"}"#] {
+        let other = [&good[..63], &[good[63] ^ 1]].concat();
+        assert_eq!(check(header, &other, &store).0, SignatureCheck::Unverifiable);
+        assert_eq!(check(header, &other, &store).1, vec![]);
+    }
+    // What no key could have made is so whoever's key is at hand.
+    assert_eq!(check(named, &[0; 64], &store).1, [FindingId::SignaturePsychic]);
+
+    // The configured key decides, whatever was learned.
+    store.add(Some("joe"), [Key::from_secret(SECRET, None, KeySource::File).unwrap().into()]);
+    assert_ne!(check(plain, &good, &store).0, SignatureCheck::Learned);
+}
