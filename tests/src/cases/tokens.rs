@@ -150,7 +150,7 @@ pub(super) const CASES: &[Case] = &[
     }),
     case("malformed-token", "The shape of a token whose parts do not decode.", || {
         let header = base64url(HEADER);
-        let signature = base64url(&[7; 32]);
+        let signature = base64url([7; 32]);
         each(&[
             (
                 "header-no-json",
