@@ -123,7 +123,6 @@ fn watch(files: &mut [Watched], stop: &AtomicBool, fresh: &mpsc::Sender<Fresh>, 
         for file in &mut *files {
             match file.look() {
                 Some(Ok(read)) => {
-                    tracing::info!("{}: read again", file.path.display());
                     if fresh.send(read).is_err() {
                         return;
                     }

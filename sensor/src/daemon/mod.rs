@@ -249,8 +249,17 @@ impl Daemon {
     fn take_files(&mut self) {
         for fresh in self.files.fresh() {
             match fresh {
-                Fresh::Clients(clients) => self.pipeline.locate(clients.into()),
-                Fresh::Revoked(list) => self.pipeline.revoke(&list),
+                Fresh::Clients(clients) => {
+                    self.pipeline.locate(clients.into());
+                    tracing::info!("clients.asn_database is read again and in force");
+                }
+                Fresh::Revoked(list) => {
+                    self.pipeline.revoke(&list);
+                    let entries = list.len();
+                    tracing::info!(
+                        "revocation.list_file is read again and in force: {entries} entries"
+                    );
+                }
             }
         }
     }

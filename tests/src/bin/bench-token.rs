@@ -30,7 +30,7 @@ use jotwatch::{
     time::Time,
     token::{FingerprintKey, Judge, JudgeConfig, validate::Policy},
 };
-use jotwatch_tests::token::base64url;
+use jotwatch_tests::tokens::base64url;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 
