@@ -22,12 +22,10 @@ use jotwatch::{
 use serde_json::json;
 
 use crate::{
-    signer::{Signer, hmac_tag},
-    tokens::{self, base64url},
+    signer::hmac_tag,
+    tokens::{self, base64url, ed25519, ed25519_jwk, sha256},
 };
 
-/// Subjects of a day.
-pub const SUBJECTS: u32 = 10_000;
 /// When the issuer's key changes, in milliseconds of the day.
 pub const NOON: u64 = 12 * HOUR;
 /// How much later the new key set is at hand.
@@ -87,9 +85,8 @@ name = "id"
 /// # Errors
 /// As the file system gives them.
 pub fn write_keys(folder: &Path, rotated: bool) -> std::io::Result<()> {
-    let keys =
-        if rotated { vec![key(false).jwk(), key(true).jwk()] } else { vec![key(false).jwk()] };
-    fs::write(folder.join("id.jwks"), json!({ "keys": keys }).to_string())?;
+    let keys = if rotated { KEYS.map(jwk).join(",") } else { jwk(KEYS[0]) };
+    fs::write(folder.join("id.jwks"), format!("{{\"keys\":[{keys}]}}"))?;
     let secret = folder.join("hs.key");
     fs::write(&secret, tokens::SECRET)?;
     fs::set_permissions(secret, fs::Permissions::from_mode(0o600))?;
@@ -97,8 +94,13 @@ pub fn write_keys(folder: &Path, rotated: bool) -> std::io::Result<()> {
     fs::write(folder.join("config.toml"), config)
 }
 
-fn key(new: bool) -> Signer {
-    if new { Signer::ed25519("k-2", 22) } else { Signer::ed25519("k-1", 11) }
+/// The keys of the issuer, old and new, and that of the devices.
+const KEYS: [(u8, &str); 2] = [(11, "k-1"), (22, "k-2")];
+const DEVICE: u8 = 33;
+
+/// A public key of the issuer under its name.
+fn jwk((number, kid): (u8, &str)) -> String {
+    ed25519_jwk(number).replacen('{', &format!(r#"{{"kid":"{kid}","#), 1)
 }
 
 /// xorshift64*, which is enough for a test.
@@ -161,8 +163,6 @@ pub struct Day {
     /// What they are made of.
     pub counts: Counts,
     dice: Dice,
-    keys: [Signer; 2],
-    device: Signer,
 }
 
 struct Token {
@@ -184,18 +184,12 @@ struct Device {
 }
 
 impl Day {
-    /// The day of a seed, which must not be 0.
+    /// The day of so many subjects, of a seed that must not be 0.
     #[must_use]
-    pub fn new(seed: u64) -> Self {
-        let mut day = Self {
-            exchanges: Vec::new(),
-            counts: Counts::default(),
-            dice: Dice(seed),
-            keys: [key(false), key(true)],
-            device: Signer::ed25519("device", 33),
-        };
-        for subject in 0..SUBJECTS {
-            for number in 0..1 + u32::from(day.dice.one_in(3)) {
+    pub fn new(seed: u64, subjects: u32) -> Self {
+        let mut day = Self { exchanges: Vec::new(), counts: Counts::default(), dice: Dice(seed) };
+        for subject in 0..subjects {
+            for number in 0..1 + u32::from(day.dice.one_in(8)) {
                 day.sitting(subject, number);
             }
         }
@@ -216,7 +210,7 @@ impl Day {
             true => NOON - 10 * MINUTE + self.dice.below(10 * MINUTE),
             false => self.dice.below(22 * HOUR),
         };
-        let end = now + 4 * MINUTE + self.dice.below(14 * MINUTE);
+        let end = now + 3 * MINUTE + self.dice.below(10 * MINUTE);
         while now < end {
             let expires = device.tokens.iter().map(|t| t.expires).min().unwrap_or(0);
             if now >= expires {
@@ -288,12 +282,9 @@ impl Day {
         });
         let new_key = now >= NOON;
         let text = if kind == 0 {
-            let key = &self.keys[usize::from(new_key)];
-            let header = json!({ "alg": "EdDSA", "typ": "at+jwt", "kid": key.kid });
-            let input =
-                format!("{}.{}", base64url(header.to_string()), base64url(claims.to_string()));
-            let signature = base64url(key.sign("EdDSA", input.as_bytes()));
-            format!("{input}.{signature}")
+            let (number, kid) = KEYS[usize::from(new_key)];
+            let header = json!({ "alg": "EdDSA", "typ": "at+jwt", "kid": kid }).to_string();
+            ed25519(number, &header, &claims.to_string())
         } else {
             let input =
                 format!("{}.{}", base64url(tokens::HS256_HEADER), base64url(claims.to_string()));
@@ -305,31 +296,37 @@ impl Day {
 
     /// A page's requests, one with each token; now and then the device moves while it asks.
     fn work(&mut self, now: &mut u64, device: &mut Device, dual: bool) {
-        self.page(*now, device);
+        self.page(*now, device, &[]);
         let lasts = device.tokens.iter().all(|token| token.expires > *now + 2 * MINUTE);
         if lasts && self.dice.one_in(8) {
             self.counts.moves += 1;
             let old = (device.v4, device.v6);
+            let open: Vec<bool> =
+                device.tokens.iter().map(|token| token.last_v6 == Some(true)).collect();
             *now += 1_000 + self.dice.below(50_000);
             self.place(device, dual);
-            self.page(*now, device);
+            // By the version of before, or the other version's old address would count as current
+            // still: what then comes later than the grace is a theft by all that can be told.
+            self.page(*now, device, &open);
             if self.dice.one_in(2) {
                 // A connection that was open goes on for a while.
                 *now += 1_000 + self.dice.below(50_000);
                 self.counts.lingering += 1;
                 let new = (device.v4, device.v6);
                 (device.v4, device.v6) = old;
-                self.page(*now, device);
+                self.page(*now, device, &open);
                 (device.v4, device.v6) = new;
                 *now += 1_000;
-                self.page(*now, device);
+                self.page(*now, device, &[]);
             }
         }
     }
 
-    fn page(&mut self, now: u64, device: &mut Device) {
+    /// One request with each token, by either IP version or on connections that are `open`.
+    fn page(&mut self, now: u64, device: &mut Device, open: &[bool]) {
         for k in 0..device.tokens.len() {
-            let v6 = device.v6.is_some() && self.dice.one_in(2);
+            let either = device.v6.is_some() && self.dice.one_in(2);
+            let v6 = open.get(k).copied().unwrap_or(either);
             let status = match self.dice.below(30) {
                 0 => 404,
                 1 => 500,
@@ -369,7 +366,7 @@ impl Day {
         };
         if device.subject % 50 == 1 {
             self.counts.proofs += 1;
-            let proof = self.proof(at);
+            let proof = self.proof(at, &text);
             fields = format!("Authorization: DPoP {text}\r\nDPoP: {proof}\r\n");
         }
         self.push(at, device, (port, v6), &fields, String::new(), status);
@@ -388,15 +385,15 @@ impl Day {
         }
     }
 
-    fn proof(&mut self, at: u64) -> String {
-        let header = json!({ "alg": "EdDSA", "typ": "dpop+jwt", "jwk": self.device.jwk() });
+    fn proof(&mut self, at: u64, token: &str) -> String {
+        let jwk = ed25519_jwk(DEVICE);
+        let header = format!(r#"{{"alg":"EdDSA","typ":"dpop+jwt","jwk":{jwk}}}"#);
         let claims = json!({
             "jti": format!("p-{}", self.counts.proofs), "htm": "GET",
             "htu": "https://shop.example/items/1", "iat": MIDNIGHT + at / 1_000,
+            "ath": base64url(sha256(token.as_bytes())),
         });
-        let input = format!("{}.{}", base64url(header.to_string()), base64url(claims.to_string()));
-        let signature = base64url(self.device.sign("EdDSA", input.as_bytes()));
-        format!("{input}.{signature}")
+        ed25519(DEVICE, &header, &claims.to_string())
     }
 
     fn push(
@@ -439,6 +436,12 @@ impl Exchange {
         self.port == 8082 && self.status == 200 && self.fields.starts_with("Authorization: Bearer")
     }
 
+    /// Whether both carry the same token in the same way.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.fields == other.fields
+    }
+
     /// Pushes the exchange on a connection of its own.
     pub fn play(&self, number: usize, pipeline: &mut Pipeline, out: &mut impl Output) {
         let host = if self.client.is_ipv6() { IpAddr::V6(HOST6) } else { HOST.into() };
@@ -461,7 +464,7 @@ impl Exchange {
             ),
         };
         let request = format!(
-            "{method} /items/{number} HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: app/{}\r\n{more}{}\r\n{}",
+            "{method} /items/1 HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: app/{}\r\n{more}{}\r\n{}",
             self.agent, self.fields, self.body
         );
         let answer = match self.status {

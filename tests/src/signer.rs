@@ -105,16 +105,6 @@ pub fn attacker() -> &'static Keys {
 }
 
 impl Signer {
-    /// An Ed25519 key that is always the same for a seed.
-    ///
-    /// # Panics
-    /// Never: every seed is a key.
-    #[must_use]
-    pub fn ed25519(kid: &'static str, seed: u8) -> Self {
-        let pair = Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).expect("a key");
-        Self { kid, pair: Pair::Ed(pair) }
-    }
-
     /// A signature over `input` (RFC 7518, section 3; RFC 8037, section 3.1).
     ///
     /// # Panics

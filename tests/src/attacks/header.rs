@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Case, Class, Credential, Step, World};
+use super::{Case, Class, Credential, World};
 use crate::{signer, tokens::base64url};
 
 pub(super) fn cases(_: &World, out: &mut Vec<Case>) {
@@ -36,26 +36,6 @@ fn keys(out: &mut Vec<Case>) {
     let oct =
         hs.clone().header("jwk", json!({ "kty": "oct", "k": base64url(own.secret.secret()) }));
     out.push(case("jwk with a secret", finds, oct.sign_by(&own.secret), hs.sign()));
-    // The same parameter is due in a proof of possession, and nowhere else.
-    let proof = good
-        .clone()
-        .header("typ", "dpop+jwt")
-        .no_header("kid")
-        .header("jwk", own.p256.jwk())
-        .no_claim("iss")
-        .claim("htm", "GET")
-        .claim("htu", "https://shop.example/orders")
-        .sign_by(&own.p256);
-    let token = good.sign();
-    let beside = |name: &str, finds: &[&'static str], field: &str| {
-        let twin = Step::fields(format!("Authorization: DPoP {token}\r\nDPoP: {proof}\r\n"));
-        Case::new(Class::Header, name, finds, vec![Step::fields(field)], vec![twin])
-    };
-    out.push(beside(
-        "a proof of possession shown as a token",
-        &["header-embedded-key", "issuer-unknown"],
-        &format!("Authorization: DPoP {proof}\r\n"),
-    ));
 }
 
 /// Addresses of keys outside of the allowed ones, and what looks like inside.
@@ -153,6 +133,14 @@ fn shapes(out: &mut Vec<Case>) {
         let name = format!("p2c {rounds}");
         out.push(case(name, &["p2c-too-large"], encrypted(rounds), encrypted(json!(4096))));
     }
+    let five = |issuer: &str| {
+        let header = json!({ "alg": "dir", "enc": "A256GCM", "typ": "JWT", "iss": issuer });
+        let parts = [&[][..], &[3; 12], &[4; 200], &[5; 16]].map(base64url);
+        format!("{}.{}", base64url(header.to_string()), parts.join("."))
+    };
+    let (signs, encrypts) = (five("https://id.example"), five("https://hs.example"));
+    let name = "five parts where the issuer signs";
+    out.push(case(name, &["encryption-unexpected"], signs, encrypts));
     let good = Credential::new("RS256");
     let token = good.sign();
     if let [header, payload, signature] = token.split('.').collect::<Vec<_>>()[..] {

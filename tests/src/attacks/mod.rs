@@ -10,6 +10,7 @@ mod ended;
 mod escalation;
 mod header;
 mod outcome;
+mod proofs;
 mod replay;
 mod run;
 mod signature;
@@ -196,6 +197,7 @@ pub fn all(world: &World) -> Vec<Case> {
     header::cases(world, &mut cases);
     claims::cases(world, &mut cases);
     replay::cases(world, &mut cases);
+    proofs::cases(&mut cases);
     escalation::cases(world, &mut cases);
     ended::cases(world, &mut cases);
     outcome::cases(world, &mut cases);

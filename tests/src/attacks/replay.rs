@@ -8,6 +8,7 @@ use crate::{signer, tokens::base64url};
 pub(super) fn cases(_: &World, out: &mut Vec<Case>) {
     addresses(out);
     agents(out);
+    networks(out);
     once(out);
     relay(out);
     tampering(out);
@@ -125,17 +126,39 @@ fn agents(out: &mut Vec<Case>) {
     );
 }
 
+/// Autonomous systems and trusted proxies.
+fn networks(out: &mut Vec<Case>) {
+    let token = Credential::new("RS256").sign();
+    let here = |client| Step::bearer(&token).from(client);
+    let mut add = |name: &str, finds: &[&'static str], attack: Vec<Step>, twin: Vec<Step>| {
+        out.push(Case::new(Class::Replay, name, finds, attack, twin).ends("accepted"));
+    };
+    add(
+        "another network",
+        &["token-replayed-address", "token-replayed-network"],
+        vec![here("100.64.1.7"), here("100.64.2.7").at(120)],
+        vec![here("100.64.1.7"), here("100.64.2.7").at(50)],
+    );
+    let behind = |client: &str| {
+        Step::fields(format!("Authorization: Bearer {token}\r\nX-Forwarded-For: {client}\r\n"))
+            .from("198.51.100.130")
+    };
+    add(
+        "another address behind a trusted proxy",
+        &["token-replayed-address"],
+        vec![behind("192.0.2.10"), behind("203.0.113.99").at(120)],
+        vec![behind("192.0.2.10"), behind("203.0.113.99, 192.0.2.10").at(120)],
+    );
+    add(
+        "another network behind a trusted proxy",
+        &["token-replayed-address", "token-replayed-network"],
+        vec![behind("100.64.1.7"), behind("100.64.2.7").at(120)],
+        vec![behind("100.64.1.7"), behind("100.64.1.7").at(120)],
+    );
+}
+
 /// What may be used once.
 fn once(out: &mut Vec<Case>) {
-    let token = Credential::new("ES256").sign();
-    let proof = |jti: &str| {
-        let own = &signer::attacker().p256;
-        let proof = Credential::new("ES256").header("typ", "dpop+jwt").no_header("kid");
-        let proof = proof.header("jwk", own.jwk()).no_claim("iss").no_claim("scope");
-        proof.claim("jti", jti).claim("htm", "GET").sign_by(own)
-    };
-    let shown =
-        |proof: &str| Step::fields(format!("Authorization: DPoP {token}\r\nDPoP: {proof}\r\n"));
     let assertion = |jti: &str| {
         let token = Credential::new("RS256").claim("jti", jti).sign();
         let kind = "application/x-www-form-urlencoded";
@@ -145,22 +168,6 @@ fn once(out: &mut Vec<Case>) {
     let mut add = |name: &str, attack: Vec<Step>, twin: Vec<Step>| {
         out.push(Case::new(Class::Replay, name, &["proof-replayed"], attack, twin));
     };
-    let first = proof("p-1");
-    add(
-        "a proof of possession again",
-        vec![shown(&first), shown(&first).at(2)],
-        vec![shown(&first), shown(&proof("p-2")).at(2)],
-    );
-    add(
-        "a proof of possession again from elsewhere",
-        vec![shown(&first), shown(&first).at(30).from(THIEF)],
-        vec![shown(&first), shown(&proof("p-3")).at(30).from(PHONE)],
-    );
-    add(
-        "another proof under the same jti",
-        vec![shown(&first), shown(&proof("p-1")).at(300)],
-        vec![shown(&first), shown(&proof("p-4")).at(300)],
-    );
     add(
         "a client's assertion again",
         vec![assertion("a-1"), assertion("a-1").at(40)],

@@ -4,11 +4,13 @@ use std::{collections::BTreeSet, io::Cursor, path::Path, time::Duration};
 
 use jotwatch::{
     capture::file::CaptureFile,
+    clients::Clients,
     config::{self, Config},
     event::{Body, Event},
     finding::{Finding, Severity},
     fingerprint_key, keyring,
     pipeline::{Output, Pipeline, Settings},
+    revocation::RevocationList,
     services::Services,
     trust,
 };
@@ -82,6 +84,9 @@ impl Stage {
         let (key, salt) = (fingerprint_key::REPLAY, fingerprint_key::REPLAY_SALT);
         let mut pipeline = Pipeline::new(Settings::new(&self.config, key, salt));
         pipeline.serve(Services::load(&self.config.services).expect("good services").into());
+        pipeline.locate(Clients::load(&self.config.clients).expect("good networks").into());
+        let list = self.config.revocation.list_file.as_deref();
+        pipeline.revoke(&RevocationList::load(list).expect("a good list"));
         self.trust(&mut pipeline);
         pipeline
     }

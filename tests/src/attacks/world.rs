@@ -6,10 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use jotwatch::fingerprint_key;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use crate::{
+    mmdb,
     signer::{self, Signer},
     tokens::base64url,
 };
@@ -51,8 +53,15 @@ required_claims = ["sub", "exp", "iat"]
 max_lifetime_seconds = 7200
 jku_allow = ["https://id.example/"]
 
+[clients]
+trusted_proxies = ["198.51.100.128/28"]
+asn_database = "@/asn.mmdb"
+[revocation]
+list_file = "@/revoked"
+
 [[issuer]]
 issuer = "https://hs.example"
+encrypted = true
 secret_files = ["@/hs.key"]
 
 [[issuer]]
@@ -114,6 +123,17 @@ impl World {
         };
         write("id.jwks", keys.jwks().to_string().as_bytes());
         write("stock.json", OPENAPI.as_bytes());
+        let networks = [("100.64.1.0/24", 64_500), ("100.64.2.0/24", 64_501)];
+        let networks = networks.map(|(network, asn)| (network.parse().expect("a network"), asn));
+        write("asn.mmdb", &mmdb::asn(&networks));
+        let print = fingerprint_key::REPLAY.fingerprint(Credential::listed().sign().as_bytes());
+        let revoked = format!(
+            "{{\"fingerprint\":\"{print}\"}}\n{{\"jti\":\"leaked-1\"}}\n\
+            {{\"iss\":\"https://id.example\",\"jti\":\"leaked-2\"}}\n\
+            {{\"iss\":\"https://id.example\",\"sub\":\"mallory\"}}\n\
+            {{\"iss\":\"https://id.example\",\"sid\":\"s-listed\"}}\n"
+        );
+        write("revoked", revoked.as_bytes());
         let secret = write("hs.key", keys.secret.secret());
         fs::set_permissions(secret, Permissions::from_mode(0o600)).expect("an own file");
         let place = folder.path().display().to_string();
@@ -176,6 +196,12 @@ impl Credential {
     #[must_use]
     pub fn keyless() -> Self {
         Self::new("ES256").claim("iss", "https://keyless.example").header("kid", "k-1")
+    }
+
+    /// The token that the configuration's list names by its fingerprint: always the same.
+    #[must_use]
+    pub fn listed() -> Self {
+        Self::new("EdDSA").claim("jti", "leaked-3")
     }
 
     /// With another header parameter.
