@@ -69,11 +69,12 @@ pub fn is_forged(findings: &[Finding]) -> bool {
 /// What the answer takes from a token's findings. `status` is the final response's.
 ///
 /// A client may learn by a 401 that it has to refresh its token (RFC 6750, section 3.1): that a
-/// token is expired, and refused for it, is everyday life.
+/// token is expired, and refused for it, is `low`. It stays an event, as nothing tells a late
+/// client from a thief who is late.
 pub fn soften(findings: &mut [Finding], status: u16) {
     if status == 401 {
         let expired = findings.iter_mut().filter(|f| f.id == FindingId::TokenExpired);
-        expired.for_each(|f| f.severity = f.severity.min(Severity::Info));
+        expired.for_each(|f| f.severity = f.severity.min(Severity::Low));
     }
 }
 
