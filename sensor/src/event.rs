@@ -5,10 +5,11 @@
 //! equal events give equal bytes. Text that came from the network is a [`Text`], which can't
 //! hold a token or a control character.
 //!
-//! Later versions of the sensor add members (`score`, `reasons`, `enforcement` are spoken for);
+//! Later versions of the sensor add members (`score`, `reasons` are spoken for);
 //! consumers ignore those that they don't know.
 #![forbid(unsafe_code)]
 
+mod enforcement;
 mod exchange;
 mod json;
 #[cfg(test)]
@@ -28,11 +29,13 @@ use std::{
 use siphasher::sip128::SipHasher13;
 
 pub use self::{
+    enforcement::{AuditEvent, Enforcement, Peer},
     exchange::{EXCHANGE_PATH_MAX, ExchangeLine},
     text::{CLAIM_MAX, CLAIMS_BYTES_MAX, CLAIMS_MAX, Claims, Text},
 };
 use crate::{
     capture::{FlowKey, OpaqueKind, Service},
+    enforce::tables::TokenKey,
     finding::{Finding, Severity},
     time::Time,
 };
@@ -121,6 +124,8 @@ pub enum Kind {
     Key,
     /// The sensor itself.
     Sensor,
+    /// What somebody changed of what is denied or allowed.
+    Audit,
 }
 
 impl Kind {
@@ -132,6 +137,7 @@ impl Kind {
             Self::Flow => "flow",
             Self::Key => "key",
             Self::Sensor => "sensor",
+            Self::Audit => "audit",
         }
     }
 }
@@ -183,6 +189,8 @@ pub enum Body {
     Key(Box<KeyEvent>),
     /// The sensor's own state.
     Sensor(SensorEvent),
+    /// A change of what is denied or allowed.
+    Audit(Box<AuditEvent>),
 }
 
 impl Body {
@@ -193,7 +201,7 @@ impl Body {
             Self::Request(request) => request.service.as_ref(),
             Self::Flow(flow) => flow.service.as_ref(),
             Self::Key(key) => key.service.as_ref(),
-            Self::Sensor(_) => None,
+            Self::Sensor(_) | Self::Audit(_) => None,
         }
     }
 
@@ -203,7 +211,7 @@ impl Body {
             Self::Request(request) => request.service = Some(Arc::clone(service)),
             Self::Flow(flow) => flow.service = Some(Arc::clone(service)),
             Self::Key(key) => key.service = Some(Arc::clone(service)),
-            Self::Sensor(_) => {}
+            Self::Sensor(_) | Self::Audit(_) => {}
         }
     }
 }
@@ -213,6 +221,8 @@ impl Body {
 pub struct RequestEvent {
     /// What the policy says.
     pub verdict: Verdict,
+    /// What was done, where the mode is one that cuts and there was something to do.
+    pub enforcement: Option<Enforcement>,
     /// The address and port of the connection's other end.
     pub client: SocketAddr,
     /// The client that a trusted proxy at that end names.
@@ -303,6 +313,8 @@ pub struct TokenView {
     pub typ: Option<Text>,
     /// Whose key verifies the signature: `configured`, or `learned` from traffic alone.
     pub verified_by: Option<&'static str>,
+    /// What it is denied by, where it has a signature.
+    pub deny_key: Option<TokenKey>,
     /// The claims that the config allows to be shown.
     pub claims: Claims,
     /// What is wrong with this token; the event's findings hold these too.

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use crate::{
     config::ServiceConfig,
     memory::routes::{MAX_DOCUMENT, RouteScopes},
+    policy::Mode,
 };
 
 /// One watched service.
@@ -23,6 +24,10 @@ pub struct Service {
     pub dpop: bool,
     /// What its routes ask for.
     pub routes: RouteScopes,
+    /// What is done about bad requests to it, where it has a mode of its own.
+    pub mode: Option<Mode>,
+    /// Whether that is only told, where it says so itself.
+    pub dry_run: Option<bool>,
 }
 
 /// The services of which the configuration says something.
@@ -68,5 +73,6 @@ fn load(config: &ServiceConfig) -> anyhow::Result<Service> {
     }
     let (name, audiences) = (config.name.clone(), config.audiences.clone());
     let public_urls = config.public_urls.iter().map(|url| url.get_ref().clone()).collect();
-    Ok(Service { port: config.port, name, audiences, public_urls, dpop: config.dpop, routes })
+    let (dpop, mode, dry_run) = (config.dpop, config.mode, config.dry_run);
+    Ok(Service { port: config.port, name, audiences, public_urls, dpop, routes, mode, dry_run })
 }

@@ -54,6 +54,7 @@ fn alert(number: u64) -> Event {
         at,
         severity: severity(&findings),
         body: Body::Request(Box::new(RequestEvent {
+            enforcement: None,
             verdict: Verdict::Alert,
             client,
             forwarded_for: None,

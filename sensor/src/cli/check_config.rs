@@ -3,7 +3,7 @@ use std::{
     path::PathBuf,
 };
 
-use crate::config::DEFAULT_PATH;
+use crate::{config::DEFAULT_PATH, enforce::file_list::FileList, time::Time};
 
 /// Check a configuration file and say what is wrong with it.
 #[derive(Debug, clap::Args)]
@@ -22,6 +22,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     crate::services::Services::load(&config.services)?;
     crate::clients::Clients::load(&config.clients)?;
     crate::revocation::RevocationList::load(config.revocation.list_file.as_deref())?;
+    for path in config.enforcement.deny_files.get_ref() {
+        FileList::load(path, Time::EPOCH)?;
+    }
     for warning in warnings {
         writeln!(io::stderr(), "jotwatch: {warning}")?;
     }

@@ -1,6 +1,9 @@
 use std::io::{self, Write};
 
-use crate::capture::live::{MINIMUM_KERNEL, probe};
+use crate::{
+    capture::live::{MINIMUM_KERNEL, probe},
+    enforce,
+};
 
 /// Say what this host can do for the sensor, and what to do about what it can't.
 ///
@@ -50,6 +53,7 @@ fn checks() -> Vec<(&'static str, Check)> {
         ("cgroup v2", cgroup()),
         ("capabilities", capabilities()),
     ];
+    checks.push(("reset", reset()));
     match probe::programs() {
         Ok(programs) => {
             checks.push(("ring buffer", Check::Good("can be made".into())));
@@ -129,6 +133,18 @@ fn capabilities() -> Check {
             format!("{} missing", own.missing().join(", ")),
             "run as root, or grant them (systemd: AmbientCapabilities=)".into(),
         )
+    }
+}
+
+fn reset() -> Check {
+    match enforce::probe_reset() {
+        Ok(()) => Check::Good("connections can be cut (SOCK_DESTROY)".into()),
+        Err(error) => Check::Limited(
+            format!("connections can't be cut: {error}"),
+            "modes kill, hold and gate want CAP_NET_ADMIN and a kernel with \
+             CONFIG_INET_DIAG_DESTROY; alert works without"
+                .into(),
+        ),
     }
 }
 

@@ -7,6 +7,7 @@
 mod check_config;
 mod doctor;
 mod inspect;
+mod lists;
 mod replay;
 mod run;
 mod status;
@@ -32,6 +33,8 @@ enum Command {
     Run(run::Arguments),
     Replay(replay::Arguments),
     Inspect(inspect::Arguments),
+    Deny(lists::DenyArguments),
+    Allow(lists::AllowArguments),
     Status(status::Arguments),
     Doctor(doctor::Arguments),
     CheckConfig(check_config::Arguments),
@@ -48,6 +51,8 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Deny(arguments) => lists::deny(arguments),
+        Command::Allow(arguments) => lists::allow(arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::CheckConfig(arguments) => check_config::run(&arguments),

@@ -9,11 +9,14 @@ use crate::{
     capture::file::CaptureFile,
     clients::Clients,
     config::Config,
+    enforce::file_list::FileList,
     event::{Event, ExchangeLine},
     fingerprint_key, keyring,
     pipeline::{Output, Pipeline, Settings},
+    policy::Enforcement,
     revocation::RevocationList,
     services::Services,
+    time::Time,
     trust,
 };
 
@@ -55,8 +58,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut capture = CaptureFile::open(&arguments.file, &config.capture.ports)?;
     // Tried at once, so that the same file gives the same bytes.
     let weak_secrets = config.tokens.weak_secrets()?;
-    let settings = Settings::new(&config, key, fingerprint_key::REPLAY_SALT);
+    let mut settings = Settings::new(&config, key, fingerprint_key::REPLAY_SALT);
+    settings.enforcement = Enforcement { replay: true, ..config.enforcement.resolve() }.into();
     let mut pipeline = Pipeline::new(settings.with_weak_secrets(weak_secrets));
+    let files = config.enforcement.deny_files.get_ref().iter();
+    let files = files.map(|path| FileList::load(path, Time::EPOCH)).collect::<Result<_, _>>()?;
+    pipeline.lists().denied.replace_files(files)?;
+    pipeline.lists().allowed.configure(config.enforcement.allow.clone());
     let (keys, warnings) = keyring::load_files(&config.issuers)?;
     for warning in warnings {
         let _ = writeln!(io::stderr(), "jotwatch: {warning}");

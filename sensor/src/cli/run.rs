@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use super::Usage;
-use crate::daemon;
+use crate::{daemon, policy};
 
 /// Watch the services on this host and raise an event for every suspicious request.
 ///
@@ -11,6 +11,7 @@ use crate::daemon;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     jotwatch run --port 8080\n  \
+    jotwatch run --port 8080 --mode kill\n  \
     jotwatch run --port 80 --port 8080 --cgroup system.slice/nginx.service\n  \
     jotwatch run --config /etc/jotwatch/config.toml")]
 pub(super) struct Arguments {
@@ -23,9 +24,9 @@ pub(super) struct Arguments {
     /// Watch only this cgroup and those below: a path, absolute or below the cgroup v2 mount.
     #[arg(long, value_name = "PATH")]
     cgroup: Option<PathBuf>,
-    /// What is done about a bad request.
-    #[arg(long, value_enum, default_value_t = Mode::Alert)]
-    mode: Mode,
+    /// What is done about bad requests, whatever the configuration says of it.
+    #[arg(long, value_enum, value_name = "MODE")]
+    mode: Option<Mode>,
 }
 
 /// What is done about a bad request.
@@ -33,15 +34,26 @@ pub(super) struct Arguments {
 enum Mode {
     /// Somebody is told.
     Alert,
+    /// The connection is reset, and what the configuration names is denied.
+    Kill,
+    /// As kill, and no answer leaves the host before the verdict.
+    Hold,
+    /// As kill, and no request reaches the service before the verdict.
+    Gate,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let Mode::Alert = arguments.mode;
     super::init_log();
     let overrides = daemon::Overrides {
         config: arguments.config.clone(),
         ports: arguments.ports.clone(),
         cgroup: arguments.cgroup.clone(),
+        mode: arguments.mode.map(|mode| match mode {
+            Mode::Alert => policy::Mode::Alert,
+            Mode::Kill => policy::Mode::Kill,
+            Mode::Hold => policy::Mode::Hold,
+            Mode::Gate => policy::Mode::Gate,
+        }),
     };
     let config = overrides.load()?;
     if config.capture.ports.is_empty() {

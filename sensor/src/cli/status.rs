@@ -5,7 +5,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use crate::control::{self, Request, Status};
+use crate::control::{self, EnforcementStatus, Request, Status};
 
 /// Show what the running daemon watches, has seen and has lost.
 #[derive(Debug, clap::Args)]
@@ -21,7 +21,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let runtime_dir = super::runtime_dir(arguments.config.as_ref())?;
-    let answer = control::ask(&runtime_dir, Request::Status)?;
+    let answer = control::ask(&runtime_dir, &Request::Status)?;
     let mut out = io::stdout().lock();
     if arguments.json {
         serde_json::to_writer(&mut out, &answer)?;
@@ -56,6 +56,7 @@ fn show(status: &Status, out: &mut impl Write) -> io::Result<()> {
     for (cause, count) in balance.lost.iter().filter(|&(_, &count)| count > 0) {
         writeln!(out, "  lost: {cause:<24} {count}")?;
     }
+    show_enforcement(&status.enforcement, out)?;
     writeln!(out, "\nkernel")?;
     for (name, count) in &status.kernel.0 {
         writeln!(out, "  {name:<30} {count:>14}")?;
@@ -90,6 +91,38 @@ fn show(status: &Status, out: &mut impl Write) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+fn show_enforcement(status: &EnforcementStatus, out: &mut impl Write) -> io::Result<()> {
+    let dry = |dry_run| if dry_run { ", dry run" } else { "" };
+    writeln!(
+        out,
+        "\nenforcement\n  mode {}{} · fail {}",
+        status.mode,
+        dry(status.dry_run),
+        status.fail
+    )?;
+    for service in &status.services {
+        writeln!(out, "  port {}: mode {}{}", service.port, service.mode, dry(service.dry_run))?;
+    }
+    let (cuts, denied) = (&status.cuts, &status.denied);
+    writeln!(out, "  cut: {} reset, {} gone, {} failed", cuts.reset, cuts.gone, cuts.failed)?;
+    writeln!(
+        out,
+        "  denied: {} token keys, {} addresses, {} subjects, {} connections; in files: {}, {}, {}",
+        denied.tokens,
+        denied.networks,
+        denied.subjects,
+        denied.flows,
+        denied.file_tokens,
+        denied.file_networks,
+        denied.file_subjects
+    )?;
+    if denied.displaced + denied.table_failures > 0 {
+        let (displaced, failures) = (denied.displaced, denied.table_failures);
+        writeln!(out, "  gave way: {displaced}, refused by the tables: {failures}")?;
+    }
+    writeln!(out, "  allowed: {} beside the configuration", status.allowed)
 }
 
 /// Nested counters, one a line.

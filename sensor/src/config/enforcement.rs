@@ -10,7 +10,7 @@ use crate::{
     finding::{FindingId, Severity},
     networks,
     policy::{
-        Action, AllowedName, Allowlist, DenyScope, FailMode, MAX_ALLOWED_NAMES,
+        Action, AllowedName, Allowlist, DenyScope, Enforcement, FailMode, MAX_ALLOWED_NAMES,
         MAX_ALLOWED_NETWORKS, Mode, Policy, Rule,
     },
 };
@@ -112,10 +112,18 @@ impl EnforcementConfig {
         Duration::from_millis(*self.hold_ms.get_ref() as u64)
     }
 
-    /// The rules, of a configuration that was checked.
+    /// As the pipeline takes it, of a configuration that was checked.
     #[must_use]
-    pub fn policy(&self) -> Policy {
-        Policy::new(self.rules.iter().filter_map(|rule| resolve(rule.get_ref()).ok()).collect())
+    pub fn resolve(&self) -> Enforcement {
+        let rules = self.rules.iter().filter_map(|rule| resolve(rule.get_ref()).ok()).collect();
+        Enforcement {
+            policy: Policy::new(rules),
+            mode: self.mode,
+            dry_run: self.dry_run,
+            replay: false,
+            deny: self.deny.clone(),
+            deny_for: self.deny_for(),
+        }
     }
 }
 
@@ -271,7 +279,7 @@ mod tests {
         assert_eq!(enforcement.deny, [DenyScope::Token, DenyScope::Subject, DenyScope::Address]);
         assert_eq!(config.services[0].mode, Some(Mode::Gate));
         assert_eq!(config.services[0].dry_run, Some(false));
-        let policy = enforcement.policy();
+        let policy = enforcement.resolve().policy;
         let action = |id, severity| {
             let finding = &Finding { severity, ..Finding::new(id, "") };
             policy.action(&Evidence { finding, of_credentials: true, vouched: None })

@@ -4,6 +4,7 @@
 //! one line, the daemon answers with one, and closes.
 #![forbid(unsafe_code)]
 
+mod change;
 mod status;
 
 use std::{
@@ -21,8 +22,13 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
-pub use self::status::{KernelStatus, RequestBalance, Status};
+pub use self::{
+    change::{Change, Changed, List, Listed, ListedFile, MAX_LISTED, Target, TokenText},
+    status::{EnforcementStatus, KernelStatus, RequestBalance, ServiceMode, Status},
+};
+use crate::{event::Peer, redact};
 
 /// Name of the socket in the runtime folder.
 pub const SOCKET_NAME: &str = "control.sock";
@@ -40,11 +46,15 @@ const CLIENT_TIMEOUT: Duration = Duration::from_secs(1);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What a client asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Request {
     /// The state of the daemon.
     Status,
+    /// A change of what is denied, or a look at it.
+    Deny(Change),
+    /// A change of what is never cut, or a look at it.
+    Allow(Change),
 }
 
 /// A request and where its answer goes.
@@ -52,6 +62,8 @@ pub enum Request {
 pub struct Call {
     /// What is asked.
     pub request: Request,
+    /// Who asks.
+    pub by: Peer,
     answer: Sender<serde_json::Value>,
 }
 
@@ -132,15 +144,28 @@ fn serve(listener: &UnixListener, calls: &Sender<Call>) {
 fn serve_client(client: &UnixStream, calls: &Sender<Call>) -> anyhow::Result<()> {
     client.set_read_timeout(Some(CLIENT_TIMEOUT))?;
     client.set_write_timeout(Some(CLIENT_TIMEOUT))?;
-    let mut line = String::new();
+    let peer = rustix::net::sockopt::socket_peercred(client)?;
+    let by = Peer { uid: peer.uid.as_raw(), pid: peer.pid.as_raw_nonzero().get().cast_unsigned() };
+    // A request may hold a token.
+    let mut line = Zeroizing::new(String::new());
     BufReader::new(client.take(MAX_REQUEST_BYTES)).read_line(&mut line)?;
-    let answer = match serde_json::from_str(&line) {
-        Ok(request) => {
-            let (sender, receiver) = mpsc::channel();
-            calls.send(Call { request, answer: sender }).map_err(|_| anyhow!("stopping"))?;
-            receiver.recv_timeout(ANSWER_TIMEOUT)?
+    let own = rustix::process::geteuid().as_raw();
+    let answer = if by.uid != own && by.uid != 0 {
+        // The socket's mode says the same; a socket that was passed on, or moved, does not.
+        serde_json::json!({ "error": format!("user {} may not ask this daemon", by.uid) })
+    } else {
+        match serde_json::from_str(&line) {
+            Ok(request) => {
+                let (sender, receiver) = mpsc::channel();
+                let call = Call { request, by, answer: sender };
+                calls.send(call).map_err(|_| anyhow!("stopping"))?;
+                receiver.recv_timeout(ANSWER_TIMEOUT)?
+            }
+            Err(error) => {
+                let error = redact::text(&error.to_string()).into_owned();
+                serde_json::json!({ "error": format!("not a request: {error}") })
+            }
         }
-        Err(error) => serde_json::json!({ "error": format!("not a request: {error}") }),
     };
     let mut client = client;
     serde_json::to_writer(&mut client, &answer)?;
@@ -152,7 +177,7 @@ fn serve_client(client: &UnixStream, calls: &Sender<Call>) -> anyhow::Result<()>
 ///
 /// # Errors
 /// No daemon runs there, it may not be asked by this user, or it does not answer in time.
-pub fn ask(runtime_dir: &Path, request: Request) -> anyhow::Result<serde_json::Value> {
+pub fn ask(runtime_dir: &Path, request: &Request) -> anyhow::Result<serde_json::Value> {
     let path = runtime_dir.join(SOCKET_NAME);
     let mut daemon = UnixStream::connect(&path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
@@ -161,7 +186,7 @@ pub fn ask(runtime_dir: &Path, request: Request) -> anyhow::Result<serde_json::V
         _ => anyhow!("control socket {}: {error}", path.display()),
     })?;
     daemon.set_read_timeout(Some(ANSWER_TIMEOUT + CLIENT_TIMEOUT))?;
-    let mut line = serde_json::to_vec(&request)?;
+    let mut line = Zeroizing::new(serde_json::to_vec(request)?);
     line.push(b'\n');
     daemon.write_all(&line)?;
     let mut answer = String::new();
@@ -179,9 +204,13 @@ pub fn ask(runtime_dir: &Path, request: Request) -> anyhow::Result<serde_json::V
 
 #[cfg(test)]
 mod tests {
-    use std::{os::unix::fs::PermissionsExt as _, thread};
+    use std::{
+        io::{Read as _, Write as _},
+        os::unix::{fs::PermissionsExt as _, net::UnixStream},
+        thread,
+    };
 
-    use super::{Request, SOCKET_NAME, Server, ask};
+    use super::{Change, Request, SOCKET_NAME, Server, Target, TokenText, ask};
 
     #[test]
     fn a_call_is_answered_and_the_socket_is_private() {
@@ -191,7 +220,7 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         let client = thread::spawn({
             let dir = dir.path().to_owned();
-            move || ask(&dir, Request::Status).unwrap()
+            move || ask(&dir, &Request::Status).unwrap()
         });
         let call = loop {
             if let Some(call) = server.pending().next() {
@@ -200,6 +229,8 @@ mod tests {
             thread::yield_now();
         };
         assert_eq!(call.request, Request::Status);
+        assert_eq!(call.by.uid, rustix::process::geteuid().as_raw());
+        assert_eq!(call.by.pid, std::process::id());
         call.answer(serde_json::json!({ "pid": 7 }));
         assert_eq!(client.join().unwrap()["pid"], 7);
     }
@@ -212,7 +243,25 @@ mod tests {
         let error = Server::bind(dir.path()).unwrap_err().to_string();
         assert!(error.contains("daemon that is running"), "{error}");
         drop(server);
-        let error = ask(dir.path(), Request::Status).unwrap_err().to_string();
+        let error = ask(dir.path(), &Request::Status).unwrap_err().to_string();
         assert!(error.contains("no daemon is running"), "{error}");
+    }
+
+    #[test]
+    fn a_token_in_a_request_is_told_to_nobody() {
+        let token = crate::event::samples::TOKEN;
+        let target = Target::Token(TokenText::new(token.to_owned()));
+        let request = Request::Deny(Change::Remove { target });
+        assert!(!format!("{request:?}").contains("eyJ"));
+        let line = serde_json::to_string(&request).unwrap();
+        assert_eq!(serde_json::from_str::<Request>(&line).unwrap(), request);
+        // A request that can't be read is not echoed.
+        let dir = tempfile::tempdir().unwrap();
+        let _server = Server::bind(dir.path()).unwrap();
+        let mut client = UnixStream::connect(dir.path().join(SOCKET_NAME)).unwrap();
+        writeln!(client, "{{\"{token}\":1}}").unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains("not a request") && !answer.contains("eyJ"), "{answer}");
     }
 }

@@ -2,7 +2,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{keyring::IssuerStatus, pipeline, sinks::SinkStatus};
+use crate::{
+    enforce::{CutCounts, denylist::DenyCounts, tables::TableCounts},
+    keyring::IssuerStatus,
+    pipeline,
+    sinks::SinkStatus,
+};
 
 /// The answer to `status`: what runs, what it saw, and what it lost.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -15,6 +20,8 @@ pub struct Status {
     pub started: String,
     /// What it does about a bad request.
     pub mode: String,
+    /// What is done, denied and allowed.
+    pub enforcement: EnforcementStatus,
     /// Path of the watched cgroup.
     pub cgroup: String,
     /// Watched ports.
@@ -29,6 +36,38 @@ pub struct Status {
     pub issuers: Vec<IssuerStatus>,
     /// Where events go.
     pub sinks: Vec<SinkStatus>,
+}
+
+/// What is done about bad requests, and what is denied and allowed.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct EnforcementStatus {
+    /// Where a service has no mode of its own.
+    pub mode: String,
+    /// Nothing is done, where a service does not say otherwise.
+    pub dry_run: bool,
+    /// What the kernel does with what it holds while the daemon is not there: `open` or `closed`.
+    pub fail: String,
+    /// Services with a mode of their own.
+    pub services: Vec<ServiceMode>,
+    /// Connections that were cut.
+    pub cuts: CutCounts,
+    /// What is denied.
+    pub denied: DenyCounts,
+    /// Entries of the allowlist that people added.
+    pub allowed: u64,
+    /// How full the look-up tables are.
+    pub tables: TableCounts,
+}
+
+/// A service with a mode of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceMode {
+    /// Its port.
+    pub port: u16,
+    /// Its mode.
+    pub mode: String,
+    /// Nothing is done.
+    pub dry_run: bool,
 }
 
 /// Requests in = seen + lost by cause, over all watched connections.

@@ -121,14 +121,12 @@ fn watch(files: &mut [Watched], stop: &AtomicBool, fresh: &mpsc::Sender<Fresh>, 
     while !stop.load(Ordering::Relaxed) {
         thread::sleep(period);
         for file in &mut *files {
-            match file.look() {
-                Some(Ok(read)) => {
-                    if fresh.send(read).is_err() {
-                        return;
-                    }
-                }
-                Some(Err(error)) => tracing::error!("not read again, the old stays: {error:#}"),
-                None => {}
+            let Some(looked) = file.look() else { continue };
+            match looked.map(|read| fresh.send(read).is_ok()) {
+                Ok(true) => {}
+                // Nobody listens any more.
+                Ok(false) => return,
+                Err(error) => tracing::error!("not read again, the old stays: {error:#}"),
             }
         }
     }

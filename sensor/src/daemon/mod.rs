@@ -6,6 +6,7 @@
 mod balance;
 mod files;
 mod learned_file;
+mod lists;
 mod lock;
 mod memory_file;
 mod secret_search;
@@ -32,11 +33,16 @@ use self::{
 use crate::{
     capture::{Input, live},
     config::{self, Config, DEFAULT_PATH},
-    control::{self, Status},
+    control::{self, EnforcementStatus, ServiceMode, Status},
+    enforce::{
+        Cut, CutOutcome, Enforcer, StateFile,
+        tables::{MemoryTables, Tables},
+    },
     event::{Body, Event, EventIds, Kind, SensorEvent, SensorState},
     fingerprint_key,
     keyring::Keyring,
     pipeline::{Output, Pipeline, Settings},
+    policy::Mode,
     services::Services,
     sinks::Sinks,
     time::Time,
@@ -70,6 +76,8 @@ pub struct Overrides {
     pub ports: Vec<u16>,
     /// Replaces `capture.cgroup`.
     pub cgroup: Option<PathBuf>,
+    /// Replaces `enforcement.mode`, and the modes of services.
+    pub mode: Option<Mode>,
 }
 
 impl Overrides {
@@ -88,6 +96,10 @@ impl Overrides {
         }
         if self.cgroup.is_some() {
             config.capture.cgroup.clone_from(&self.cgroup);
+        }
+        if let Some(mode) = self.mode {
+            config.enforcement.mode = mode;
+            config.services.iter_mut().for_each(|service| service.mode = None);
         }
         config.capture.ports.sort_unstable();
         config.capture.ports.dedup();
@@ -111,11 +123,18 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
     let keyring = Keyring::start(&config)?;
     let services = Services::load(&config.services)?;
     let (files, clients, revoked) = Files::load(&config)?;
+    let deny_files = lists::load_files(config.enforcement.deny_files.get_ref(), now())?;
     let settings = settings(&config, &key, salt)?;
     let search = start_search(&settings)?;
     let (memory_file, memory) =
         MemoryFile::open(&config.daemon.state_dir, settings.memory_secret, &settings.memory)
             .with_context(|| format!("state in {}", config.daemon.state_dir.display()))?;
+    let mut pipeline = Pipeline::new(settings);
+    pipeline.remember(memory);
+    pipeline.lists().denied.replace_files(deny_files)?;
+    pipeline.lists().allowed.configure(config.enforcement.allow.clone());
+    let state_file = StateFile::open(&config.daemon.state_dir, now(), pipeline.lists())
+        .with_context(|| format!("state in {}", config.daemon.state_dir.display()))?;
     let control = control::Server::bind(&config.daemon.runtime_dir)?;
     let (sinks, warnings) = Sinks::start(&config.sinks)?;
     for warning in warnings {
@@ -123,13 +142,14 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
     }
     let capture = live::Capture::start(&capture_config(&config))?;
     tracing::info!("watching port {:?} in cgroup {}", config.capture.ports, cgroup.display());
-    let mut pipeline = Pipeline::new(settings);
     let learned_file = LearnedFile::open(&config.daemon.state_dir, &mut pipeline, now());
     let mut daemon = Daemon {
         overrides: overrides.clone(),
         pipeline,
         learned_file,
         search,
+        enforcer: Enforcer::new(tables(&config)?),
+        state_file,
         keyring,
         keys_in_force: None,
         memory_file,
@@ -145,12 +165,13 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
         capture,
         sinks,
     };
-    daemon.pipeline.remember(memory);
     daemon.pipeline.revoke(&revoked);
     daemon.pipeline.serve(services.into());
     daemon.pipeline.locate(clients.into());
     daemon.take_keys();
+    daemon.refresh_tables();
     daemon.tell(SensorState::Started);
+    daemon.tell_files();
     let result = daemon.watch(&signals, &control);
     daemon.stop();
     result
@@ -172,6 +193,8 @@ struct Daemon {
     learned_file: LearnedFile,
     /// Where a list of weak secrets is configured.
     search: Option<SecretSearch>,
+    enforcer: Enforcer,
+    state_file: StateFile,
     sinks: Sinks,
     losses: Losses,
     ids: EventIds,
@@ -188,11 +211,16 @@ impl Daemon {
             self.read();
             self.take_keys();
             self.take_files();
+            self.refresh_tables();
             for call in control.pending() {
-                let answer = match call.request {
-                    control::Request::Status => self.status(),
+                let answer = match &call.request {
+                    control::Request::Status => {
+                        self.status().and_then(|status| Ok(serde_json::to_value(status)?))
+                    }
+                    control::Request::Deny(change) => self.deny(change, call.by),
+                    control::Request::Allow(change) => self.allow(change, call.by),
                 };
-                call.answer(match answer.and_then(|status| Ok(serde_json::to_value(status)?)) {
+                call.answer(match answer {
                     Ok(value) => value,
                     Err(error) => serde_json::json!({ "error": format!("{error:#}") }),
                 });
@@ -208,6 +236,8 @@ impl Daemon {
                 save_due = now + SAVE_PERIOD;
                 self.memory_file.save(self.pipeline.memory());
                 self.learned_file.save(&self.pipeline, now);
+                self.state_file.save(self.pipeline.lists());
+                self.enforcer.tidy();
             }
             if now >= loss_due {
                 loss_due = now + LOSS_PERIOD;
@@ -217,11 +247,16 @@ impl Daemon {
         Ok(())
     }
 
+    /// Brings the look-up tables in line with what is denied and allowed.
+    fn refresh_tables(&mut self) {
+        self.enforcer.refresh(now(), self.pipeline.lists());
+    }
+
     /// Takes everything that is in the ring, and lets time pass.
     fn read(&mut self) {
-        let Self { capture, pipeline, sinks, keyring, search, .. } = self;
+        let Self { capture, pipeline, sinks, keyring, search, enforcer, .. } = self;
         let (mut stopped, search) = (Vec::new(), search.as_ref());
-        let mut out = Outlet { sinks, keyring, search, stopped: &mut stopped };
+        let mut out = Outlet { sinks, keyring, search, enforcer, stopped: &mut stopped };
         capture.read(|input: Input<'_>| pipeline.push(&input, &mut out));
         pipeline.tick(now(), &mut out);
         for found in search.into_iter().flat_map(SecretSearch::found) {
@@ -286,10 +321,14 @@ impl Daemon {
         if self.search.is_none() {
             self.search = start_search(&settings)?;
         }
+        let deny_files = lists::load_files(config.enforcement.deny_files.get_ref(), now())?;
         if old.issuers != new.issuers || old.keys != new.keys {
             self.keyring = Keyring::start(&config)?;
             self.keys_in_force = None;
         }
+        // The last that may fail; what is below does not.
+        self.pipeline.lists().denied.replace_files(deny_files)?;
+        self.pipeline.lists().allowed.configure(config.enforcement.allow.clone());
         self.pipeline.reconfigure(settings);
         self.pipeline.serve(services.into());
         self.pipeline.locate(clients.into());
@@ -297,17 +336,19 @@ impl Daemon {
         self.files = files;
         self.sinks.reopen();
         self.config = config;
+        self.tell_files();
         Ok(())
     }
 
-    fn status(&self) -> anyhow::Result<Status> {
+    fn status(&mut self) -> anyhow::Result<Status> {
         let kernel = self.capture.counters()?;
         let pipeline = self.pipeline.stats();
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
             started: self.started.to_string(),
-            mode: "alert".into(),
+            mode: self.config.enforcement.mode.as_str().into(),
+            enforcement: self.enforcement_status(),
             cgroup: self.cgroup.clone(),
             ports: self.config.capture.ports.clone(),
             balance: balance::of(&kernel, &pipeline),
@@ -316,6 +357,28 @@ impl Daemon {
             issuers: self.keyring.status(),
             sinks: self.sinks.status(),
         })
+    }
+
+    fn enforcement_status(&mut self) -> EnforcementStatus {
+        let config = &self.config.enforcement;
+        let own =
+            |service: &&config::ServiceConfig| service.mode.is_some() || service.dry_run.is_some();
+        let services = self.config.services.iter().filter(own).map(|service| ServiceMode {
+            port: service.port,
+            mode: service.mode.unwrap_or(config.mode).as_str().to_owned(),
+            dry_run: service.dry_run.unwrap_or(config.dry_run),
+        });
+        let lists = self.pipeline.lists();
+        EnforcementStatus {
+            mode: config.mode.as_str().to_owned(),
+            dry_run: config.dry_run,
+            fail: config.fail.as_str().to_owned(),
+            services: services.collect(),
+            cuts: self.enforcer.counts(),
+            denied: lists.denied.counts(),
+            allowed: lists.allowed.entries().count() as u64,
+            tables: self.enforcer.table_counts(),
+        }
     }
 
     fn tell_losses(&mut self, now: Time) {
@@ -344,10 +407,12 @@ impl Daemon {
     fn stop(mut self) {
         self.read();
         let mut stopped = Vec::new();
-        let (sinks, keyring, search) = (&self.sinks, &self.keyring, self.search.as_ref());
-        self.pipeline.finish(&mut Outlet { sinks, keyring, search, stopped: &mut stopped });
+        let Self { sinks, keyring, search, enforcer, pipeline, .. } = &mut self;
+        let search = search.as_ref();
+        pipeline.finish(&mut Outlet { sinks, keyring, search, enforcer, stopped: &mut stopped });
         self.memory_file.save(self.pipeline.memory());
         self.learned_file.save(&self.pipeline, now());
+        self.state_file.save(self.pipeline.lists());
         self.tell_losses(now());
         self.tell(SensorState::Stopped);
         for sink in self.sinks.shutdown(SHUTDOWN) {
@@ -358,11 +423,24 @@ impl Daemon {
     }
 }
 
+/// The look-up tables of a running daemon: the one place where they are plugged in.
+fn tables(config: &Config) -> anyhow::Result<Box<dyn Tables>> {
+    let modes = config.services.iter().filter_map(|service| service.mode);
+    let most = modes.chain([config.enforcement.mode]).max().unwrap_or_default();
+    ensure!(
+        most <= Mode::Kill,
+        "mode {} needs the kernel programs that hold segments, which are not there yet",
+        most.as_str()
+    );
+    Ok(Box::new(MemoryTables::new()))
+}
+
 /// Hands events to the sinks, and gathers the flows that need no more copying.
 struct Outlet<'a> {
     sinks: &'a Sinks,
     keyring: &'a Keyring,
     search: Option<&'a SecretSearch>,
+    enforcer: &'a mut Enforcer,
     stopped: &'a mut Vec<u64>,
 }
 
@@ -380,6 +458,10 @@ impl Output for Outlet<'_> {
             Some(thread) => thread.search(list, search),
             None => Searched::Dropped,
         }
+    }
+
+    fn cut(&mut self, cut: &Cut) -> CutOutcome {
+        self.enforcer.cut(cut)
     }
 
     fn stop_flow(&mut self, cookie: u64) {

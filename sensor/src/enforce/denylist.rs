@@ -171,6 +171,8 @@ pub struct Denylist {
     dirty: Vec<Key>,
     /// Files whose token keys the tables are to be told of, from where on.
     unsent: Vec<(Arc<[TokenKey]>, usize)>,
+    /// What is to be saved.
+    changes: Vec<Denied>,
     displaced: u64,
     table_failures: u64,
 }
@@ -234,6 +236,7 @@ impl Denylist {
             self.ends_of(source, key.kind()).insert((packed.until, key));
         }
         self.dirty.push(key);
+        self.note_change(denied);
         Ok(())
     }
 
@@ -249,6 +252,9 @@ impl Denylist {
             Denied::Subject(name) => self.subjects.get(name).map(|&(n, _)| Key::Subject(n)),
         };
         let removed = key.and_then(|key| self.take_out(key));
+        if removed.is_some() {
+            self.note_change(denied);
+        }
         match self.file_with(denied) {
             Some(file) => Err(RemoveError::InFile(file.name().to_owned())),
             None if removed.is_some() => Ok(()),
@@ -270,7 +276,16 @@ impl Denylist {
             .chain(subjects.map(|&(number, _)| Key::Subject(number)))
             .collect();
         for &key in &keys {
+            let denied = match key {
+                Key::Token(key) => Some(Denied::Token(key)),
+                Key::Network(network) => Some(Denied::Network(network)),
+                Key::Flow(_) => None,
+                Key::Subject(number) => {
+                    self.subject_names.get(&number).cloned().map(Denied::Subject)
+                }
+            };
             self.take_out(key);
+            denied.iter().for_each(|denied| self.note_change(denied));
         }
         keys.len()
     }
@@ -436,6 +451,24 @@ impl Denylist {
             .chain(flows)
             .chain(subjects)
             .map(|(denied, packed)| (denied, self.terms(packed)))
+    }
+
+    /// What is known of an entry, where it is not only of a file.
+    #[must_use]
+    pub fn terms_of(&self, denied: &Denied) -> Option<Terms<'_>> {
+        self.packed(denied).map(|packed| self.terms(packed))
+    }
+
+    /// What was added or removed since the last call. What ended by itself or gave way is not in
+    /// it, and no connection is.
+    pub(super) fn take_changes(&mut self) -> Vec<Denied> {
+        std::mem::take(&mut self.changes)
+    }
+
+    fn note_change(&mut self, denied: &Denied) {
+        if !matches!(denied, Denied::Flow(_)) {
+            self.changes.push(denied.clone());
+        }
     }
 
     /// The files in force.

@@ -91,6 +91,28 @@ impl<'a> Object<'a> {
         self.key(name).extend_from_slice(b"null");
     }
 
+    /// A member that is `true` or `false`.
+    pub(super) fn flag(&mut self, name: &'static str, value: bool) {
+        self.key(name).extend_from_slice(if value { b"true" } else { b"false" });
+    }
+
+    /// A member that is an array of names of ours, that need no escape.
+    pub(super) fn names(
+        &mut self,
+        name: &'static str,
+        values: impl IntoIterator<Item = &'static str>,
+    ) {
+        let out = self.key(name);
+        out.push(b'[');
+        for (i, value) in values.into_iter().enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            quoted(out, value.as_bytes());
+        }
+        out.push(b']');
+    }
+
     /// A time member.
     pub(super) fn time(&mut self, name: &'static str, value: Time) {
         use std::io::Write as _;

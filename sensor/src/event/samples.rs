@@ -5,7 +5,11 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::*;
-use crate::finding::FindingId;
+use crate::{
+    enforce::entry::Written,
+    finding::FindingId,
+    policy::{AllowKind, DenyScope, Mode, Reasons},
+};
 
 /// A signed token; no output may hold it.
 pub(crate) const TOKEN: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIiwiYWRtaW4iOnRydWV9.dyt0CoTl4WoVjAHI9Q_CwSKhl6d_9rhM3NrXuJttkao";
@@ -46,6 +50,7 @@ pub(crate) fn request() -> Event {
         severity: severity(&findings),
         body: Body::Request(Box::new(RequestEvent {
             verdict: Verdict::Alert,
+            enforcement: None,
             client: flow().client,
             forwarded_for: None,
             asn: None,
@@ -63,6 +68,7 @@ pub(crate) fn request() -> Event {
             outcome: "bypass",
             tokens: vec![TokenView {
                 fingerprint: *b"0123456789abcdef",
+                deny_key: None,
                 location: Text::new(b"query:access_token", TOKEN_TEXT_MAX),
                 scheme: None,
                 kind: "jws",
@@ -92,6 +98,7 @@ pub(crate) fn hostile() -> Event {
         .collect::<Vec<_>>();
     let token = TokenView {
         fingerprint: [255; 16],
+        deny_key: Some(TokenKey([u64::MAX; 2])),
         location: Text::new(&junk, TOKEN_TEXT_MAX),
         scheme: text(TOKEN_TEXT_MAX),
         kind: "jws",
@@ -110,6 +117,18 @@ pub(crate) fn hostile() -> Event {
         severity: Severity::Critical,
         body: Body::Request(Box::new(RequestEvent {
             verdict: Verdict::Block,
+            enforcement: Some(Enforcement {
+                mode: Mode::Alert,
+                action: "spared",
+                dry_run: false,
+                denied: vec![DenyScope::Subject, DenyScope::Address, DenyScope::Token],
+                deny_seconds: u64::MAX,
+                reasons: Reasons {
+                    findings: FindingId::ALL.iter().copied().collect(),
+                    score: Some(100),
+                },
+                allowed_by: Some(AllowKind::Address),
+            }),
             client: end,
             forwarded_for: Some(end.ip()),
             asn: Some(u32::MAX),
@@ -211,6 +230,44 @@ pub(crate) fn all() -> Vec<Event> {
             at: at(),
             severity: state.severity(),
             body: Body::Sensor(SensorEvent { state, version: "0.1.0".into() }),
+        });
+    }
+    let junk = "\u{202e}\"\\é\n".repeat(200);
+    let audit = |change, entry| AuditEvent {
+        change,
+        entry: Some(entry),
+        until: Some(at()),
+        reason: Some(junk.clone()),
+        count: Some(u64::MAX),
+        file: Some(junk.clone()),
+        by: Some(Peer { uid: 0, pid: 4711 }),
+    };
+    let named = || (junk.clone(), Some(junk.clone()));
+    for (i, body) in [
+        audit("deny-add", Written::Token { token_key: "0f".repeat(16) }),
+        audit("deny-remove", Written::Address { address: "192.0.2.0/24".to_owned() }),
+        audit("deny-add", Written::Subject { subject: named().0, issuer: named().1 }),
+        audit("allow-add", Written::Issuer { issuer: junk.clone() }),
+        audit("allow-remove", Written::Route { route: "GET /a".to_owned() }),
+        audit("deny-remove", Written::Flow { cookie: u64::MAX }),
+        AuditEvent {
+            change: "deny-load",
+            entry: None,
+            until: None,
+            reason: None,
+            count: Some(7),
+            file: Some("/etc/jotwatch/deny.txt".to_owned()),
+            by: None,
+        },
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        events.push(Event {
+            id: ids.id(Kind::Audit, None, at(), i as u64),
+            at: at(),
+            severity: Severity::Info,
+            body: Body::Audit(Box::new(body)),
         });
     }
     events

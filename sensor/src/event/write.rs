@@ -25,6 +25,21 @@ pub(super) struct Cut {
 }
 
 impl Cut {
+    /// Bytes of each text.
+    pub(super) const fn text(self) -> usize {
+        self.text
+    }
+
+    /// Nothing but what the schema requires.
+    pub(super) const fn bare(self) -> bool {
+        self.tokens == 0
+    }
+
+    /// Findings of each list.
+    pub(super) const fn findings(self) -> usize {
+        self.findings
+    }
+
     pub(super) const NOTHING: Self = Self {
         claims: true,
         context: true,
@@ -76,6 +91,7 @@ impl Event {
             Body::Flow(_) => Kind::Flow,
             Body::Key(_) => Kind::Key,
             Body::Sensor(_) => Kind::Sensor,
+            Body::Audit(_) => Kind::Audit,
         }
     }
 
@@ -86,7 +102,7 @@ impl Event {
             Body::Request(event) => &event.findings,
             Body::Flow(event) => &event.findings,
             Body::Key(event) => &event.findings,
-            Body::Sensor(_) => &[],
+            Body::Sensor(_) | Body::Audit(_) => &[],
         }
     }
 
@@ -139,6 +155,7 @@ impl Event {
             }
             Body::Key(body) => body.write(&mut event, cut),
             Body::Sensor(body) => body.write(&mut event, cut),
+            Body::Audit(body) => body.write(&mut event, cut),
         }
         if shortened {
             event.key("shortened").extend_from_slice(b"true");
@@ -150,6 +167,11 @@ impl Event {
 impl RequestEvent {
     fn write(&self, event: &mut Object<'_>, cut: Cut) {
         event.name("verdict", self.verdict.as_str());
+        if let Some(enforcement) = &self.enforcement {
+            let mut object = Object::new(event.key("enforcement"));
+            enforcement.write(&mut object, cut);
+            object.end();
+        }
         event.endpoint_with("client", self.client, |client| {
             if let Some(address) = self.forwarded_for {
                 client.ip("forwarded_for", address);
@@ -194,6 +216,9 @@ impl RequestEvent {
 impl TokenView {
     fn write(&self, token: &mut Object<'_>, cut: Cut) {
         token.hex("fingerprint", &self.fingerprint);
+        if let Some(key) = &self.deny_key {
+            token.name("deny_key", &key.to_string());
+        }
         token.text_within("location", &self.location, cut.text);
         if let Some(scheme) = &self.scheme {
             token.text_within("scheme", scheme, cut.text);

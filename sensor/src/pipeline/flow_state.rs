@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     capture::{Direction, FlowKey, OpaqueKind, Segment, Service},
+    event::Enforcement,
     finding::Finding,
     flow::{self, Flow, Stream},
     http::{self, Connection, HttpEvent, Request, Response},
@@ -46,6 +47,10 @@ pub(super) struct Open {
     pub(super) public: bool,
     /// What the answer adds to the findings.
     pub(super) outcome: Option<Finding>,
+    /// It is worth an event.
+    pub(super) suspicious: bool,
+    /// What was done about it.
+    pub(super) enforcement: Option<Enforcement>,
     /// Its event has gone out.
     pub(super) reported: bool,
 }
@@ -66,7 +71,7 @@ pub(super) struct End {
 /// One connection through all stages.
 pub(super) struct FlowState {
     pub(super) key: FlowKey,
-    cookie: u64,
+    pub(super) cookie: u64,
     pub(super) last_seen: Time,
     pub(super) service: Option<Arc<Service>>,
     flow: Flow,
@@ -396,6 +401,7 @@ impl FlowState {
             asn,
         };
         let Observed { uses, public, fresh } = history.observe(&mut tokens.tokens);
+        reporter.note_denied([peer, client], &mut request, &mut tokens.tokens);
         let shown = dpop::Shown {
             request: &request,
             peer,
@@ -416,7 +422,7 @@ impl FlowState {
                 reporter.out.unknown_key(issuer.as_deref(), &kid.unwrap_or_default());
             }
         }
-        let open = Open {
+        let mut open = Open {
             id,
             request,
             tokens,
@@ -426,9 +432,12 @@ impl FlowState {
             uses,
             public,
             outcome: None,
+            suspicious: false,
+            enforcement: None,
             reported: false,
         };
-        if reporter.is_suspicious(&open) {
+        reporter.decide(self, &mut open);
+        if open.suspicious {
             reporter.stats.suspicious += 1;
             reporter.waits.push(Wait::Answer(id));
         }
@@ -460,8 +469,14 @@ impl FlowState {
             let findings: SmallVec<[Finding; 0]> = open.findings().cloned().collect();
             open.outcome = outcome(&findings, response.status);
         }
+        let answered = open.outcome.is_some() || !response.findings.is_empty();
         open.response = Some(response);
-        if !open.reported && reporter.is_suspicious(open) {
+        if answered && let Some(mut open) = self.open.remove(at) {
+            // What the answer adds may be the reason to cut.
+            reporter.decide(self, &mut open);
+            self.open.insert(at, open);
+        }
+        if self.open.get(at).is_some_and(|open| !open.reported && open.suspicious) {
             reporter.waits.push(Wait::Tail(id));
         }
     }
@@ -480,7 +495,7 @@ impl FlowState {
         if !end.complete {
             reporter.stats.exchanges_incomplete += 1;
         }
-        if !open.reported && reporter.is_suspicious(&open) {
+        if !open.reported && open.suspicious {
             reporter.request_event(&self.key, self.service.as_ref(), &open, Some(end));
         }
         reporter.exchange(&self.key, &open, end);

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod ending;
+mod enforcement;
 mod flow_state;
 mod history;
 mod keys;
@@ -34,6 +35,7 @@ use self::{
 use crate::{
     capture::{FlowKey, Input, Segment, Service},
     clients::Clients,
+    enforce::Lists,
     event::EventIds,
     http::HttpEvent,
     keys::{Key, KeyStore, Pin},
@@ -78,6 +80,7 @@ struct Shared {
     settings: Settings,
     judge: Judge,
     memory: Memory,
+    lists: Lists,
     services: Arc<Services>,
     clients: Arc<Clients>,
     learner: Learner,
@@ -109,6 +112,7 @@ impl Shared {
             ids: &self.ids,
             judge: &mut self.judge,
             memory: &mut self.memory,
+            lists: &mut self.lists,
             services: &self.services,
             clients: &self.clients,
             learner: &mut self.learner,
@@ -183,6 +187,7 @@ impl Pipeline {
             shared: Shared {
                 judge: Judge::new(settings.judge.clone()),
                 memory: Memory::new(settings.memory_secret, settings.memory.clone()),
+                lists: Lists::default(),
                 services: Arc::default(),
                 clients: Arc::default(),
                 learner: learner(&settings),
@@ -278,6 +283,11 @@ impl Pipeline {
         out.event(keys::weak_event(search, &shared.ids, shared.stats.events));
     }
 
+    /// What is denied and what is allowed.
+    pub fn lists(&mut self) -> &mut Lists {
+        &mut self.shared.lists
+    }
+
     /// Takes one observation.
     pub fn push(&mut self, input: &Input<'_>, out: &mut impl Output) {
         match input {
@@ -314,6 +324,7 @@ impl Pipeline {
         self.shared.now = before.max(now);
         if self.shared.now.unix_secs() != before.unix_secs() {
             self.shared.memory.tick(self.shared.now);
+            self.shared.lists.expire(self.shared.now);
         }
         while let Some((flow, wait)) = self.shared.next_due() {
             let Some(state) = self.flows.get_mut(&flow) else { continue };

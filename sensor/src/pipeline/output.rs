@@ -9,6 +9,7 @@ use super::{
 use crate::{
     capture::{FlowKey, OpaqueKind, Service},
     clients::Clients,
+    enforce::{Cut, CutOutcome, Lists},
     event::{
         self, Body, Claims, Event, EventIds, ExchangeLine, FlowEvent, FlowReason, Kind,
         RequestEvent, RequestView, ResponseView, TOKEN_TEXT_MAX, Text, TokenView, Verdict,
@@ -44,16 +45,22 @@ pub trait Output {
         if list.verify(&search.sample) { Searched::Weak(search) } else { Searched::Clean }
     }
 
+    /// A connection is to be cut, now. Never called where nothing is carried out.
+    fn cut(&mut self, _cut: &Cut) -> CutOutcome {
+        CutOutcome::Failed
+    }
+
     /// The rest of a flow is of no use: capture may stop copying it. `cookie` may be 0.
     fn stop_flow(&mut self, _cookie: u64) {}
 }
 
-/// The policy: turns what the stages found into events, where it is worth one.
+/// Turns what the stages found into events, where it is worth one.
 pub(super) struct Reporter<'p, 'o> {
     pub(super) settings: &'p Settings,
     pub(super) ids: &'p EventIds,
     pub(super) judge: &'p mut Judge,
     pub(super) memory: &'p mut Memory,
+    pub(super) lists: &'p mut Lists,
     pub(super) services: &'p Services,
     pub(super) clients: &'p Clients,
     pub(super) learner: &'p mut Learner,
@@ -78,11 +85,6 @@ pub(super) type Unattributed = VecDeque<(Time, FlowKey, Event)>;
 const MAX_UNATTRIBUTED: usize = 1024;
 
 impl Reporter<'_, '_> {
-    /// Whether the exchange has a finding that raises an event.
-    pub(super) fn is_suspicious(&self, open: &Open) -> bool {
-        open.findings().any(|finding| finding.severity >= self.settings.min_severity)
-    }
-
     pub(super) fn request_event(
         &mut self,
         key: &FlowKey,
@@ -100,7 +102,12 @@ impl Reporter<'_, '_> {
         }
         let sent = (request.head_len() + request.body.bytes.len()) as u64;
         let body = RequestEvent {
-            verdict: Verdict::Alert,
+            verdict: match &open.enforcement {
+                Some(done) if done.allowed_by.is_some() => Verdict::Allow,
+                Some(_) => Verdict::Block,
+                None => Verdict::Alert,
+            },
+            enforcement: open.enforcement.clone(),
             client: key.client,
             forwarded_for: Some(open.client).filter(|&client| client != key.client.ip()),
             asn: self.clients.asn(open.client),
@@ -222,6 +229,7 @@ impl Reporter<'_, '_> {
                 _ => None,
             },
             claims,
+            deny_key: token.decoded.as_ref().and_then(|known| known.digests.deny_key),
             findings: token.findings.clone(),
         }
     }

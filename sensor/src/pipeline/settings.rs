@@ -6,6 +6,7 @@ use crate::{
     finding::Severity,
     flow, http,
     memory::MemoryConfig,
+    policy::Enforcement,
     token::{FingerprintKey, JudgeConfig},
     weak::WeakSecrets,
 };
@@ -45,6 +46,8 @@ pub struct Settings {
     pub learn_from: Vec<(String, String)>,
     /// Candidates for HMAC secrets, which the caller reads.
     pub weak_secrets: Option<Arc<WeakSecrets>>,
+    /// What is done about bad requests.
+    pub enforcement: Arc<Enforcement>,
     /// Makes event ids of this sensor differ from those of others.
     pub id_salt: [u8; 16],
 }
@@ -86,6 +89,7 @@ impl Settings {
             learn: config.keys.learn,
             learn_from: config.issuers.iter().flat_map(IssuerConfig::learn_from).collect(),
             weak_secrets: None,
+            enforcement: Arc::new(config.enforcement.resolve()),
             id_salt,
         }
     }

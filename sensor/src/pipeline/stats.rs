@@ -42,6 +42,12 @@ pub struct Stats {
     pub tokens: u64,
     /// Requests with a finding at or above the configured severity.
     pub suspicious: u64,
+    /// Requests whose connection was to be cut.
+    pub cuts: u64,
+    /// Requests whose connection would have been cut but for `dry_run`.
+    pub cuts_dry: u64,
+    /// Requests that the allowlist spared.
+    pub spared: u64,
     /// Events given out.
     pub events: u64,
     /// What became of the request starts that the kernel counted.

@@ -1,4 +1,5 @@
 mod ends;
+mod enforcement;
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,6 +7,7 @@ use super::{ANSWER_TAIL, Output, Pipeline, Settings};
 use crate::{
     capture::{Direction, FlowKey, Input, OpaqueKind, Segment, Service, TcpFlags},
     config::Config,
+    enforce::{Cut, CutOutcome},
     event::{Body, Event, ExchangeLine},
     time::Time,
     token::FingerprintKey,
@@ -14,16 +16,30 @@ use crate::{
 /// `{"alg":"none"}.{}.`
 const UNSIGNED: &str = "eyJhbGciOiJub25lIn0.e30.";
 
-#[derive(Default)]
 pub(super) struct Gathered {
     pub(super) events: Vec<Event>,
+    cuts: Vec<Cut>,
+    /// What becomes of each cut.
+    outcome: CutOutcome,
     exchanges: Vec<String>,
     stopped: Vec<u64>,
+}
+
+impl Default for Gathered {
+    fn default() -> Self {
+        let (events, cuts, exchanges, stopped) = Default::default();
+        Self { events, cuts, outcome: CutOutcome::Reset, exchanges, stopped }
+    }
 }
 
 impl Output for Gathered {
     fn event(&mut self, event: Event) {
         self.events.push(event);
+    }
+
+    fn cut(&mut self, cut: &Cut) -> CutOutcome {
+        self.cuts.push(cut.clone());
+        self.outcome
     }
 
     fn wants_exchanges(&self) -> bool {

@@ -120,7 +120,8 @@ impl Allowlist {
     /// What spares the whole request, where something does.
     #[must_use]
     pub fn allows_request(&self, context: &Context<'_>) -> Option<AllowKind> {
-        if self.allows_address(context.client) {
+        // To allow a proxy is to never cut it, whoever is behind it.
+        if self.allows_address(context.client) || self.allows_address(context.peer) {
             return Some(AllowKind::Address);
         }
         if self.routes.is_empty() {

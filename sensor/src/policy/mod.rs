@@ -12,7 +12,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use serde::Deserialize;
 use smallvec::SmallVec;
@@ -144,7 +144,9 @@ pub struct Name<'a> {
 /// The request that is decided on.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
-    /// The client's address, as the packets carry it.
+    /// The other end of the connection.
+    pub peer: IpAddr,
+    /// The client: the peer, or whom a trusted proxy there names.
     pub client: IpAddr,
     /// The method, as sent.
     pub method: &'a [u8],
@@ -209,7 +211,33 @@ impl Reasons {
     }
 }
 
-/// The rules and the allowlist.
+/// A verdict, and whether it is worth telling of where nothing is cut.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decision {
+    /// What is to be done.
+    pub verdict: Verdict,
+    /// Something that is not allowed was found, of the severity that is told of.
+    pub told: bool,
+}
+
+/// The `[enforcement]` part of the configuration, as the pipeline takes it.
+#[derive(Debug, Default)]
+pub struct Enforcement {
+    /// What is done about which findings.
+    pub policy: Policy,
+    /// Where a service has no mode of its own.
+    pub mode: Mode,
+    /// Where a service does not say otherwise.
+    pub dry_run: bool,
+    /// Nothing is ever carried out: there is only a capture file.
+    pub replay: bool,
+    /// What a verdict to cut denies beside the connection.
+    pub deny: Vec<DenyScope>,
+    /// For how long.
+    pub deny_for: Duration,
+}
+
+/// The rules.
 #[derive(Debug, Default)]
 pub struct Policy {
     rules: Vec<Rule>,
@@ -238,14 +266,15 @@ impl Policy {
         context: &Context<'_>,
         least: Severity,
         evidence: impl IntoIterator<Item = Evidence<'a>>,
-    ) -> Verdict {
-        let mut gravest = Action::Allow;
+    ) -> Decision {
+        let (mut gravest, mut told) = (Action::Allow, false);
         let (mut spared, mut reasons) = (Reasons::default(), Reasons::default());
         let mut by = None;
         for evidence in evidence {
-            match self.action(&evidence) {
+            let action = self.action(&evidence);
+            told |= action != Action::Allow && evidence.finding.severity >= least;
+            match action {
                 Action::Allow => {}
-                Action::Alert if evidence.finding.severity < least => {}
                 Action::Alert => gravest = gravest.max(Action::Alert),
                 Action::Kill => {
                     gravest = Action::Kill;
@@ -264,13 +293,14 @@ impl Policy {
             let rule = self.rules.iter().find(|rule| rule.fits_score(score));
             let action = rule.map_or(Action::Allow, |rule| rule.action);
             gravest = gravest.max(action);
+            told |= action != Action::Allow;
             if action == Action::Kill {
                 reasons.score = Some(score);
             }
         }
-        match gravest {
-            Action::Allow => Verdict::Allow,
-            Action::Alert => Verdict::Alert,
+        let verdict = match gravest {
+            Action::Alert if told => Verdict::Alert,
+            Action::Allow | Action::Alert => Verdict::Allow,
             Action::Kill => {
                 let kills = reasons != Reasons::default();
                 if let Some(kind) = allowlist.allows_request(context) {
@@ -282,6 +312,7 @@ impl Policy {
                     Verdict::Kill { reasons }
                 }
             }
-        }
+        };
+        Decision { verdict, told }
     }
 }

@@ -9,6 +9,7 @@ use crate::{
 
 fn context() -> Context<'static> {
     Context {
+        peer: "192.0.2.7".parse().unwrap(),
         client: "192.0.2.7".parse().unwrap(),
         method: b"GET",
         target: b"/orders/7?x=1",
@@ -29,7 +30,7 @@ fn evidence(finding: &Finding) -> Evidence<'_> {
 }
 
 fn decide(policy: &Policy, allowlist: &Allowlist, findings: &[Finding]) -> Verdict {
-    policy.decide(allowlist, &context(), Severity::Low, findings.iter().map(evidence))
+    policy.decide(allowlist, &context(), Severity::Low, findings.iter().map(evidence)).verdict
 }
 
 fn kill_for(verdict: &Verdict) -> Vec<FindingId> {
@@ -113,7 +114,9 @@ fn scores_have_rules_of_their_own() {
     ]);
     let none = Allowlist::default();
     let of = |score| {
-        policy.decide(&none, &Context { score: Some(score), ..context() }, Severity::Low, [])
+        policy
+            .decide(&none, &Context { score: Some(score), ..context() }, Severity::Low, [])
+            .verdict
     };
     assert_eq!(of(0), Verdict::Allow);
     assert_eq!(of(50), Verdict::Alert);
@@ -198,7 +201,7 @@ fn a_name_spares_only_what_a_key_vouches_for() {
         (Some(Name::default()), None),
     ] {
         let own = Evidence { vouched, ..evidence(&relayed) };
-        let verdict = policy.decide(&allowlist, &context(), Severity::Low, [own]);
+        let verdict = policy.decide(&allowlist, &context(), Severity::Low, [own]).verdict;
         match (verdict, spared) {
             (Verdict::Spared { by, .. }, Some(due)) => assert_eq!(by, due),
             (Verdict::Kill { .. }, None) => {}
@@ -207,7 +210,7 @@ fn a_name_spares_only_what_a_key_vouches_for() {
         // Another token of the request, which nobody vouches for, is cut all the same.
         let other = found(FindingId::AlgNone);
         let both = [own, evidence(&other)];
-        let verdict = policy.decide(&allowlist, &context(), Severity::Low, both);
+        let verdict = policy.decide(&allowlist, &context(), Severity::Low, both).verdict;
         assert!(kill_for(&verdict).contains(&FindingId::AlgNone));
         assert_eq!(kill_for(&verdict).contains(&FindingId::TokenRelayed), spared.is_none());
     }
@@ -222,5 +225,5 @@ fn a_token_that_is_the_matter_of_a_request_is_told_of_and_cuts_nothing() {
     let matter = Evidence { of_credentials: false, ..evidence(&forged) };
     let verdict =
         Policy::default().decide(&Allowlist::default(), &context(), Severity::Low, [matter]);
-    assert_eq!(verdict, Verdict::Alert);
+    assert_eq!((verdict.verdict, verdict.told), (Verdict::Alert, true));
 }

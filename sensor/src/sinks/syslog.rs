@@ -128,6 +128,10 @@ fn structured_data(out: &mut String, event: &Event) {
             param(out, "state", body.state.as_str());
             None
         }
+        Body::Audit(body) => {
+            param(out, "change", body.change);
+            None
+        }
     };
     if let Some((client, server, service)) = ends {
         param(out, "client", &client.to_string());

@@ -17,6 +17,7 @@ use super::{
     validate::{Policy, Validation},
 };
 use crate::{
+    enforce::{keys::TokenKeys, tables::TokenKey},
     finding::{Finding, FindingId, Severity},
     http::Request,
     keys::{Algorithm, Family, Key, KeyStore, Learned, Pin, issuer_name},
@@ -127,6 +128,8 @@ pub struct Digests {
     pub signature_len: usize,
     /// Over the signing input of the first signature.
     pub signing_input: u128,
+    /// What the token is denied by; `None` without a signature.
+    pub deny_key: Option<TokenKey>,
 }
 
 /// Finds and judges the tokens of requests. Pure but for its cache, which changes no result.
@@ -134,6 +137,7 @@ pub struct Judge {
     extra_headers: Vec<Box<str>>,
     options: DecodeOptions,
     key: FingerprintKey,
+    token_keys: TokenKeys,
     keys: Arc<KeyStore>,
     policy: Arc<Policy>,
     hmac_samples: bool,
@@ -149,6 +153,7 @@ impl Judge {
         Self {
             extra_headers: extra_headers.map(|h| h.to_ascii_lowercase().into()).collect(),
             options: DecodeOptions { max_token_bytes: config.max_token_bytes, claims: true },
+            token_keys: TokenKeys::new(&config.fingerprint_key),
             key: config.fingerprint_key,
             keys: Arc::default(),
             policy: Arc::default(),
@@ -327,6 +332,7 @@ impl Judge {
                 signature: digest(signature.bytes()),
                 signature_len: signature.bytes().len(),
                 signing_input,
+                deny_key: self.token_keys.of_signature(signature.bytes()),
             };
         }
         let facts = Facts::of(&decoded);

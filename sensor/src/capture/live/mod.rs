@@ -553,6 +553,12 @@ pub fn cgroup_mount() -> Option<PathBuf> {
     cgroup::mount()
 }
 
+/// The directory of the cgroup with this id, as records carry it.
+#[must_use]
+pub fn cgroup_by_id(id: u64) -> Option<PathBuf> {
+    cgroup::find(&cgroup::mount()?, id)
+}
+
 /// The id that records carry for the cgroup directory `path`: its inode number.
 pub fn cgroup_id(path: &Path) -> io::Result<u64> {
     cgroup::id(path)

@@ -1,0 +1,254 @@
+//! From a request's findings to what is done about it.
+
+use std::{net::IpAddr, time::Duration};
+
+use ipnet::IpNet;
+
+use super::{
+    flow_state::{FlowState, Open},
+    output::Reporter,
+};
+use crate::{
+    enforce::{
+        Cut, CutOutcome,
+        entry::{Denied, Source, Terms},
+    },
+    event::Enforcement,
+    finding::{Finding, FindingId},
+    http::Request,
+    memory::is_forged,
+    policy::{Action, AllowedName, Context, DenyScope, Evidence, Mode, Name, Reasons, Verdict},
+    token::{Location, Role, Token, validate::SignatureCheck},
+};
+
+/// A connection that could not be reset is denied for this long; by then its peers have given up.
+const FLOW_DENY: Duration = Duration::from_secs(60);
+
+/// Findings that an entry of the denylist makes: what rests on them alone makes no further entry,
+/// or an entry would never end as long as it is met.
+const DENYLISTED: [FindingId; 3] =
+    [FindingId::TokenDenylisted, FindingId::SubjectDenylisted, FindingId::AddressDenylisted];
+
+impl Reporter<'_, '_> {
+    /// Adds the findings that the denylist makes. `addresses` are those of the connection's other
+    /// end and of the client, mostly the same.
+    pub(super) fn note_denied(
+        &self,
+        addresses: [IpAddr; 2],
+        request: &mut Request,
+        tokens: &mut [Token],
+    ) {
+        let (list, now) = (&self.lists.denied, self.now);
+        if let Some(terms) = addresses.into_iter().find_map(|address| list.address(now, address)) {
+            request.findings.push(denylisted(FindingId::AddressDenylisted, &terms));
+        }
+        for token in tokens {
+            let Some(known) = &token.decoded else { continue };
+            let key = known.digests.deny_key;
+            if let Some(terms) = key.and_then(|key| list.token(now, key)) {
+                token.findings.push(denylisted(FindingId::TokenDenylisted, &terms));
+            }
+            if let Some(terms) = list.subject(now, name_of(token)) {
+                token.findings.push(denylisted(FindingId::SubjectDenylisted, &terms));
+            }
+        }
+    }
+
+    /// Decides on a request by what is known of it, and acts at once. It may be called again when
+    /// more is known; what was done is done once.
+    pub(super) fn decide(&mut self, flow: &FlowState, open: &mut Open) {
+        let enforcement = &self.settings.enforcement;
+        let service = self.services.on(flow.key.server.port());
+        let mode = service.and_then(|service| service.mode).unwrap_or(enforcement.mode);
+        let dry_run = service.and_then(|s| s.dry_run).unwrap_or(enforcement.dry_run);
+        let context = Context {
+            peer: flow.key.client.ip(),
+            client: open.client,
+            method: open.request.method(),
+            target: open.request.target(),
+            score: None,
+        };
+        let decision = enforcement.policy.decide(
+            self.lists.allowed.in_force(),
+            &context,
+            self.settings.min_severity,
+            open.evidence(),
+        );
+        open.suspicious |= decision.told;
+        if !mode.cuts() || open.enforcement.is_some() {
+            return;
+        }
+        match decision.verdict {
+            Verdict::Allow | Verdict::Alert => {}
+            Verdict::Spared { reasons, by } => {
+                self.stats.spared += 1;
+                open.suspicious = true;
+                open.enforcement = Some(Enforcement {
+                    mode,
+                    action: "spared",
+                    dry_run,
+                    denied: Vec::new(),
+                    deny_seconds: 0,
+                    reasons,
+                    allowed_by: Some(by),
+                });
+            }
+            Verdict::Kill { reasons } => {
+                open.suspicious = true;
+                let dry_run = dry_run || enforcement.replay;
+                open.enforcement = Some(self.kill(flow, open, mode, dry_run, reasons));
+            }
+        }
+    }
+
+    fn kill(
+        &mut self,
+        flow: &FlowState,
+        open: &Open,
+        mode: Mode,
+        dry_run: bool,
+        reasons: Reasons,
+    ) -> Enforcement {
+        let deny_for = self.settings.enforcement.deny_for;
+        let until = self.now + deny_for;
+        let (scopes, entries) = self.to_deny(open, &reasons);
+        let mut outcome = CutOutcome::Reset;
+        if dry_run {
+            self.stats.cuts_dry += 1;
+        } else {
+            self.stats.cuts += 1;
+            let reason = reasons.text();
+            let (list, now) = (&mut self.lists.denied, self.now);
+            // A full list is counted in its own figures; the connection is cut all the same.
+            let mut denied = entries;
+            denied.retain(|denied| {
+                list.add(now, denied, Some(until), &reason, Source::Verdict).is_ok()
+            });
+            let cut = Cut {
+                flow: flow.key,
+                cookie: flow.cookie,
+                pid: flow.service.as_ref().and_then(|service| service.pid),
+                denied: denied.into_iter().map(|denied| (denied, until)).collect(),
+            };
+            outcome = self.out.cut(&cut);
+            if outcome == CutOutcome::Failed && flow.cookie != 0 {
+                let (denied, until) = (Denied::Flow(flow.cookie), now + FLOW_DENY);
+                let list = &mut self.lists.denied;
+                let _ = list.add(now, &denied, Some(until), &reason, Source::Verdict);
+            }
+        }
+        Enforcement {
+            mode,
+            action: outcome.as_str(),
+            dry_run,
+            deny_seconds: if scopes.is_empty() { 0 } else { deny_for.as_secs() },
+            denied: scopes,
+            reasons,
+            allowed_by: None,
+        }
+    }
+
+    /// What a verdict denies beside the connection: of which scopes, and which entries.
+    fn to_deny(&self, open: &Open, reasons: &Reasons) -> (Vec<DenyScope>, Vec<Denied>) {
+        let policy = &self.settings.enforcement.policy;
+        let own_reason = |id: &FindingId| !DENYLISTED.contains(id);
+        if reasons.score.is_none() && !reasons.findings.iter().any(own_reason) {
+            return (Vec::new(), Vec::new());
+        }
+        let guilty = |token: &&Token| {
+            let of_credentials = is_credential(token);
+            let kills = |finding: &Finding| {
+                own_reason(&finding.id)
+                    && reasons.findings.contains(&finding.id)
+                    && policy.action(&Evidence { finding, of_credentials, vouched: None })
+                        == Action::Kill
+            };
+            of_credentials && (reasons.score.is_some() || token.findings.iter().any(kills))
+        };
+        let tokens = || open.tokens.tokens.iter().filter(guilty);
+        let (mut scopes, mut entries) = (Vec::new(), Vec::new());
+        for &scope in &self.settings.enforcement.deny {
+            let before = entries.len();
+            match scope {
+                DenyScope::Token => entries.extend(
+                    tokens()
+                        .filter_map(|token| token.decoded.as_ref()?.digests.deny_key)
+                        .map(Denied::Token),
+                ),
+                // Only a name that a key vouches for: anybody can write another's into a forgery.
+                DenyScope::Subject => {
+                    entries.extend(tokens().filter_map(vouched).filter_map(|name| {
+                        let issuer = name.issuer.map(str::to_owned);
+                        let subject = name.subject?.to_owned();
+                        Some(Denied::Subject(AllowedName { issuer, subject }))
+                    }));
+                }
+                // Never a trusted proxy: all others would be cut with the one behind it.
+                DenyScope::Address => {
+                    let address = open.client.to_canonical();
+                    entries.push(Denied::Network(IpNet::from(address)));
+                }
+            }
+            if entries.len() > before && !scopes.contains(&scope) {
+                scopes.push(scope);
+            }
+        }
+        (scopes, entries)
+    }
+}
+
+impl Open {
+    /// Everything that is wrong with the exchange, as the policy takes it.
+    fn evidence(&self) -> impl Iterator<Item = Evidence<'_>> {
+        let of_request = |finding| Evidence { finding, of_credentials: true, vouched: None };
+        let response = self.response.iter().flat_map(|response| &response.findings);
+        let tokens = self.tokens.tokens.iter().flat_map(|token| {
+            let (of_credentials, vouched) = (is_credential(token), vouched(token));
+            token.findings.iter().map(move |finding| Evidence { finding, of_credentials, vouched })
+        });
+        // An answer to a forged token that was not the caller's says nothing against the caller.
+        let forged = || {
+            let tokens = self.tokens.tokens.iter();
+            tokens.filter(|token| is_credential(token)).any(|token| is_forged(&token.findings))
+        };
+        let outcome = self.outcome.iter().map(move |finding| Evidence {
+            finding,
+            of_credentials: forged(),
+            vouched: None,
+        });
+        let own = self.request.findings.iter().chain(&self.tokens.findings).chain(response);
+        own.map(of_request).chain(tokens).chain(outcome)
+    }
+}
+
+/// Whether the token speaks for the caller, or proves who the caller is.
+fn is_credential(token: &Token) -> bool {
+    token.location.role() != Role::Matter
+        || match &token.location {
+            Location::Dpop => true,
+            Location::Form(name) | Location::Json(name) => name == "client_assertion",
+            _ => false,
+        }
+}
+
+fn name_of(token: &Token) -> Name<'_> {
+    let Some(facts) = token.decoded.as_ref().map(|known| known.facts()) else {
+        return Name { issuer: None, subject: None };
+    };
+    Name { issuer: facts.text(facts.issuer), subject: facts.text(facts.subject) }
+}
+
+/// Whom the token speaks for, where its signature was verified.
+fn vouched(token: &Token) -> Option<Name<'_>> {
+    let known = token.decoded.as_ref()?;
+    (known.validation.signature == SignatureCheck::Good).then(|| name_of(token))
+}
+
+fn denylisted(id: FindingId, terms: &Terms<'_>) -> Finding {
+    let by = terms.source.as_str();
+    let until = match terms.until {
+        Some(until) => format!(" until {until}"),
+        None => String::new(),
+    };
+    Finding::new(id, format!("denied by {by}{until}: {}", terms.reason))
+}
