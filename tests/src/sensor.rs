@@ -77,7 +77,30 @@ impl Sensor {
     /// # Errors
     /// It ends instead; the error says what it said.
     pub fn start(place: &Place, ports: &[u16], extra: &str) -> Result<Self> {
+        Self::start_in(tempfile::tempdir()?, place, ports, extra)
+    }
+
+    /// As [`Sensor::start`], with the files of `state` in its state folder.
+    ///
+    /// # Errors
+    /// As [`Sensor::start`].
+    pub fn start_with_state(
+        place: &Place,
+        ports: &[u16],
+        extra: &str,
+        state: &Path,
+    ) -> Result<Self> {
         let dir = tempfile::tempdir()?;
+        let own = dir.path().join("state");
+        fs::create_dir(&own)?;
+        for file in fs::read_dir(state)? {
+            let file = file?;
+            fs::copy(file.path(), own.join(file.file_name()))?;
+        }
+        Self::start_in(dir, place, ports, extra)
+    }
+
+    fn start_in(dir: TempDir, place: &Place, ports: &[u16], extra: &str) -> Result<Self> {
         let config = configuration(dir.path(), extra)?;
         // A test may break the other one while the sensor runs.
         fs::copy(&config, dir.path().join("status.toml"))?;
