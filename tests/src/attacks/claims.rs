@@ -137,7 +137,7 @@ fn whose(out: &mut Vec<Case>) {
     ));
     out.push(case("aud an empty list", "audience-wrong", listed(json!([])), twin.clone()));
     let forged = good.clone().no_claim("aud").sign();
-    out.push(case("aud missing", "audience-wrong", forged, twin.clone()));
+    out.push(case("aud missing", "audience-wrong", forged, twin));
     let plain = good.clone().header("typ", "JWT");
     for (name, value) in [
         ("at_hash", "LDktKdoQak3Pk0cnXxCltA"),

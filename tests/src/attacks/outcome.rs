@@ -53,7 +53,7 @@ pub(super) fn cases(_: &World, out: &mut Vec<Case>) {
     // Proven by the signature alone: no key is known.
     let made = Credential::keyless();
     let seen = made.sign();
-    let next = made.clone().claim("jti", "t-2");
+    let next = made.claim("jti", "t-2");
     let parts: Vec<&str> = seen.split('.').collect();
     let tampered = format!("{}.{}.{}", parts[0], tokens::base64url(next.claims_json()), parts[2]);
     let play = |second: &str| vec![Step::bearer(&seen), Step::bearer(second).at(3)];
