@@ -11,12 +11,11 @@ use std::{
     sync::Arc,
 };
 
-use ipnet::IpNet;
-
 use super::{
     entry::{Denied, MAX_REASON, Source, Terms},
     file_list::FileList,
-    tables::{Deny, DenyCause, MAX_FLOWS, MAX_NETWORKS, MAX_TOKENS, Tables, TokenKey},
+    packed::{KINDS, Key, Packed, seconds},
+    tables::{Deny, MAX_FLOWS, MAX_NETWORKS, MAX_TOKENS, Tables, TokenKey},
 };
 use crate::{
     networks::NetworkMap,
@@ -69,63 +68,6 @@ pub enum RemoveError {
     /// A file has it.
     #[error("the entry stands in {0}; remove it there and reload")]
     InFile(String),
-}
-
-/// An entry in 16 bytes: a million of them shall fit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Packed {
-    /// Seconds since the epoch, rounded up; 0 for never.
-    until: u32,
-    added: u32,
-    reason: u32,
-    source: Source,
-}
-
-impl Packed {
-    fn holds(self, now: Time) -> bool {
-        self.until == 0 || now < Time::from_unix_secs(self.until.into())
-    }
-
-    fn until(self) -> Option<Time> {
-        (self.until != 0).then(|| Time::from_unix_secs(self.until.into()))
-    }
-
-    fn deny(self) -> Deny {
-        let cause = match self.source {
-            Source::Verdict => DenyCause::Verdict,
-            Source::Operator => DenyCause::Operator,
-            Source::File => DenyCause::File,
-        };
-        Deny { until: self.until(), cause }
-    }
-}
-
-fn seconds(time: Time) -> u32 {
-    u32::try_from(time.unix_nanos().div_ceil(1_000_000_000)).unwrap_or(u32::MAX)
-}
-
-/// What stands in the tables too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Key {
-    Token(TokenKey),
-    Network(IpNet),
-    Flow(u64),
-    /// Stands in no table; its name is kept beside, by number.
-    Subject(u64),
-}
-
-/// Kinds of keys.
-const KINDS: usize = 4;
-
-impl Key {
-    const fn kind(self) -> usize {
-        match self {
-            Self::Token(_) => 0,
-            Self::Network(_) => 1,
-            Self::Flow(_) => 2,
-            Self::Subject(_) => 3,
-        }
-    }
 }
 
 /// How much is denied.

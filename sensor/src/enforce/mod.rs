@@ -9,6 +9,7 @@ mod enforcer;
 pub mod entry;
 pub mod file_list;
 pub mod keys;
+mod packed;
 mod reset;
 mod sock_diag;
 mod state_file;

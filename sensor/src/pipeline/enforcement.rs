@@ -60,7 +60,8 @@ impl Reporter<'_, '_> {
         let enforcement = &self.settings.enforcement;
         let service = self.services.on(flow.key.server.port());
         let mode = service.and_then(|service| service.mode).unwrap_or(enforcement.mode);
-        let dry_run = service.and_then(|s| s.dry_run).unwrap_or(enforcement.dry_run);
+        let dry_run =
+            service.and_then(|s| s.dry_run).unwrap_or(enforcement.dry_run) || enforcement.replay;
         let context = Context {
             peer: flow.key.client.ip(),
             client: open.client,
@@ -95,7 +96,6 @@ impl Reporter<'_, '_> {
             }
             Verdict::Kill { reasons } => {
                 open.suspicious = true;
-                let dry_run = dry_run || enforcement.replay;
                 open.enforcement = Some(self.kill(flow, open, mode, dry_run, reasons));
             }
         }

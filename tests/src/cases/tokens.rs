@@ -62,6 +62,27 @@ pub(super) const CASES: &[Case] = &[
         each_request(requests)
     }),
     Case {
+        name: "kill-would-have",
+        about: "What mode kill would have cut in a capture: a forgery, and what is let pass.",
+        config: Some(concat!(
+            "[enforcement]\nmode = \"kill\"\ndeny = [\"token\", \"address\"]\n",
+            "[[enforcement.rule]]\nfinding = \"http-missing-host\"\naction = \"allow\"\n",
+            "[[enforcement.rule]]\nfinding = \"token-in-query\"\naction = \"kill\"\n",
+            "[enforcement.allow]\nroutes = [\"GET /health/{probe}\"]\n",
+        )),
+        input: || {
+            let forged = alg_none("admin");
+            each_request([
+                get("/orders", &forged),
+                get("/health/live?x=1", &forged),
+                get("/health/../orders", &forged),
+                with_headers(&format!("/orders?access_token={}", good("alice")), ""),
+                get("/orders", &good("alice")),
+                "GET /no-host HTTP/1.1\r\n\r\n".to_owned(),
+            ])
+        },
+    },
+    Case {
         name: "token-in-configured-header",
         about: "A header that the configuration names carries the token; another is not read.",
         config: Some("[tokens]\nheaders = [\"X-Access-Token\"]\n"),
