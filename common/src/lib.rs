@@ -5,6 +5,11 @@
 //! there is no versioning between them.
 #![no_std]
 
+#[cfg(test)]
+extern crate std;
+
+pub mod guard;
+
 use bytemuck::{Pod, Zeroable};
 
 /// Payload bytes in the first record of a segment at most; a longer segment comes as several.
