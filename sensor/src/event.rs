@@ -313,8 +313,8 @@ pub struct TokenView {
     pub typ: Option<Text>,
     /// Whose key verifies the signature: `configured`, or `learned` from traffic alone.
     pub verified_by: Option<&'static str>,
-    /// What it is denied by, where it has a signature.
-    pub deny_key: Option<TokenKey>,
+    /// What it is denied by.
+    pub deny_key: TokenKey,
     /// The claims that the config allows to be shown.
     pub claims: Claims,
     /// What is wrong with this token; the event's findings hold these too.

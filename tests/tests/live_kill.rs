@@ -21,8 +21,9 @@ use jotwatch_tests::{
     services::{
         self,
         http::{Client, get},
-        nginx, plain, tokens,
+        nginx, plain,
     },
+    tokens,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -198,7 +199,11 @@ fn people_deny_and_allow_and_it_survives_a_restart() -> Result<()> {
         assert_eq!(answers()?, 200);
 
         // By the token itself, on standard input; it comes back as its key.
-        let added = asked(&sensor, &["deny", "add", "--token", "--reason", "INC-7"], &good())?;
+        let added = asked(
+            &sensor,
+            &["deny", "add", "--token", "--reason", "INC-7"],
+            &format!("Bearer {}\n", good()),
+        )?;
         let key = added["entry"]["token_key"].as_str().context("no key")?.to_owned();
         is_reset(place, addr(), &good())?;
         let audit = sensor.wait_for("the audit event", |event| event["change"] == "deny-add")?;
@@ -229,7 +234,7 @@ fn people_deny_and_allow_and_it_survives_a_restart() -> Result<()> {
             (&["allow", "add", "192.0.2.1", "--route", "/"], 2),
             (&["deny", "add", "192.0.2.1", "--for", "soon"], 2),
         ] {
-            let output = lists(&sensor, arguments, "no-token\n")?;
+            let output = lists(&sensor, arguments, "\n")?;
             let error = String::from_utf8(output.stderr)?;
             assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
             assert_eq!(error.lines().count(), 1, "{error}");

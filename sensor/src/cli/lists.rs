@@ -263,9 +263,9 @@ fn read_token() -> anyhow::Result<TokenText> {
     let read = io::stdin().lock().take(MAX_TOKEN_LINE + 1).read_line(&mut line);
     read.context("standard input")?;
     anyhow::ensure!(line.len() as u64 <= MAX_TOKEN_LINE, "the token is over 48 KiB");
-    let token = line.trim();
-    anyhow::ensure!(!token.is_empty(), "no token on standard input");
-    Ok(TokenText::new(token.to_owned()))
+    // What is pasted may be the whole field: the token is its last word.
+    let token = line.split_ascii_whitespace().next_back();
+    Ok(TokenText::new(token.context("no token on standard input")?.to_owned()))
 }
 
 fn change(

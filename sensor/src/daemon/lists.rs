@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, bail};
 
 use super::{Daemon, now};
 use crate::{
@@ -146,10 +146,9 @@ impl Daemon {
     fn denied(&self, target: &Target) -> anyhow::Result<Denied> {
         match target {
             Target::Entry(written) => Ok(written.denied()?),
-            Target::Token(token) => TokenKeys::new(&self.key)
-                .of_token(token.as_bytes())
-                .map(Denied::Token)
-                .ok_or_else(|| anyhow!("this is no token with a signature, so it has no key")),
+            Target::Token(token) => {
+                Ok(Denied::Token(TokenKeys::new(&self.key).of(token.as_bytes())))
+            }
         }
     }
 

@@ -24,9 +24,9 @@ pub const MAX_FLOWS: usize = 65_536;
 /// Judged tokens that a table holds at least.
 pub const MAX_ALLOWED: usize = 262_144;
 
-/// What a token is denied by: a keyed hash of its signature's bytes. It stays the same whatever is
-/// done to the token that leaves the signature as it is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// What a token is denied by: a keyed hash of its signature's bytes, or of the whole of a token that
+/// has none. It stays the same whatever is done to the token that leaves the signature as it is.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenKey(pub [u64; 2]);
 
 /// What a judged token is let pass by: a keyed hash of every byte of it.

@@ -68,7 +68,7 @@ pub(crate) fn request() -> Event {
             outcome: "bypass",
             tokens: vec![TokenView {
                 fingerprint: *b"0123456789abcdef",
-                deny_key: None,
+                deny_key: TokenKey([1, 2]),
                 location: Text::new(b"query:access_token", TOKEN_TEXT_MAX),
                 scheme: None,
                 kind: "jws",
@@ -98,7 +98,7 @@ pub(crate) fn hostile() -> Event {
         .collect::<Vec<_>>();
     let token = TokenView {
         fingerprint: [255; 16],
-        deny_key: Some(TokenKey([u64::MAX; 2])),
+        deny_key: TokenKey([u64::MAX; 2]),
         location: Text::new(&junk, TOKEN_TEXT_MAX),
         scheme: text(TOKEN_TEXT_MAX),
         kind: "jws",

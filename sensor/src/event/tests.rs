@@ -115,7 +115,7 @@ fn writes_a_request_with_its_members_in_order() {
             r#""host":"api.example","user_agent":"curl/8.5.0","bytes":812},"#,
             r#""response":{"status":200,"latency_us":1834,"bytes":512},"#,
             r#""outcome":"bypass","#,
-            r#""tokens":[{"fingerprint":"30313233343536373839616263646566","location":"query:access_token","#,
+            r#""tokens":[{"fingerprint":"30313233343536373839616263646566","deny_key":"00000000000000010000000000000002","location":"query:access_token","#,
             r#""kind":"jws","alg":"none","kid":"2026-11","typ":"JWT","#,
             r#""claims":{"iss":"https://idp.example","sub":"alice","exp":9},"#,
             r#""findings":[{"id":"alg-none","severity":"critical","detail":"alg is \"none\""},"#,

@@ -216,9 +216,7 @@ impl RequestEvent {
 impl TokenView {
     fn write(&self, token: &mut Object<'_>, cut: Cut) {
         token.hex("fingerprint", &self.fingerprint);
-        if let Some(key) = &self.deny_key {
-            token.name("deny_key", &key.to_string());
-        }
+        token.name("deny_key", &self.deny_key.to_string());
         token.text_within("location", &self.location, cut.text);
         if let Some(scheme) = &self.scheme {
             token.text_within("scheme", scheme, cut.text);

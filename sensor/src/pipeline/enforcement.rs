@@ -43,9 +43,7 @@ impl Reporter<'_, '_> {
             request.findings.push(denylisted(FindingId::AddressDenylisted, &terms));
         }
         for token in tokens {
-            let Some(known) = &token.decoded else { continue };
-            let key = known.digests.deny_key;
-            if let Some(terms) = key.and_then(|key| list.token(now, key)) {
+            if let Some(terms) = list.token(now, token.deny_key) {
                 token.findings.push(denylisted(FindingId::TokenDenylisted, &terms));
             }
             if let Some(terms) = list.subject(now, name_of(token)) {
@@ -170,11 +168,9 @@ impl Reporter<'_, '_> {
         for &scope in &self.settings.enforcement.deny {
             let before = entries.len();
             match scope {
-                DenyScope::Token => entries.extend(
-                    tokens()
-                        .filter_map(|token| token.decoded.as_ref()?.digests.deny_key)
-                        .map(Denied::Token),
-                ),
+                DenyScope::Token => {
+                    entries.extend(tokens().map(|token| Denied::Token(token.deny_key)));
+                }
                 // Only a name that a key vouches for: anybody can write another's into a forgery.
                 DenyScope::Subject => {
                     entries.extend(tokens().filter_map(vouched).filter_map(|name| {

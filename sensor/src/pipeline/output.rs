@@ -229,7 +229,7 @@ impl Reporter<'_, '_> {
                 _ => None,
             },
             claims,
-            deny_key: token.decoded.as_ref().and_then(|known| known.digests.deny_key),
+            deny_key: token.deny_key,
             findings: token.findings.clone(),
         }
     }

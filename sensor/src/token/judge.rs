@@ -128,8 +128,8 @@ pub struct Digests {
     pub signature_len: usize,
     /// Over the signing input of the first signature.
     pub signing_input: u128,
-    /// What the token is denied by; `None` without a signature.
-    pub deny_key: Option<TokenKey>,
+    /// What the token is denied by.
+    pub deny_key: TokenKey,
 }
 
 /// Finds and judges the tokens of requests. Pure but for its cache, which changes no result.
@@ -251,11 +251,13 @@ impl Judge {
             kind,
             fingerprint,
             bytes: bytes.len(),
+            deny_key: TokenKey::default(),
             decoded: None,
             hash: None,
             findings: Vec::new(),
         };
         if kind == Kind::Opaque {
+            token.deny_key = self.token_keys.of(&bytes);
             return Some(token);
         }
         let known = match self.cache.known.get(&fingerprint) {
@@ -285,6 +287,7 @@ impl Judge {
             return None;
         }
         token.kind = known.kind();
+        token.deny_key = known.digests.deny_key;
         token.findings = known.findings().to_vec();
         if token.location == Location::Dpop && is_dpop_proof(&known) {
             // RFC 9449, section 4.2: the proof brings its public key, and no private one.
@@ -319,7 +322,7 @@ impl Judge {
         let decoded = decode(token, &self.options);
         let validation = Validation::new(token, &decoded, &self.keys, &self.policy);
         let digest = |bytes: &[u8]| u128::from_be_bytes(*self.key.fingerprint(bytes).as_bytes());
-        let mut digests = Digests::default();
+        let mut digests = Digests { deny_key: self.token_keys.of(token), ..Digests::default() };
         if let Some(signature) = decoded.signatures().next() {
             let signing_input = match signature.signing_input(token) {
                 // It is hashed already.
@@ -332,7 +335,7 @@ impl Judge {
                 signature: digest(signature.bytes()),
                 signature_len: signature.bytes().len(),
                 signing_input,
-                deny_key: self.token_keys.of_signature(signature.bytes()),
+                ..digests
             };
         }
         let facts = Facts::of(&decoded);
@@ -350,7 +353,8 @@ impl Judge {
         let validation = Validation::new(token, &decoded, &KeyStore::new(), &self.policy);
         let proof = Some(Proof::new(token, &decoded));
         let facts = Facts::of(&decoded);
-        Known { decoded, validation, digests: Digests::default(), proof, hmac: None, facts }
+        let digests = Digests { deny_key: self.token_keys.of(token), ..Digests::default() };
+        Known { decoded, validation, digests, proof, hmac: None, facts }
     }
 }
 

@@ -9,7 +9,7 @@ use std::{borrow::Cow, fmt, hash::Hasher as _, sync::Arc};
 
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
-use crate::finding::Finding;
+use crate::{enforce::tables::TokenKey, finding::Finding};
 
 pub mod base64url;
 mod decode;
@@ -117,6 +117,8 @@ pub struct Token {
     pub kind: Kind,
     /// What stands for it.
     pub fingerprint: Fingerprint,
+    /// What it is denied by.
+    pub deny_key: TokenKey,
     /// Its length.
     pub bytes: usize,
     /// Header, claims and signature; shared with all uses of the same token. `None` for an opaque

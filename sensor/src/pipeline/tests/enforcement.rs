@@ -11,6 +11,7 @@ use crate::{
         entry::{Denied, Source, Written},
     },
     event::{Body, Enforcement, Verdict},
+    policy::DenyScope,
     services::Services,
 };
 
@@ -63,14 +64,15 @@ fn a_proven_forgery_is_cut_before_its_answer_and_told_with_it() {
     assert_eq!(bench.out.cuts.len(), 1, "the answer is not waited for");
     let cut = &bench.out.cuts[0];
     assert_eq!((cut.flow, cut.cookie), (bench.key(), 9));
-    assert!(cut.denied.is_empty(), "it has no signature to deny");
+    assert!(matches!(cut.denied[..], [(Denied::Token(_), _)]), "{cut:?}");
     assert!(bench.out.events.is_empty());
     bench.response(OK);
     let (verdict, enforcement) = done(&bench).remove(0);
     let enforcement = enforcement.unwrap();
     assert_eq!((verdict, enforcement.action), (Verdict::Block, "reset"));
     assert_eq!(enforcement.reasons.text(), "alg-none");
-    assert!(!enforcement.dry_run && enforcement.denied.is_empty());
+    assert!(!enforcement.dry_run);
+    assert_eq!(enforcement.denied, [DenyScope::Token]);
     assert_eq!(bench.out.cuts.len(), 1, "what the answer adds is no second cut");
     assert_eq!(bench.pipeline.stats().cuts, 1);
 }
