@@ -128,6 +128,7 @@ findings! {
     JkuUntrusted = "jku-untrusted", High, "The header points to a key set (jku) outside of the allowed addresses.";
     X5uUntrusted = "x5u-untrusted", High, "The header points to a certificate (x5u) outside of the allowed addresses.";
     KidEmpty = "kid-empty", Low, "The header has an empty kid.";
+    KidUnknown = "kid-unknown", Medium, "The header's kid names none of the issuer's keys.";
     KidInjection = "kid-injection", High, "The header's kid is made to be misread: a path, SQL, a command, an address or a null device.";
     B64WithoutCrit = "b64-without-crit", Info, "The payload is not encoded (b64 is false), and crit does not say so.";
     B64False = "b64-false", Medium, "A JWT says that its payload is not encoded, which JWTs must not.";

@@ -24,6 +24,7 @@ pub fn policy(issuers: &[IssuerConfig]) -> Policy {
             max_lifetime: issuer.max_lifetime(),
             encrypted: issuer.encrypted,
             jku_allow: issuer.jku_allow.iter().map(|start| start.get_ref().clone()).collect(),
+            keys_fixed: issuer.has_keys() && !issuer.is_remote(),
         };
         match own.issuer {
             Some(_) => policy.issuers.push(own),
@@ -58,5 +59,17 @@ mod tests {
         let both = policy(&issuers(&format!("{named}[[issuer]]\nleeway_seconds = 5\n")));
         assert!(!both.known_issuers_only && both.any.leeway.as_secs() == 5);
         assert!(!policy(&[]).known_issuers_only);
+    }
+
+    #[test]
+    fn keys_are_fixed_where_they_come_from_files_alone() {
+        let fixed = |keys: &str| {
+            let text = format!("[[issuer]]\nissuer = \"https://a\"\n{keys}\n");
+            let issuers = crate::config::parse(&text, Path::new("c")).unwrap().issuers;
+            policy(&issuers).issuers[0].keys_fixed
+        };
+        assert!(fixed("jwks_file = \"/a\"") && fixed("key_files = [\"/a\"]"));
+        assert!(!fixed("") && !fixed("jwks_url = \"https://a/k\"") && !fixed("discovery = true"));
+        assert!(!fixed("jwks_file = \"/a\"\njwks_url = \"https://a/k\""));
     }
 }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What was lost, by cause; the names are stable. Counts up from the daemon's start.
-fn losses(kernel: &Counters, stats: &Stats, undelivered: u64) -> [(&'static str, u64); 12] {
+fn losses(kernel: &Counters, stats: &Stats, undelivered: u64) -> [(&'static str, u64); 13] {
     [
         ("ring-full-requests", kernel.get(Counter::RequestsLost)),
         ("ring-full-records", kernel.get(Counter::RingFullRecords)),
@@ -24,6 +24,7 @@ fn losses(kernel: &Counters, stats: &Stats, undelivered: u64) -> [(&'static str,
         ("http-malformed", stats.malformed),
         ("key-set-incomplete", stats.key_sets.incomplete),
         ("secret-search-full", stats.secrets.dropped),
+        ("unknown-keys-full", stats.unknown_keys.dropped),
         ("sink-queue-full", undelivered),
     ]
 }

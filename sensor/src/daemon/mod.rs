@@ -21,6 +21,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use smallvec::SmallVec;
 
 use self::{
     balance::Losses,
@@ -40,7 +41,7 @@ use crate::{
     },
     event::{Body, Event, EventIds, Kind, SensorEvent, SensorState},
     fingerprint_key,
-    keyring::Keyring,
+    keyring::{FetchMark, Keyring},
     pipeline::{Output, Pipeline, Settings},
     policy::Mode,
     services::Services,
@@ -270,13 +271,21 @@ impl Daemon {
         }
     }
 
-    /// Has the pipeline use the keys that are in force now.
+    /// Has the pipeline use the keys that are in force now, and say which ones are not there.
     fn take_keys(&mut self) {
+        // Before the keys, or a set might count that is not taken yet.
+        let fetched: SmallVec<[FetchMark; 8]> = self.keyring.fetched().collect();
         if self.keys_in_force != Some(self.keyring.generation()) {
             let keys = self.keyring.current();
             self.keys_in_force = Some(keys.generation());
             let policy = trust::policy(&self.config.issuers);
             self.pipeline.trust(trust::store(&keys).into(), policy.into());
+        }
+        let Self { sinks, keyring, search, enforcer, .. } = self;
+        let (mut stopped, search) = (Vec::new(), search.as_ref());
+        let mut out = Outlet { sinks, keyring, search, enforcer, stopped: &mut stopped };
+        for mark in fetched {
+            self.pipeline.fetched(mark, &mut out);
         }
     }
 
@@ -325,6 +334,8 @@ impl Daemon {
         if old.issuers != new.issuers || old.keys != new.keys {
             self.keyring = Keyring::start(&config)?;
             self.keys_in_force = None;
+            // Marks are of one keyring.
+            self.pipeline.forget_unknown_keys();
         }
         // The last that may fail; what is below does not.
         self.pipeline.lists().denied.replace_files(deny_files)?;
@@ -449,8 +460,8 @@ impl Output for Outlet<'_> {
         self.sinks.send(event);
     }
 
-    fn unknown_key(&mut self, issuer: Option<&str>, kid: &str) {
-        self.keyring.unknown_kid(issuer, kid);
+    fn unknown_key(&mut self, issuer: Option<&str>, kid: &str) -> Option<FetchMark> {
+        self.keyring.unknown_kid(issuer, kid)
     }
 
     fn search(&mut self, list: &Arc<WeakSecrets>, search: Search) -> Searched {

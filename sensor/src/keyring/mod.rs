@@ -41,7 +41,7 @@ use serde::{Deserialize, Serialize};
 use self::{endpoint::Host, fetch::Client, remote::Remote, schedule::Pace};
 pub use self::{
     endpoint::{Endpoint, EndpointError},
-    snapshot::{IssuerKeys, Snapshot},
+    snapshot::{FetchMark, IssuerKeys, Snapshot},
 };
 use crate::{
     config::{Config, IssuerConfig},
@@ -240,9 +240,21 @@ struct Shared {
     names: HashMap<Box<str>, usize>,
     /// The one without a name.
     any: Option<usize>,
-    /// By issuer: whether an unknown `kid` asks for a fetch. `None` where nothing is fetched.
-    wanted: Vec<Option<AtomicBool>>,
+    /// By issuer; `None` where nothing is fetched.
+    fetches: Vec<Option<Fetches>>,
     stop: AtomicBool,
+}
+
+/// The fetches of one issuer's set.
+#[derive(Default)]
+struct Fetches {
+    /// An unknown `kid` asks for one.
+    wanted: AtomicBool,
+    /// How many have begun.
+    begun: AtomicU64,
+    /// The number of the last one that brought a set, or found it to be still current, and that
+    /// is in force.
+    good: AtomicU64,
 }
 
 /// What `status` tells of one issuer.
@@ -320,22 +332,37 @@ impl Keyring {
     /// A token of `issuer` names a key that is not there: the issuer's set is fetched again, at
     /// most once in `unknown_kid_seconds`. Returns at once; while a fetch is already asked for it
     /// costs a look-up by name.
-    pub fn unknown_kid(&self, issuer: Option<&str>, kid: &str) {
+    ///
+    /// Gives the last fetch that has begun by now: only a later one may say that there is no such
+    /// key. `None` where nothing is fetched, or the key is there by now.
+    pub fn unknown_kid(&self, issuer: Option<&str>, kid: &str) -> Option<FetchMark> {
         let named = issuer.and_then(|name| self.shared.names.get(name).copied());
-        let Some(index) = named.or(self.shared.any) else { return };
-        let Some(Some(wanted)) = self.shared.wanted.get(index) else { return };
-        if wanted.load(Ordering::Relaxed) {
-            return;
+        let source = named.or(self.shared.any)?;
+        let fetches = self.shared.fetches(source)?;
+        let mark = FetchMark { source, number: fetches.begun.load(Ordering::Acquire) };
+        if fetches.wanted.load(Ordering::Relaxed) {
+            return Some(mark);
         }
         // The caller's snapshot may be older than the current one.
         let current = self.current();
         let known = |keys: &IssuerKeys| keys.keys.iter().any(|key| key.kid() == Some(kid));
-        if current.issuers.get(index).is_some_and(known) {
-            return;
+        if current.issuers.get(source).is_some_and(known) {
+            return None;
         }
-        if !wanted.swap(true, Ordering::AcqRel) {
+        if !fetches.wanted.swap(true, Ordering::AcqRel) {
             self.shared.wake(Condvar::notify_one);
         }
+        Some(mark)
+    }
+
+    /// Of each issuer whose keys are fetched, the last fetch that brought its set. Whoever takes
+    /// [`Keyring::current`] behind this has the sets that they brought.
+    pub fn fetched(&self) -> impl Iterator<Item = FetchMark> {
+        let all = self.shared.fetches.iter().enumerate();
+        all.filter_map(|(source, fetches)| {
+            let number = fetches.as_ref()?.good.load(Ordering::Acquire);
+            Some(FetchMark { source, number })
+        })
     }
 
     /// The state of every issuer with a source of keys, in the order of the configuration.
@@ -399,8 +426,8 @@ impl Shared {
                 .filter_map(|(index, config)| Some((config.name()?.into(), index)))
                 .collect(),
             any: issuers.iter().position(|config| config.name().is_none()),
-            wanted: (0..issuers.len())
-                .map(|index| remote(index).map(|_| AtomicBool::new(false)))
+            fetches: (0..issuers.len())
+                .map(|index| remote(index).map(|_| Fetches::default()))
                 .collect(),
             stop: AtomicBool::new(false),
             remotes: Mutex::new(remotes.into_iter().map(Some).collect()),
@@ -415,8 +442,8 @@ impl Shared {
         notify(&self.wake);
     }
 
-    fn wanted(&self, index: usize) -> Option<&AtomicBool> {
-        self.wanted.get(index)?.as_ref()
+    fn fetches(&self, index: usize) -> Option<&Fetches> {
+        self.fetches.get(index)?.as_ref()
     }
 
     /// Puts keys in force, all at once.
@@ -474,22 +501,28 @@ impl Worker {
 
     /// When there is something to do for an issuer.
     fn due(&self, remote: &Remote, now: Instant, shared: &Shared) -> Instant {
-        let wanted = shared.wanted(remote.index).is_some_and(|flag| flag.load(Ordering::Acquire));
+        let fetches = shared.fetches(remote.index);
+        let wanted = fetches.is_some_and(|fetches| fetches.wanted.load(Ordering::Acquire));
         let due = remote.schedule.due(wanted, now, &self.settings.pace);
         remote.rotation.next_expiry().map_or(due, |expiry| due.min(expiry))
     }
 
     /// Does for one issuer what is due.
     fn step(&self, remote: &mut Remote, client: &Client, shared: &Shared) {
-        let Some(wanted) = shared.wanted(remote.index) else { return };
+        let Some(fetches) = shared.fetches(remote.index) else { return };
         let now = Instant::now();
-        let asked = wanted.load(Ordering::Acquire);
+        let asked = fetches.wanted.load(Ordering::Acquire);
         if remote.schedule.due(asked, now, &self.settings.pace) <= now {
             remote.schedule.begin(asked, now);
             // A `kid` that is unknown from here on may be one that this fetch just misses.
-            wanted.store(false, Ordering::Release);
+            fetches.wanted.store(false, Ordering::Release);
+            let number = fetches.begun.fetch_add(1, Ordering::AcqRel) + 1;
             if remote.refresh(client, &self.settings, chance()) {
                 shared.publish(remote.index, self.keys(remote.index, Some(remote)));
+            }
+            if remote.last_error.is_none() {
+                // Behind the keys: see `Keyring::fetched`.
+                fetches.good.store(number, Ordering::Release);
             }
             self.tell(remote, remote.last_error.is_none(), shared);
         }

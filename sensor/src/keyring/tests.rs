@@ -216,15 +216,18 @@ fn an_unknown_kid_brings_one_fetch_in_its_time() {
 
     let began = Instant::now();
     // A known kid and an issuer that is not configured ask for nothing.
-    keyring.unknown_kid(Some("id"), "1");
-    keyring.unknown_kid(Some("other"), "2");
-    keyring.unknown_kid(None, "2");
+    assert_eq!(keyring.unknown_kid(Some("id"), "1"), None);
+    assert_eq!(keyring.unknown_kid(Some("other"), "2"), None);
+    assert_eq!(keyring.unknown_kid(None, "2"), None);
+    let number = || keyring.fetched().map(|mark| mark.number).collect::<Vec<_>>();
+    wait("the first fetch's number", || number() == [1]);
     thread::sleep(Duration::from_millis(30));
     assert_eq!(server.requests().len(), 1);
 
     server.all(Reply::json(&set("2")));
-    keyring.unknown_kid(Some("id"), "2");
+    assert_eq!(keyring.unknown_kid(Some("id"), "2"), Some(FetchMark { source: 0, number: 1 }));
     wait("the first", || kids(&keyring) == ["2", "1"]);
+    wait("the second fetch's number", || number() == [2]);
     let mut calls = 0_u64;
     while began.elapsed() < Duration::from_millis(900) {
         keyring.unknown_kid(Some("id"), &calls.to_string().repeat(2));

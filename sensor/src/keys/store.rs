@@ -214,6 +214,15 @@ impl KeyStore {
         self.learned.clear();
     }
 
+    /// Whether the configured keys that a token of this issuer may be signed with all have names,
+    /// and none is `kid`. Without keys there is nothing to tell.
+    #[must_use]
+    pub fn lacks(&self, issuer: Option<&str>, kid: &str) -> bool {
+        let own = issuer.and_then(|issuer| self.issuers.get(issuer));
+        let keys = own.unwrap_or(&self.shared);
+        !keys.is_empty() && keys.iter().all(|key| key.kid().is_some_and(|name| name != kid))
+    }
+
     /// The keys to try for a token with this `iss`, `kid` and `alg`: the issuer's configured ones.
     /// Where it has none, those of no issuer, and then its learned ones: traffic must not add to
     /// what the operator trusts.

@@ -33,7 +33,7 @@ use smallvec::SmallVec;
 
 pub use clients::MAX_ADDRESSES;
 pub use input::{Check, MemoryConfig, Purpose, Revocation, ServiceUse, TokenKeys, Use};
-pub use outcome::{Outcome, PROVES_FORGERY, is_forged, outcome, soften};
+pub use outcome::{Outcome, PROVES_FORGERY, is_forged, outcome, weigh};
 pub use persist::{Lost, RestoreError};
 pub use services::MAX_LEARNED_AUDIENCES;
 pub use subjects::MAX_PRIVILEGES;

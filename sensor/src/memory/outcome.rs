@@ -66,12 +66,20 @@ pub fn is_forged(findings: &[Finding]) -> bool {
         .any(|f| PROVES_FORGERY.iter().any(|&(id, least)| f.id == id && f.severity >= least))
 }
 
-/// What the answer takes from a token's findings. `status` is the final response's.
+/// What the answer makes of a token's findings. `status` is the final response's; `public`
+/// whether the route asks for no token, and so says nothing by 2xx.
+///
+/// A key that its issuer does not have, and a service that takes what it signs: one of both is
+/// deceived.
 ///
 /// A client may learn by a 401 that it has to refresh its token (RFC 6750, section 3.1): that a
 /// token is expired, and refused for it, is `low`. It stays an event, as nothing tells a late
 /// client from a thief who is late.
-pub fn soften(findings: &mut [Finding], status: u16) {
+pub fn weigh(findings: &mut [Finding], status: u16, public: bool) {
+    if (200..=299).contains(&status) && !public {
+        let unknown = findings.iter_mut().filter(|f| f.id == FindingId::KidUnknown);
+        unknown.for_each(|f| f.severity = f.severity.max(Severity::High));
+    }
     if status == 401 {
         let expired = findings.iter_mut().filter(|f| f.id == FindingId::TokenExpired);
         expired.for_each(|f| f.severity = f.severity.min(Severity::Low));

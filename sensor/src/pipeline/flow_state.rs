@@ -15,9 +15,9 @@ use crate::{
     finding::Finding,
     flow::{self, Flow, Stream},
     http::{self, Connection, HttpEvent, Request, Response},
-    memory::{UseHandle, outcome, soften},
+    memory::{UseHandle, outcome, weigh},
     time::Time,
-    token::{Location, TokenReport, dpop, json::Value},
+    token::{Location, TokenReport, dpop},
 };
 
 /// Flow events of malformed bytes that one connection may raise; the rest is only counted.
@@ -414,13 +414,8 @@ impl FlowState {
         let endings = endings(&reporter.settings.endpoints, &request, &tokens.tokens, &fresh);
         // Proofs bring their keys.
         let issued = tokens.tokens.iter().filter(|token| token.location != Location::Dpop);
-        for known in issued.filter_map(|token| token.decoded.as_ref()) {
-            if known.validation.unknown_key {
-                let text = |value: Option<Value<'_>>| value?.as_str().map(|t| t.into_owned());
-                let issuer = text(known.claims().and_then(|claims| claims.get("iss")));
-                let kid = text(known.header().and_then(|header| header.get("kid")));
-                reporter.out.unknown_key(issuer.as_deref(), &kid.unwrap_or_default());
-            }
+        for token in issued {
+            reporter.ask_for_key(&self.key, self.service.as_ref(), request.first_byte, token);
         }
         let mut open = Open {
             id,
@@ -459,9 +454,12 @@ impl FlowState {
             ending.answered(reporter.now, response.status, reporter.memory);
         }
         for token in &mut open.tokens.tokens {
-            soften(&mut token.findings, response.status);
+            weigh(&mut token.findings, response.status, open.public);
         }
         if !open.public && (200..=299).contains(&response.status) {
+            for token in &open.tokens.tokens {
+                reporter.unknown_keys.accepted(token);
+            }
             reporter.try_secrets(&self.key, self.service.as_ref(), open);
         }
         // A route that asks for no token answers 2xx to any.

@@ -13,7 +13,7 @@ const JWK: &str =
     r#"{"kty":"OKP","crv":"Ed25519","kid":"1","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
 
 /// A token that is signed with this secret.
-fn hs256(secret: &str, kid: &str) -> String {
+pub(super) fn hs256(secret: &str, kid: &str) -> String {
     use aws_lc_rs::hmac;
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as B64};
     let header = B64.encode(format!(r#"{{"alg":"HS256","kid":"{kid}"}}"#));
@@ -30,7 +30,7 @@ impl Bench {
     }
 
     /// `ids` of the key events so far.
-    fn key_events(&self) -> Vec<&'static str> {
+    pub(super) fn key_events(&self) -> Vec<&'static str> {
         let id = |event: &crate::event::Event| match &event.body {
             Body::Key(key) => Some(key.findings[0].id.as_str()),
             _ => None,

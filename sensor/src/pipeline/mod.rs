@@ -19,6 +19,7 @@ mod output;
 mod settings;
 mod starts;
 mod stats;
+mod unknown_keys;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -27,10 +28,12 @@ use smallvec::SmallVec;
 
 pub use self::{
     ending::Endpoints, output::Output, settings::Settings, starts::StartStats, stats::Stats,
+    unknown_keys::UnknownKeyStats,
 };
 use self::{
     flow_state::{FlowState, Open},
     output::{Reporter, Unattributed},
+    unknown_keys::UnknownKeys,
 };
 use crate::{
     capture::{FlowKey, Input, Segment, Service},
@@ -38,6 +41,7 @@ use crate::{
     enforce::Lists,
     event::EventIds,
     http::HttpEvent,
+    keyring::FetchMark,
     keys::{Key, KeyStore, Pin},
     learn::Learner,
     memory::Memory,
@@ -85,6 +89,7 @@ struct Shared {
     clients: Arc<Clients>,
     learner: Learner,
     tried: Tried,
+    unknown_keys: UnknownKeys,
     confirmations: Queue,
     tails: Queue,
     answers: Queue,
@@ -117,6 +122,7 @@ impl Shared {
             clients: &self.clients,
             learner: &mut self.learner,
             tried: &mut self.tried,
+            unknown_keys: &mut self.unknown_keys,
             stats: &mut self.stats,
             now: self.now,
             out,
@@ -192,6 +198,7 @@ impl Pipeline {
                 clients: Arc::default(),
                 learner: learner(&settings),
                 tried: Tried::new(),
+                unknown_keys: UnknownKeys::default(),
                 ids: EventIds::new(&settings.id_salt),
                 settings,
                 confirmations: Queue::new(),
@@ -234,6 +241,25 @@ impl Pipeline {
     /// Holds tokens against these keys and this policy from now on.
     pub fn trust(&mut self, keys: Arc<KeyStore>, policy: Arc<Policy>) {
         self.shared.judge.trust(keys, policy);
+    }
+
+    /// This fetch brought an issuer's keys, which are in force by now. Tells of what names a key
+    /// that is not among them.
+    pub fn fetched(&mut self, mark: FetchMark, out: &mut impl Output) {
+        let shared = &mut self.shared;
+        if shared.unknown_keys.is_empty() {
+            return;
+        }
+        let (keys, _) = shared.judge.trusted();
+        for missing in shared.unknown_keys.fetched(mark, &keys, &mut shared.stats.unknown_keys) {
+            out.event(missing.event(&shared.ids, shared.stats.events));
+            shared.stats.events += 1;
+        }
+    }
+
+    /// Waits for no fetch any more: another source of keys takes over.
+    pub fn forget_unknown_keys(&mut self) {
+        self.shared.unknown_keys.forget(&mut self.shared.stats.unknown_keys);
     }
 
     /// Knows this of the watched services from now on.
@@ -325,6 +351,8 @@ impl Pipeline {
         if self.shared.now.unix_secs() != before.unix_secs() {
             self.shared.memory.tick(self.shared.now);
             self.shared.lists.expire(self.shared.now);
+            let shared = &mut self.shared;
+            shared.unknown_keys.expire(shared.now, &mut shared.stats.unknown_keys);
         }
         while let Some((flow, wait)) = self.shared.next_due() {
             let Some(state) = self.flows.get_mut(&flow) else { continue };

@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use super::{
     Settings, Stats, Wait,
     flow_state::{End, FlowState, Open},
+    unknown_keys::UnknownKeys,
 };
 use crate::{
     capture::{FlowKey, OpaqueKind, Service},
@@ -16,6 +17,7 @@ use crate::{
     },
     finding::{Finding, Severity},
     http::HttpEvent,
+    keyring::FetchMark,
     learn::Learner,
     memory::{Memory, Outcome},
     services::Services,
@@ -37,8 +39,11 @@ pub trait Output {
     /// An exchange is over.
     fn exchange(&mut self, _line: &ExchangeLine<'_>) {}
 
-    /// A token of this issuer names a key that is not at hand.
-    fn unknown_key(&mut self, _issuer: Option<&str>, _kid: &str) {}
+    /// A token of this issuer names a key that is not at hand. Gives the last fetch of the
+    /// issuer's keys that has begun by now; `None` where none are fetched.
+    fn unknown_key(&mut self, _issuer: Option<&str>, _kid: &str) -> Option<FetchMark> {
+        None
+    }
 
     /// A token of a key whose secret was not tried yet. Tries it at once unless overridden.
     fn search(&mut self, list: &Arc<WeakSecrets>, search: Search) -> Searched {
@@ -65,6 +70,7 @@ pub(super) struct Reporter<'p, 'o> {
     pub(super) clients: &'p Clients,
     pub(super) learner: &'p mut Learner,
     pub(super) tried: &'p mut Tried,
+    pub(super) unknown_keys: &'p mut UnknownKeys,
     pub(super) stats: &'p mut Stats,
     pub(super) now: Time,
     pub(super) out: &'o mut dyn Output,

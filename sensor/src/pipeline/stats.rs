@@ -1,4 +1,4 @@
-use super::starts::StartStats;
+use super::{starts::StartStats, unknown_keys::UnknownKeyStats};
 use crate::{capture::OpaqueKind, flow::FlowStats, learn::KeySetStats, weak::SecretStats};
 
 /// What the pipeline has seen and lost since it started. All count up but the two gauges.
@@ -54,6 +54,8 @@ pub struct Stats {
     pub starts: StartStats,
     /// Key sets seen in clear.
     pub key_sets: KeySetStats,
+    /// Tokens that name a key that is not at hand, of issuers whose keys are fetched.
+    pub unknown_keys: UnknownKeyStats,
     /// The search for weak secrets.
     pub secrets: SecretStats,
     /// Reassembly.

@@ -9,6 +9,7 @@ use crate::{
     config::Config,
     enforce::{Cut, CutOutcome},
     event::{Body, Event, ExchangeLine},
+    keyring::FetchMark,
     time::Time,
     token::FingerprintKey,
 };
@@ -23,6 +24,8 @@ pub(super) struct Gathered {
     outcome: CutOutcome,
     exchanges: Vec<String>,
     stopped: Vec<u64>,
+    /// The last fetch of keys that has begun.
+    pub(super) fetching: Option<FetchMark>,
 }
 
 impl Default for Gathered {
@@ -50,6 +53,10 @@ impl Output for Gathered {
         let mut text = Vec::new();
         line.write(&mut text);
         self.exchanges.push(String::from_utf8(text).unwrap());
+    }
+
+    fn unknown_key(&mut self, _: Option<&str>, _: &str) -> Option<FetchMark> {
+        self.fetching
     }
 
     fn stop_flow(&mut self, cookie: u64) {
@@ -144,7 +151,7 @@ impl Bench {
         self.segment(Direction::ToClient, text.as_bytes(), TcpFlags::default());
     }
 
-    fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         self.now = self.now + time;
         self.pipeline.tick(self.now, &mut self.out);
     }

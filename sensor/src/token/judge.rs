@@ -457,18 +457,23 @@ fn ambiguous(a: &Standing<'_>, b: &Standing<'_>) -> bool {
     }
 }
 
+/// Whether refresh tokens stand in this place. They are read by the issuer alone (RFC 6749,
+/// section 1.5), so they may be signed with a key and an algorithm that nobody else gets to know,
+/// as Keycloak does.
+pub(crate) fn is_refresh(location: &Location) -> bool {
+    matches!(location, Location::Form(name) | Location::Json(name)
+        if matches!(&**name, "refresh_token" | "refreshToken"))
+}
+
 /// Whether a finding about header and signature holds for a token in this place. The issuer's
-/// `typ` is that of access tokens. A refresh token is read by the issuer alone (RFC 6749, section
-/// 1.5), so it may be signed with a key and an algorithm that nobody else gets to know, as
-/// Keycloak does.
+/// `typ` is that of access tokens.
 fn concerns(finding: FindingId, location: &Location) -> bool {
-    let is_refresh = matches!(location, Location::Form(name) | Location::Json(name)
-        if matches!(&**name, "refresh_token" | "refreshToken"));
     match finding {
         FindingId::TypWrong => location.role() != Role::Matter,
-        FindingId::AlgNotAllowed | FindingId::SignatureInvalid | FindingId::SignatureMalformed => {
-            !is_refresh
-        }
+        FindingId::AlgNotAllowed
+        | FindingId::KidUnknown
+        | FindingId::SignatureInvalid
+        | FindingId::SignatureMalformed => !is_refresh(location),
         _ => true,
     }
 }

@@ -32,6 +32,8 @@ pub struct IssuerPolicy {
     pub encrypted: Option<bool>,
     /// Beginnings of addresses that `jku` and `x5u` may have.
     pub jku_allow: Vec<String>,
+    /// Whether its keys come from files alone: one that is not among them can't be on its way.
+    pub keys_fixed: bool,
 }
 
 impl Default for IssuerPolicy {
@@ -46,6 +48,7 @@ impl Default for IssuerPolicy {
             max_lifetime: None,
             encrypted: None,
             jku_allow: Vec::new(),
+            keys_fixed: false,
         }
     }
 }

@@ -102,8 +102,8 @@ impl Checker<'_> {
         let bytes = signature.bytes();
         // Where no key that fits has a name, the token's kid tells none from another: it names no
         // key that might be missing here, and who forges a token may write there what he likes.
-        let named = found.keys.iter().any(|key| key.kid().is_some());
-        let may_be_missing = found.kid == KidMatch::Unknown && named;
+        let unknown = found.kid == KidMatch::Unknown;
+        let may_be_missing = unknown && found.keys.iter().any(|key| key.kid().is_some());
         let mut worst = None;
         // Why the learned key that `kid` names did not make it.
         let mut mismatch = None;
@@ -124,7 +124,7 @@ impl Checker<'_> {
                 Err(error) => worst = worst.or(Some(error)),
             }
         }
-        self.unknown_key |= found.kid == KidMatch::Unknown;
+        self.unknown_key |= unknown;
         if let Some(detail) = self.confusion(alg, &found, &input, bytes) {
             findings.push(Finding::new(FindingId::AlgConfusion, detail));
             return SignatureCheck::Bad;
@@ -168,10 +168,25 @@ impl Checker<'_> {
                     findings.push(Finding::new(FindingId::AlgNotAllowed, detail));
                     SignatureCheck::Bad
                 }
-                _ => SignatureCheck::Unverifiable,
+                Some((key, _)) => {
+                    let learned = key.source() == KeySource::Learned;
+                    self.missing(unknown && !learned && key.kid().is_some(), findings)
+                }
+                None => SignatureCheck::Unverifiable,
             },
-            Some(_) => SignatureCheck::Unverifiable,
+            Some(_) => self.missing(may_be_missing, findings),
         }
+    }
+
+    /// No key tells. `named`: the issuer's keys have names, and the token's `kid` is none of them.
+    /// Where no further key can be on its way, the token can't be genuine, or the files are out of
+    /// date: which, nothing here tells, so it proves no forgery.
+    fn missing(&self, named: bool, findings: &mut Vec<Finding>) -> SignatureCheck {
+        if named && self.issuer.keys_fixed {
+            let detail = "kid names none of the keys that the issuer's files hold";
+            findings.push(Finding::new(FindingId::KidUnknown, detail));
+        }
+        SignatureCheck::Unverifiable
     }
 
     /// The payload came another way (RFC 7515, appendix F), so the signature can't be checked.

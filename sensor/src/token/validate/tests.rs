@@ -157,6 +157,39 @@ fn a_token_of_an_unknown_key_is_unverifiable_unless_all_keys_are_known() {
 }
 
 #[test]
+fn an_unknown_kid_is_a_finding_where_the_keys_are_files() {
+    let fixed = Policy {
+        any: IssuerPolicy { keys_fixed: true, ..IssuerPolicy::default() },
+        ..Policy::default()
+    };
+    let named = |text: &str, kid| {
+        let mut keys = KeyStore::new();
+        keys.add(None, [Key::from_secret(text.as_bytes(), kid, KeySource::File).unwrap().into()]);
+        keys
+    };
+    let other = "another secret of some length...";
+    let token = sign(r#"{"alg":"HS256","kid":"new"}"#, "{}", SECRET);
+    let unknown = (Verdict::Invalid, vec![FindingId::KidUnknown]);
+    let nothing = (Verdict::Unverifiable, vec![]);
+    assert_eq!(judge_with(&token, &named(other, Some("old")), &fixed), unknown);
+    assert_eq!(judge_with(&token, &named(other, Some("old")), &Policy::default()), nothing);
+    // No key is there, or none has a name.
+    assert_eq!(judge_with(&token, &KeyStore::new(), &fixed), nothing);
+    let invalid = (Verdict::Invalid, vec![FindingId::SignatureInvalid]);
+    assert_eq!(judge_with(&token, &named(other, None), &fixed), invalid);
+    // The key is known under another name: it made the signature.
+    let secret = std::str::from_utf8(SECRET).unwrap();
+    assert_eq!(judge_with(&token, &named(secret, Some("old")), &fixed), (Verdict::Valid, vec![]));
+    // Also where no key is for the algorithm.
+    let set = parse_keys(P256.as_bytes(), KeySource::File).unwrap();
+    let mut keys = KeyStore::new();
+    keys.add(None, set.keys);
+    assert_eq!(judge_with(&token, &keys, &fixed), unknown);
+    let known = sign(r#"{"alg":"HS256","kid":"e"}"#, "{}", SECRET);
+    assert_eq!(judge_with(&known, &keys, &fixed).1, [FindingId::AlgNotAllowed]);
+}
+
+#[test]
 fn keys_without_names_serve_every_kid() {
     let token = sign(r#"{"alg":"HS256","kid":"7"}"#, r#"{"sub":"ann"}"#, SECRET);
     let (input, _) = token.rsplit_once('.').unwrap();
