@@ -49,6 +49,7 @@ ports = [8080, 8081, 8082, 8083, 8084]
 min_severity = "info"
 [[issuer]]
 issuer = "https://id.example"
+jwks_url = "https://id.example/keys"
 jwks_file = "@/id.jwks"
 algorithms = ["EdDSA"]
 types = ["at+jwt"]

@@ -16,6 +16,9 @@
 //!   changed as well.
 //! - Where a family has no current address, one may join at any time, a known one again, if the
 //!   user agent is the token's own and the network isn't known to be another: a dual-stack client.
+//!   A client that moves and is first seen by a version that it had not used joins as well, unless
+//!   the networks tell; its new address by the earlier version is then a stranger's, once the
+//!   grace is over. Nothing at that time tells it from a theft.
 //! - After a finding nothing is forgiven between the addresses known until then: each switch
 //!   is found.
 //! - A token that has come from [`MAX_ADDRESSES`] addresses is not forgiven a further one: who

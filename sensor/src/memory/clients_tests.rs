@@ -80,8 +80,10 @@ impl Oracle {
                     if *asn != 0 {
                         standing[k].2 = *asn;
                     }
-                    // Revived where its family has nobody, or after a finding.
-                    if said != Said::Fine || here.is_none() {
+                    // Revived where its family has nobody, or after a finding; but one that could
+                    // pair and still lingers leaves the place to its family's next address.
+                    let lingers = matches!(standing[k].1, Standing::Since(t) if now - t <= grace);
+                    if said != Said::Fine || (here.is_none() && !(lingers && pairs)) {
                         standing[k].1 = Standing::Current;
                     }
                 }
@@ -183,6 +185,43 @@ fn dual_stack_clients_alternate_for_ever() {
     assert_eq!(found(&[(0, A), (5, v6), (300, other)]), [300]);
     // IPv4-mapped addresses are the IPv4 address.
     assert_eq!(found(&[(0, A), (5_000, "::ffff:192.0.2.1")]), none);
+}
+
+/// A connection by the old IPv6 address goes on for a while behind a move by IPv4: that makes the
+/// old address none of the client's own again, or its new IPv6 address would be a stranger's.
+#[test]
+fn a_superseded_address_that_lingers_leaves_room_for_the_new_one() {
+    let none: [Second; 0] = [];
+    let (old, new) = ("2001:db8::1", "2001:db8:77::1");
+    assert_eq!(found(&[(0, A), (5, old), (30, B), (40, old), (300, new), (400, B)]), none);
+    // The same with the versions exchanged.
+    assert_eq!(found(&[(0, old), (5, A), (30, new), (40, A), (300, B), (400, new)]), none);
+    // One that is used on behind the grace was not left behind: a third is found.
+    assert_eq!(found(&[(0, A), (5, old), (30, B), (40, old), (95, old), (300, new)]), [300]);
+}
+
+/// First seen by the version that it had not used, a client that moved looks like one that uses
+/// both at home: its other version's new address, later than the grace, looks like a thief's. The
+/// networks tell them apart where they are known.
+#[test]
+fn known_networks_tell_a_move_by_the_other_version_from_a_second_home() {
+    let uses = [(0, A, 1), (30, "2001:db8::1", 2), (300, B, 2), (600, B, 2)];
+    let found = |known: bool| {
+        let mut clients = Clients::default();
+        let mut last = 0;
+        let mut found = Vec::new();
+        for (at, address, asn) in uses {
+            let now = (1 << 20) + at;
+            let (address, asn) = (ip(address), if known { asn } else { 0 });
+            let use_ = Sighting { now, last, address, asn, own_agent: true };
+            if !matches!(clients.seen(use_, 60, MAX_ADDRESSES), Move::Fine { .. }) {
+                found.push(at);
+            }
+            last = now;
+        }
+        found
+    };
+    assert_eq!((found(true), found(false)), (vec![], vec![300]));
 }
 
 #[test]

@@ -3,12 +3,16 @@
 use serde_json::{Value, json};
 
 use super::{Case, Class, Credential, World};
-use crate::{signer, tokens::base64url};
+use crate::{
+    signer::{self, hmac_tag},
+    tokens::base64url,
+};
 
 pub(super) fn cases(_: &World, out: &mut Vec<Case>) {
     keys(out);
     addresses(out);
     kid(out);
+    invented(out);
     extensions(out);
     shapes(out);
 }
@@ -89,6 +93,24 @@ fn kid(out: &mut Vec<Case>) {
         let forged = good.clone().header("kid", kid.clone()).sign();
         out.push(case(format!("kid {kid}"), &["token-malformed"], forged, good.sign()));
     }
+}
+
+/// A key that the issuer does not have. It proves nothing by itself: the twin is the issuer's own
+/// token, under a name that is as unknown.
+fn invented(out: &mut Vec<Case>) {
+    for alg in ["RS256", "PS384", "ES256", "ES512", "EdDSA"] {
+        let named = Credential::new(alg).header("kid", "invented");
+        let forged = named.sign_by(signer::attacker().of(alg));
+        let name = format!("{alg} under an invented kid");
+        out.push(case(&*name, &["kid-unknown"], forged.clone(), named.sign()));
+        let (name, finds) = (format!("{name}, accepted"), &["kid-unknown"]);
+        out.push(Case::taken(Class::Header, name, finds, forged, named.sign()));
+    }
+    // No key of the issuer is for this algorithm.
+    let good = Credential::new("RS256");
+    let secret = good.clone().header("alg", "HS256").header("kid", "invented");
+    let forged = secret.sign_with(|input| hmac_tag(b"whatever", "HS256", input));
+    out.push(case("HS256 under an invented kid", &["kid-unknown"], forged, good.sign()));
 }
 
 fn extensions(out: &mut Vec<Case>) {

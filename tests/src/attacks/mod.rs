@@ -9,6 +9,7 @@ mod claims;
 mod ended;
 mod escalation;
 mod header;
+mod keys;
 mod outcome;
 mod proofs;
 mod replay;
@@ -27,6 +28,7 @@ pub use world::{Credential, START, World};
 pub enum Class {
     Algorithm,
     Signature,
+    Keys,
     Header,
     Claims,
     Replay,
@@ -46,10 +48,12 @@ pub struct Step {
     port: u16,
     method: &'static str,
     path: String,
+    host: &'static str,
     agent: &'static str,
     fields: String,
     body: Vec<u8>,
     status: u16,
+    reply: String,
 }
 
 impl Step {
@@ -63,10 +67,12 @@ impl Step {
             port: 8080,
             method: "GET",
             path: "/orders".to_owned(),
+            host: "shop.example",
             agent: "shop-app/2.1",
             fields: lines.into(),
             body: Vec::new(),
             status: 200,
+            reply: "{}".to_owned(),
         }
     }
 
@@ -119,6 +125,20 @@ impl Step {
     #[must_use]
     pub fn route(mut self, method: &'static str, path: impl Into<String>) -> Self {
         (self.method, self.path) = (method, path.into());
+        self
+    }
+
+    /// On another host than the usual one.
+    #[must_use]
+    pub fn host(mut self, host: &'static str) -> Self {
+        self.host = host;
+        self
+    }
+
+    /// Answered with this document.
+    #[must_use]
+    pub fn reply(mut self, document: impl ToString) -> Self {
+        self.reply = document.to_string();
         self
     }
 
@@ -194,6 +214,7 @@ pub fn all(world: &World) -> Vec<Case> {
     let mut cases = Vec::new();
     algorithm::cases(world, &mut cases);
     signature::cases(world, &mut cases);
+    keys::cases(world, &mut cases);
     header::cases(world, &mut cases);
     claims::cases(world, &mut cases);
     replay::cases(world, &mut cases);

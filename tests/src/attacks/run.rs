@@ -47,7 +47,8 @@ impl Output for Seen {
                 &body.findings
             }
             Body::Flow(body) => &body.findings,
-            _ => &[],
+            Body::Key(body) => &body.findings,
+            Body::Sensor(_) | Body::Audit(_) => &[],
         };
         for finding in findings {
             self.details.push(format!("{} {}: {}", finding.severity, finding.id, finding.detail));
@@ -82,7 +83,9 @@ impl Stage {
     #[must_use]
     pub fn pipeline(&self) -> Pipeline {
         let (key, salt) = (fingerprint_key::REPLAY, fingerprint_key::REPLAY_SALT);
-        let mut pipeline = Pipeline::new(Settings::new(&self.config, key, salt));
+        let weak = self.config.tokens.weak_secrets().expect("a good list");
+        let settings = Settings::new(&self.config, key, salt).with_weak_secrets(weak);
+        let mut pipeline = Pipeline::new(settings);
         pipeline.serve(Services::load(&self.config.services).expect("good services").into());
         pipeline.locate(Clients::load(&self.config.clients).expect("good networks").into());
         let list = self.config.revocation.list_file.as_deref();
@@ -171,9 +174,9 @@ fn capture(dialogue: &[Step]) -> Vec<u8> {
 
 impl Step {
     fn request(&self) -> Vec<u8> {
-        let Self { method, path, agent, fields, .. } = self;
+        let Self { method, path, host, agent, fields, .. } = self;
         let mut out = format!(
-            "{method} {path} HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: {agent}\r\n{fields}\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {agent}\r\n{fields}\r\n"
         )
         .into_bytes();
         out.extend(&self.body);
@@ -187,8 +190,10 @@ impl Step {
             _ => {}
         }
         format!(
-            "HTTP/1.1 {} Answer\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}",
-            self.status
+            "HTTP/1.1 {} Answer\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{}",
+            self.status,
+            self.reply.len(),
+            self.reply
         )
     }
 }

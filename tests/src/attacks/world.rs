@@ -10,6 +10,7 @@ use jotwatch::fingerprint_key;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
+use super::keys::{CONFIGURED, WEAK};
 use crate::{
     mmdb,
     signer::{self, Signer},
@@ -27,6 +28,7 @@ pub const START: u64 = 1_767_323_045;
 /// | `https://hs.example` | an HMAC secret |
 /// | `https://es.example` | the same public keys, but only ES256 is allowed |
 /// | `https://keyless.example` | no keys at all |
+/// | `https://weak.example` | an HMAC secret that stands in the list of weak ones |
 ///
 /// | port | service | audiences |
 /// |---|---|---|
@@ -71,6 +73,13 @@ algorithms = ["ES256"]
 
 [[issuer]]
 issuer = "https://keyless.example"
+
+[[issuer]]
+issuer = "https://weak.example"
+secret_files = ["@/weak.key"]
+
+[tokens]
+weak_secrets_file = "@/weak.txt"
 
 [[service]]
 port = 8080
@@ -134,8 +143,12 @@ impl World {
             {{\"iss\":\"https://id.example\",\"sid\":\"s-listed\"}}\n"
         );
         write("revoked", revoked.as_bytes());
-        let secret = write("hs.key", keys.secret.secret());
-        fs::set_permissions(secret, Permissions::from_mode(0o600)).expect("an own file");
+        write("weak.txt", (WEAK.join("\n") + "\n").as_bytes());
+        for secret in
+            [write("hs.key", keys.secret.secret()), write("weak.key", CONFIGURED.as_bytes())]
+        {
+            fs::set_permissions(secret, Permissions::from_mode(0o600)).expect("an own file");
+        }
         let place = folder.path().display().to_string();
         write("config.toml", CONFIG.replace('@', &place).as_bytes());
         Self { folder }

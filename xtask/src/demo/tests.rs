@@ -1,5 +1,7 @@
 use std::{collections::HashSet, net::TcpListener, thread};
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
 use super::{service, show, traffic};
 
 /// The shop on the host's loopback, for as long as the test process lives.
@@ -26,7 +28,7 @@ fn the_shop_does_check_something() {
     let (input, _) = token.rsplit_once('.').unwrap();
     let ask = |token: &str| {
         let request = format!("GET /orders HTTP/1.1\r\nAuthorization: Bearer {token}\r\n\r\n");
-        traffic::send(addr, &[request.into_bytes()]).unwrap().1[0].status
+        traffic::send(addr, None, &[request.into_bytes()]).unwrap().1[0].status
     };
     assert_eq!(ask(&token), 200);
     assert_eq!(ask(&format!("{input}.AAAA")), 401);
@@ -50,6 +52,20 @@ fn scenes_hold_what_their_titles_say() {
     assert!(respelled.contains(kept) && !respelled.contains(token) && last == "A");
     assert_eq!(of("http-duplicate-authorization").matches("Authorization: ").count(), 2);
     assert!(of("signature-empty").contains(".eyJzdWIiOiJhbm4ifQ.\r\n"));
+    let claims = |request: &str| -> serde_json::Value {
+        let payload = request.split("Bearer ").nth(1).unwrap().split('.').nth(1).unwrap();
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
+    };
+    // In the past whenever the demo runs.
+    assert!(claims(&of("token-expired"))["exp"].as_u64().unwrap() < 1_767_225_600);
+    // The very token of the customer, in other hands.
+    let stolen = of("token-replayed-user-agent");
+    let customer = String::from_utf8(scenes[1].requests[0].clone()).unwrap();
+    assert_ne!(stolen, customer);
+    assert_eq!(stolen.replace("curl/8.5.0", "shop-app/2.1"), customer);
+    let from: Vec<_> =
+        scenes.iter().filter_map(|scene| Some((scene.from?, scene.finding))).collect();
+    assert_eq!(from, [("127.0.0.66".parse().unwrap(), Some("token-replayed-user-agent"))]);
 }
 
 #[test]

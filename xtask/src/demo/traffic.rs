@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
     time::Duration,
 };
 
@@ -12,10 +12,17 @@ use serde_json::{Value, json};
 
 use super::service;
 
+/// The program of the shop's customers.
+const AGENT: &str = "shop-app/2.1";
+/// Another address of the loopback interface than the customers'.
+const THIEF: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 66));
+
 /// One connection with its requests, sent one after the other.
 pub(crate) struct Scene {
     /// What happens, in a few words.
     pub(crate) title: &'static str,
+    /// The client's address where it is not the shop's own.
+    pub(crate) from: Option<IpAddr>,
     /// The requests, byte for byte.
     pub(crate) requests: Vec<Vec<u8>>,
     /// What the shop answers to the last one.
@@ -37,7 +44,7 @@ pub(crate) struct Answer {
 /// # Errors
 /// If the shop does not answer with one.
 pub(crate) fn log_in(addr: SocketAddr, user: &str) -> Result<String> {
-    let (_, mut answers) = send(addr, &[login(user, user)])?;
+    let (_, mut answers) = send(addr, None, &[login(user, user)])?;
     let answer = answers.pop().context("no answer")?;
     let answer: Value = serde_json::from_slice(&answer.body)?;
     Ok(answer["token"].as_str().context("a login without a token")?.to_owned())
@@ -45,9 +52,11 @@ pub(crate) fn log_in(addr: SocketAddr, user: &str) -> Result<String> {
 
 /// The scenes, in order, for a customer who holds `token`.
 pub(crate) fn scenes(token: &str) -> Vec<Scene> {
-    let good = |title, requests, status| Scene { title, requests, status, finding: None };
+    let good =
+        |title, requests, status| Scene { title, from: None, requests, status, finding: None };
     let forged = |title, request, status, finding| Scene {
         title,
+        from: None,
         requests: vec![request],
         status,
         finding: Some(finding),
@@ -63,6 +72,7 @@ pub(crate) fn scenes(token: &str) -> Vec<Scene> {
     let own_key = part("my own key");
     let embedded = format!(r#"{{"alg":"HS256","jwk":{{"kty":"oct","k":"{own_key}"}}}}"#);
     let crit = r#"{"alg":"HS256","crit":["urn:shop:bound"],"urn:shop:bound":true}"#;
+    let expired = r#"{"sub":"ann","role":"customer","exp":1700000000}"#;
     let twice = r#"{"sub":"ann","role":"customer","role":"admin"}"#;
     let hidden = "0\r\n\r\nGET /admin/users HTTP/1.1\r\nX-Rest: ";
     let smuggled =
@@ -136,6 +146,21 @@ pub(crate) fn scenes(token: &str) -> Vec<Scene> {
             201,
             "http-content-length-and-transfer-encoding",
         ),
+        forged(
+            "a token that expired years ago",
+            get("/orders", &bearer(&guessed(hs256, expired))),
+            200,
+            "token-expired",
+        ),
+        Scene {
+            from: Some(THIEF),
+            ..forged(
+                "the customer's token, stolen: another address, another program",
+                with_agent(&get("/orders", &bearer(token)), "curl/8.5.0"),
+                200,
+                "token-replayed-user-agent",
+            )
+        },
         good("the customer goes on", vec![get("/orders", &bearer(token))], 200),
     ]
 }
@@ -145,19 +170,26 @@ pub(crate) fn scenes(token: &str) -> Vec<Scene> {
 /// # Errors
 /// Those of [`send`], or that the shop did not answer as the scene has it.
 pub(crate) fn play(addr: SocketAddr, scene: &Scene) -> Result<SocketAddr> {
-    let (client, answers) = send(addr, &scene.requests)?;
+    let (client, answers) = send(addr, scene.from, &scene.requests)?;
     let status = answers.last().map_or(0, |answer| answer.status);
     ensure!(status == scene.status, "{}: the shop answered {status}", scene.title);
     Ok(client)
 }
 
-/// Sends requests on one connection. Gives the client's own address and every
-/// answer.
+/// Sends requests on one connection, from a certain address or any. Gives the client's own address
+/// and every answer.
 ///
 /// # Errors
 /// The system's, or that an answer is not what the shop writes.
-pub(crate) fn send(addr: SocketAddr, requests: &[Vec<u8>]) -> Result<(SocketAddr, Vec<Answer>)> {
-    let mut stream = TcpStream::connect(addr)?;
+pub(crate) fn send(
+    addr: SocketAddr,
+    from: Option<IpAddr>,
+    requests: &[Vec<u8>],
+) -> Result<(SocketAddr, Vec<Answer>)> {
+    let mut stream = match from {
+        None => TcpStream::connect(addr)?,
+        Some(from) => connect_from(from, addr)?,
+    };
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let mut answers = Vec::new();
     for request in requests {
@@ -165,6 +197,16 @@ pub(crate) fn send(addr: SocketAddr, requests: &[Vec<u8>]) -> Result<(SocketAddr
         answers.push(receive(&mut stream)?);
     }
     Ok((stream.local_addr()?, answers))
+}
+
+/// The standard library can't choose the address that it connects from.
+fn connect_from(from: IpAddr, addr: SocketAddr) -> Result<TcpStream> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
+    let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    bind(&socket, &SocketAddr::new(from, 0))?;
+    connect(&socket, &addr)?;
+    Ok(socket.into())
 }
 
 fn receive(stream: &mut TcpStream) -> Result<Answer> {
@@ -187,21 +229,24 @@ fn receive(stream: &mut TcpStream) -> Result<Answer> {
     }
 }
 
+/// A request with the user agent of another program.
+fn with_agent(request: &[u8], agent: &str) -> Vec<u8> {
+    String::from_utf8_lossy(request).replace(AGENT, agent).into_bytes()
+}
+
 fn bearer(token: &str) -> String {
     format!("Authorization: Bearer {token}")
 }
 
 fn get(target: &str, fields: &str) -> Vec<u8> {
-    format!(
-        "GET {target} HTTP/1.1\r\nHost: shop.test\r\nUser-Agent: shop-app/2.1\r\n{fields}\r\n\r\n"
-    )
-    .into_bytes()
+    format!("GET {target} HTTP/1.1\r\nHost: shop.test\r\nUser-Agent: {AGENT}\r\n{fields}\r\n\r\n")
+        .into_bytes()
 }
 
 fn post(target: &str, fields: &[String], body: &str) -> Vec<u8> {
     let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
     format!(
-        "POST {target} HTTP/1.1\r\nHost: shop.test\r\nUser-Agent: shop-app/2.1\r\n{fields}\
+        "POST {target} HTTP/1.1\r\nHost: shop.test\r\nUser-Agent: {AGENT}\r\n{fields}\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len(),
     )
