@@ -69,8 +69,8 @@ pub fn is_forged(findings: &[Finding]) -> bool {
 /// What the answer makes of a token's findings. `status` is the final response's; `public`
 /// whether the route asks for no token, and so says nothing by 2xx.
 ///
-/// A key that its issuer does not have, and a service that takes what it signs: one of both is
-/// deceived.
+/// A key that the issuer's set does not have, and a service that takes what it signs: the one or
+/// the other is wrong, and `kid-unknown` is `high`.
 ///
 /// A client may learn by a 401 that it has to refresh its token (RFC 6750, section 3.1): that a
 /// token is expired, and refused for it, is `low`. It stays an event, as nothing tells a late
