@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use crate::{binary::jotwatch, net::Place};
 
 /// How long anything may take that is waited for; only a failure takes so long.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A running sensor; killed when dropped.
 #[derive(Debug)]
