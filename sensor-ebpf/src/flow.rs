@@ -28,6 +28,9 @@ pub const BODY: u8 = 2;
 /// [`Half::mode`]: skip until the turn changes or a head starts.
 pub const SKIP: u8 = 3;
 
+/// [`Flow::suspect`]: TCP took first bytes before the flow had state.
+pub const EARLY: u8 = u8::MAX;
+
 /// A run of sequence numbers that was passed over, and whose bytes may still come.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,7 +94,12 @@ pub struct Flow {
     pub head_method: u8,
     /// Not 0: the daemon was told of this flow.
     pub told: u8,
-    pad: [u8; 7],
+    /// What the first bytes look like that are not HTTP/1, `OPAQUE_*`, until TCP has taken some;
+    /// 0 if they may be; or [`EARLY`].
+    pub suspect: u8,
+    pad: [u8; 2],
+    /// Segments that brought the client's first byte.
+    pub firsts: u32,
     /// Request bytes before this were acknowledged in a delivered record.
     pub confirmed: u32,
     /// Request bytes before this were copied.
@@ -128,8 +136,6 @@ pub struct Plan {
     pub scan: bool,
     /// It looks like the start of a request.
     pub request: bool,
-    /// Not 0: stop copying this flow, `OPAQUE_*`.
-    pub opaque: u8,
     /// The turn changed with this segment.
     pub turned: bool,
     /// A gap or an overlap made more be copied.
@@ -310,7 +316,9 @@ impl Flow {
         stopped: 0,
         head_method: 0,
         told: 0,
-        pad: [0; 7],
+        suspect: 0,
+        pad: [0; 2],
+        firsts: 0,
         confirmed: 0,
         copied: 0,
         halves: [Half {
@@ -358,7 +366,6 @@ impl Flow {
             copy: s.len,
             scan: false,
             request: false,
-            opaque: 0,
             turned: new && turn != s.direction,
             reordered: !in_order,
         };
@@ -378,7 +385,7 @@ impl Flow {
         if half.mode == BODY {
             if new && after(stop, half.end) {
                 // The next message starts inside this segment.
-                half.copy_all(cap);
+                half.copy_all(if to_server { NO_LIMIT } else { cap });
                 plan.request = to_server;
                 half.cut = 0;
                 return plan;
@@ -420,9 +427,11 @@ impl Flow {
         let ends = s.last == CRLF_CRLF;
         if to_server {
             if s.fresh {
-                plan.opaque = opaque(s.first, s.len);
-                if plan.opaque != 0 {
-                    plan.copy = 0;
+                // TCP may yet refuse it. Until it is judged, more is copied, never less.
+                self.suspect = opaque(s.first, s.len);
+                if self.suspect != 0 {
+                    half.copy_all(cap);
+                    plan.copy = half.take(s.len);
                     return plan;
                 }
             }
@@ -446,6 +455,21 @@ impl Flow {
         plan
     }
 
+    /// Judges the connection by its first bytes, once TCP has taken some: gives what they are if
+    /// not HTTP/1, `OPAQUE_*`, or 0. `early` are the segments that brought the first byte to the
+    /// listening socket, and what the last of them looks like.
+    ///
+    /// Which of several first segments TCP took is not to be seen here: anybody can send one that
+    /// looks like TLS and that TCP refuses, beside the request that it takes. Then the daemon
+    /// judges.
+    #[inline(always)]
+    #[must_use]
+    pub fn judge(&mut self, early: (u32, u8)) -> u8 {
+        let own = if self.suspect == EARLY { 0 } else { self.suspect };
+        self.suspect = 0;
+        if self.firsts.wrapping_add(early.0) == 1 { own | early.1 } else { 0 }
+    }
+
     /// Takes what the scan of the segment's first chunk found; gives the bytes to copy.
     /// `status` is the response's.
     #[inline(always)]
@@ -453,7 +477,8 @@ impl Flow {
     pub fn scanned(&mut self, s: &Segment, budget: u32, head: Option<Head>, status: u32) -> u32 {
         let cap = HEAD_LIMIT + budget;
         let head_method = self.head_method;
-        let half = if s.direction == TO_SERVER { &mut self.halves[0] } else { &mut self.halves[1] };
+        let to_server = s.direction == TO_SERVER;
+        let half = if to_server { &mut self.halves[0] } else { &mut self.halves[1] };
         half.copy_all(cap);
         let Some(head) = head else {
             return half.take(s.len);
@@ -485,6 +510,10 @@ impl Flow {
         let total = head.end + body;
         if total < s.len {
             // More follows in this segment.
+            if to_server {
+                // Heads may follow at any byte: never stop in the middle of them.
+                half.left = NO_LIMIT;
+            }
             return half.take(s.len);
         }
         let wanted = head.end + if body < budget { body } else { budget };

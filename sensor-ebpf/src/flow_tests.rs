@@ -6,7 +6,7 @@ use jotwatch_common::{
 use proptest::prelude::*;
 
 use super::{
-    ALL, BODY, Flow, Half, NO_LIMIT, SKIP, START, Segment, after, looks_like_request,
+    ALL, BODY, EARLY, Flow, Half, NO_LIMIT, SKIP, START, Segment, after, looks_like_request,
     looks_like_response,
 };
 use crate::scan::{Notes, SLACK, head, status};
@@ -14,6 +14,8 @@ use crate::scan::{Notes, SLACK, head, status};
 const REQUEST_BUDGET: u32 = 8192;
 const RESPONSE_BUDGET: u32 = 1024;
 const W: usize = 512 + SLACK;
+/// Where the client's first byte stands in tests that place segments themselves.
+const FIRST: u32 = 1;
 
 fn words(bytes: &[u8]) -> [u64; W] {
     let mut out = [0; W];
@@ -35,7 +37,6 @@ struct Tap {
 #[derive(Debug, PartialEq, Eq)]
 struct Taken {
     copied: usize,
-    opaque: u8,
     old: u32,
     request: bool,
 }
@@ -66,6 +67,8 @@ impl Tap {
             first: u64::from_le_bytes(first),
             last,
         };
+        let covers = direction == TO_SERVER && seq == FIRST;
+        self.flow.firsts += u32::from(covers);
         let old = self.flow.passed_before(direction, seq, s.len);
         let plan = self.flow.plan(&s, budget);
         self.requests += u32::from(plan.request);
@@ -78,7 +81,11 @@ impl Tap {
         }
         assert!(copied <= s.len);
         assert!(old <= s.len);
-        Taken { copied: copied as usize, opaque: plan.opaque, old, request: plan.request }
+        Taken { copied: copied as usize, old, request: plan.request }
+    }
+
+    fn seen(&self) -> u8 {
+        self.flow.halves[0].seen
     }
 
     fn send(&mut self, direction: u8, bytes: &[u8], push: bool) -> usize {
@@ -308,9 +315,48 @@ fn foreign_first_bytes_are_opaque_only_at_the_start() {
         (b"get / HTTP/1.1", 0),
         (b"PRI * ", 0),
     ] {
-        assert_eq!(Tap::new().at(TO_SERVER, 1, bytes, true, true).opaque, kind, "{bytes:?}");
-        let joined = Tap::new().at(TO_SERVER, 1, bytes, true, false);
-        assert_eq!((joined.copied, joined.opaque), (bytes.len(), 0), "{bytes:?}");
+        for fresh in [true, false] {
+            let mut tap = Tap::new();
+            let taken = tap.at(TO_SERVER, 1, bytes, true, fresh);
+            assert_eq!(taken.copied, bytes.len(), "{bytes:?}");
+            let kind = if fresh { kind } else { 0 };
+            assert_eq!(taken.request, kind == 0 && bytes.starts_with(b"PRI"), "{bytes:?}");
+            assert_eq!((tap.flow.suspect, tap.flow.judge((0, 0))), (kind, kind), "{bytes:?}");
+            assert_eq!(tap.flow.judge((0, 0)), 0, "judged once");
+        }
+    }
+}
+
+#[test]
+fn only_a_first_segment_that_is_the_only_one_is_judged() {
+    const TLS: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 and more of it";
+    const HTTP: &[u8] = b"GET / HTTP/1.1\r\nAuthorization: Bearer x\r\n\r\n";
+    // What TCP took is the same to see in all of them.
+    for others in [&[HTTP][..], &[TLS], &[HTTP, TLS], &[&HTTP[..1], &HTTP[1..]]] {
+        for at in 0..=others.len() {
+            let mut tap = Tap::new();
+            let mut order = others.to_vec();
+            order.insert(at, TLS);
+            for bytes in order {
+                let seq = if bytes.starts_with(b"E") { 2 } else { 1 };
+                let taken = tap.at(TO_SERVER, seq, bytes, true, seq == 1 && tap.seen() == 0);
+                assert_eq!(taken.copied, bytes.len(), "{at} {others:?}");
+            }
+            assert_eq!(tap.flow.judge((0, 0)), 0, "{at} {others:?}");
+        }
+    }
+    // The listening socket's first segments count as well.
+    for (early, own, kind) in [
+        ((0, 0), EARLY, 0),
+        ((1, 0), EARLY, 0),
+        ((1, OPAQUE_TLS), EARLY, OPAQUE_TLS),
+        ((2, OPAQUE_TLS), EARLY, 0),
+        ((0, 0), OPAQUE_TLS, OPAQUE_TLS),
+        ((1, 0), OPAQUE_TLS, 0),
+        ((1, OPAQUE_TLS), OPAQUE_TLS, 0),
+    ] {
+        let mut flow = Flow { suspect: own, firsts: u32::from(own != EARLY), ..Flow::NEW };
+        assert_eq!(flow.judge(early), kind, "{early:?} {own}");
     }
 }
 

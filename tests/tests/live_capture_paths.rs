@@ -344,6 +344,100 @@ fn what_is_not_http() -> Result<()> {
     })
 }
 
+/// Connects, sends bytes that the service's TCP refuses for their checksum, then a request.
+const DECOY: &str = r#"
+import socket, struct, sys, time
+port, decoy, request = int(sys.argv[1]), bytes.fromhex(sys.argv[2]), bytes.fromhex(sys.argv[3])
+home = socket.inet_aton("127.0.0.1")
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+client = socket.create_connection(("127.0.0.1", port))
+own = client.getsockname()[1]
+while True:
+    packet = raw.recv(65536)
+    tcp = packet[(packet[0] & 15) * 4:]
+    source, target, seq, ack, flags = struct.unpack("!HHIIxB", tcp[:14])
+    if (source, target, flags & 0x12) == (port, own, 0x12): break
+def segment(sum):
+    head = struct.pack("!HHIIBBHHH", own, port, ack, (seq + 1) & 0xffffffff, 0x50, 0x18, 512, sum, 0)
+    return head + decoy + b"\0" * (len(decoy) & 1)
+text = home + home + struct.pack("!HH", 6, 20 + len(decoy)) + segment(0)
+sum = sum(struct.unpack("!%dH" % (len(text) // 2), text))
+while sum >> 16: sum = (sum & 0xffff) + (sum >> 16)
+raw.sendto(segment(~sum & 0xffff ^ 0x5555)[:20 + len(decoy)], ("127.0.0.1", 0))
+time.sleep(0.1)
+client.sendall(request)
+print(client.recv(65536).split(b" ")[1].decode())
+"#;
+
+#[test]
+fn bytes_that_tcp_refuses_hide_nothing() -> Result<()> {
+    plain_scene(|net, _| {
+        let sensor = Sensor::start(net, &[PORT], "")?;
+        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let mut decoys: Vec<Vec<u8>> = vec![
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(),
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+            b"\x00\x00\x00\x10binary".to_vec(),
+        ];
+        for (i, decoy) in decoys.iter_mut().enumerate() {
+            // The kernel checks short segments before the sensor sees them.
+            decoy.resize(517, b'r');
+            let path = format!("/behind-{i}");
+            let output = net
+                .outside("python3")
+                .args(["-c", DECOY, &PORT.to_string(), &hex(decoy), &hex(&get(&path, &forged()))])
+                .output()?;
+            ensure!(output.stdout == b"200\n", "{output:?}");
+            let event = sensor.wait_for(&path, |event| event["request"]["path"] == *path)?;
+            assert!(findings(&event).contains(&"alg-none".to_owned()), "{event}");
+            // Both were sent, and both are told of.
+            assert!(findings(&event).contains(&"tcp-overlap-conflict".to_owned()), "{event}");
+            assert_eq!(event["response"]["status"], 200, "{event}");
+        }
+        let status = sensor.settled(3)?;
+        assert_eq!(number(&status, "/kernel/opaque-flows"), 0, "{status:#}");
+        assert!(sensor.events()?.iter().all(|event| event["kind"] == "request"));
+        end(sensor)
+    })
+}
+
+/// A chunked upload of `size` bytes, and what follows it in the same turn.
+fn upload(path: &str, size: usize, behind: &[u8]) -> Vec<u8> {
+    let mut all = format!("POST {path} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for _ in 0..size / 8192 {
+        all += &format!("2000\r\n{}\r\n", "u".repeat(8192));
+    }
+    [all.as_bytes(), b"0\r\n\r\n", behind].concat()
+}
+
+#[test]
+fn a_request_behind_a_long_chunked_body_is_missed_aloud() -> Result<()> {
+    plain_scene(|net, place| {
+        let sensor = Sensor::start(net, &[PORT], "")?;
+        // Usual uploads, one after the other, say nothing.
+        let mut client = Client::connect(place, addr())?;
+        for i in 0..3 {
+            let answer = client.send(&upload(&format!("/usual-{i}"), 1 << 20, b""))?;
+            assert_eq!(answer.body, format!("{} bytes\n", 1 << 20).as_bytes());
+            assert_eq!(client.send(&get("/between", &good()))?.status, 200);
+        }
+        assert_eq!(client.send(&get("/last", &forged()))?.status, 200);
+        alert(&sensor, "/last", 200)?;
+        assert_eq!(sensor.events()?.len(), 1, "{:?}", sensor.events()?);
+
+        let mut hiding = Client::connect(place, addr())?;
+        hiding.write(&upload("/cover", 1 << 20, &get("/hidden", &forged())))?;
+        for _ in 0..2 {
+            assert_eq!(hiding.read_response()?.status, 200);
+        }
+        let client = hiding.stream().local_addr()?;
+        let of = |event: &Value| event["client"]["port"] == client.port();
+        let event = sensor.wait_for("what is said of it", of)?;
+        assert_eq!(findings(&event), ["http-request-unseen"], "{event}");
+        end(sensor)
+    })
+}
+
 #[test]
 fn ends_of_connections() -> Result<()> {
     plain_scene(|net, _| {

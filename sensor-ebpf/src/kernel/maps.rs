@@ -49,17 +49,18 @@ pub(crate) static OPENING: LruHashMap<Name, Opening> = LruHashMap::with_max_entr
 pub(crate) struct Opening {
     /// The listener's cgroup.
     pub(crate) cgroup: u64,
-    /// First sequence number of the last payload that the listener saw.
-    pub(crate) seq: u32,
-    /// Its bytes.
-    pub(crate) len: u32,
-    /// What it says that it is not HTTP/1, `OPAQUE_*`, or 0.
+    /// Sequence number of the client's first byte.
+    pub(crate) first: u32,
+    /// Segments that brought it to the listener.
+    pub(crate) firsts: u32,
+    /// What the last of them says that it is not HTTP/1, `OPAQUE_*`, or 0.
     pub(crate) opaque: u32,
     pub(crate) pad: u32,
 }
 
 /// What an opening's state starts from.
-pub(crate) static OPENING_EMPTY: Opening = Opening { cgroup: 0, seq: 0, len: 0, opaque: 0, pad: 0 };
+pub(crate) static OPENING_EMPTY: Opening =
+    Opening { cgroup: 0, first: 0, firsts: 0, opaque: 0, pad: 0 };
 
 /// The connection's name. A copy: handed to a helper, a pointer into the record itself would make
 /// LLVM take every later call for one that may change the record.
@@ -98,6 +99,20 @@ pub(crate) fn set_last_wake(now: u64) {
 /// same CPU.
 #[derive(Clone, Copy)]
 pub(crate) struct Count(*mut Counters);
+
+/// Adds one to a word of a live map value, atomically: programs on other CPUs do so, too.
+#[inline(always)]
+pub(crate) unsafe fn bump(word: *mut u32) {
+    // SAFETY: the caller's.
+    unsafe {
+        core::arch::asm!(
+            "lock *(u32 *)({word} + 0) += {one}",
+            word = in(reg) word,
+            one = in(reg) 1u64,
+            options(nostack),
+        );
+    }
+}
 
 impl Count {
     #[inline(always)]

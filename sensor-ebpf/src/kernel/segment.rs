@@ -13,7 +13,7 @@ use jotwatch_common::{
     TCP_PSH, TCP_RST, TCP_SYN, TO_CLIENT, TO_SERVER,
 };
 use jotwatch_ebpf::{
-    flow::{BODY, Flow, Plan, RUN_LIMIT, START, Segment, opaque},
+    flow::{BODY, EARLY, Flow, Plan, RUN_LIMIT, START, Segment, opaque},
     packet, scan,
 };
 
@@ -21,7 +21,7 @@ use super::{
     emit::{Emit, Slot, half_of, words},
     maps::{
         CONTROL, Count, EMPTY, FLOWS, NETWORKS4, NETWORKS6, OPENING, OPENING_EMPTY, PORTS,
-        SETTINGS, name_of,
+        SETTINGS, bump, name_of,
     },
     read::{load, network, socket_addresses},
 };
@@ -177,7 +177,7 @@ pub(crate) unsafe fn segment<const DIRECTION: u8>(skb: *mut __sk_buff) -> Option
                         (*flow).remote_port = run.record.remote_port;
                         (*flow).family = run.record.family;
                         (*flow).turn = DIRECTION ^ 1;
-                        run.judge_early(&mut *flow, received);
+                        (*flow).suspect = if received == 0 { 0 } else { EARLY };
                         flow
                     }
                     None => {
@@ -189,11 +189,13 @@ pub(crate) unsafe fn segment<const DIRECTION: u8>(skb: *mut __sk_buff) -> Option
             }
         };
         let flow = &mut *flow;
+        if flow.suspect != 0 && received != 0 {
+            run.judge(flow, received as u32);
+        }
         if len == 0 {
             run.empty::<DIRECTION>(flow);
         } else {
-            let first = DIRECTION == TO_SERVER && received == 0 && tcp.seq == run.record.rcv_nxt;
-            run.with_payload::<DIRECTION>(flow, first);
+            run.with_payload::<DIRECTION>(flow, received == 0);
         }
         Some(())
     }
@@ -214,11 +216,19 @@ impl Run<'_> {
     #[inline(always)]
     unsafe fn note_opening(&self) {
         let name = name_of(&self.record);
-        // From a static: the stack has no room for another.
-        let _: Result<(), i32> = OPENING.insert(&name, &OPENING_EMPTY, 0);
-        if let Some(opening) = OPENING.get_ptr_mut(&name) {
-            // SAFETY: a live map value.
-            unsafe { (*opening).cgroup = self.record.cgroup };
+        let first = self.record.seq.wrapping_add(1);
+        // SAFETY: live map values.
+        unsafe {
+            if OPENING.get_ptr(&name).is_some_and(|opening| (*opening).first == first) {
+                // Sent again. What is known of the first byte stays.
+                return;
+            }
+            // From a static: the stack has no room for another.
+            let _: Result<(), i32> = OPENING.insert(&name, &OPENING_EMPTY, 0);
+            if let Some(opening) = OPENING.get_ptr_mut(&name) {
+                (*opening).cgroup = self.record.cgroup;
+                (*opening).first = first;
+            }
         }
     }
 
@@ -239,35 +249,45 @@ impl Run<'_> {
                 return None;
             }
             if let Some(opening) = OPENING.get_ptr_mut(&name_of(&self.record)) {
-                // Fewer bytes are left to the daemon.
-                let first = load::<8>(self.skb, self.payload_at);
-                (*opening).seq = self.record.seq.wrapping_add(u32::from(syn));
-                (*opening).len = self.len;
-                (*opening).opaque = first.map_or(0, |b| opaque(u64::from_le_bytes(b), 8)).into();
+                let before =
+                    (*opening).first.wrapping_sub(self.record.seq.wrapping_add(u32::from(syn)));
+                if before < self.len {
+                    bump(&raw mut (*opening).firsts);
+                    // Fewer bytes are left to the daemon.
+                    let first = load::<8>(self.skb, self.payload_at).filter(|_| before == 0);
+                    (*opening).opaque =
+                        first.map_or(0, |b| opaque(u64::from_le_bytes(b), 8)).into();
+                }
             }
         }
         Some(())
     }
 
-    /// Stops a flow whose first bytes came before it had a socket, if they were not HTTP/1 and TCP
-    /// took them: `received` payload bytes are with it already.
+    /// Stops a flow if its first bytes were not HTTP/1, now that TCP has `received` some.
     #[inline(always)]
-    unsafe fn judge_early(&mut self, flow: &mut Flow, received: u64) {
-        if received == 0 {
-            return;
+    unsafe fn judge(&mut self, flow: &mut Flow, received: u32) {
+        let mut early = (0, 0);
+        if let Some(opening) = OPENING.get_ptr(&name_of(&self.record)) {
+            // SAFETY: a live map value.
+            let opening = unsafe { &*opening };
+            early = (opening.firsts, opening.opaque as u8);
+            // A FIN takes a number, too.
+            if self.record.rcv_nxt.wrapping_sub(opening.first).wrapping_sub(received) > 1 {
+                // Of another connection: the daemon judges.
+                early = (2, 0);
+            }
         }
-        let Some(opening) = OPENING.get_ptr(&name_of(&self.record)) else { return };
-        // SAFETY: a live map value.
-        let opening = unsafe { &*opening };
-        if opening.opaque == 0
-            || u64::from(opening.len) != received
-            || opening.seq.wrapping_add(opening.len) != self.record.rcv_nxt
-        {
+        let kind = flow.judge(early);
+        if kind == 0 {
             return;
         }
         flow.stopped = 1;
         self.emit.count.add(Counter::OpaqueFlows, 1);
-        self.say_opaque(opening.opaque as u8);
+        self.record.kind = KIND_OPAQUE;
+        self.record.marks |= MARK_NEW;
+        self.record.detail = kind;
+        self.record.len = self.len;
+        self.emit.bare(&self.record);
         self.record.kind = KIND_SEGMENT;
         self.record.marks &= !MARK_NEW;
         self.record.detail = 0;
@@ -277,16 +297,6 @@ impl Run<'_> {
             self.settle(flow);
             self.emit.pending = self.forget::<4>(self.emit.pending);
         }
-    }
-
-    /// Tells that a flow is not HTTP/1.
-    #[inline(always)]
-    fn say_opaque(&mut self, kind: u8) {
-        self.record.kind = KIND_OPAQUE;
-        self.record.marks |= MARK_NEW;
-        self.record.detail = kind;
-        self.record.len = self.len;
-        self.emit.bare(&self.record);
     }
 
     /// A segment without payload.
@@ -305,7 +315,7 @@ impl Run<'_> {
     }
 
     #[inline(always)]
-    unsafe fn with_payload<const DIRECTION: u8>(&mut self, flow: &mut Flow, first_ever: bool) {
+    unsafe fn with_payload<const DIRECTION: u8>(&mut self, flow: &mut Flow, unread: bool) {
         let seq = self.record.seq;
         if flow.stopped != 0 {
             self.emit.count.add(Counter::OpaqueBytes, self.len);
@@ -326,7 +336,14 @@ impl Run<'_> {
         let old = flow.passed_before(DIRECTION, seq, self.len);
         // SAFETY: of `forget`.
         let old = unsafe { self.forget::<2>(old) };
-        let fresh = first_ever && half_of(flow, DIRECTION).seen == 0;
+        // Bytes before the one that TCP waits for.
+        let before = self.record.rcv_nxt.wrapping_sub(seq);
+        let first_ever = DIRECTION == TO_SERVER && unread && before < self.len;
+        if first_ever {
+            // SAFETY: a live map value.
+            unsafe { bump(&raw mut flow.firsts) };
+        }
+        let fresh = first_ever && before == 0 && half_of(flow, DIRECTION).seen == 0;
         let mut s = Segment {
             direction: DIRECTION,
             seq,
@@ -353,13 +370,6 @@ impl Run<'_> {
                 self.emit.count.add(Counter::OpaqueBytes, self.len);
                 return;
             }
-        }
-        if plan.opaque != 0 {
-            flow.stopped = 1;
-            self.emit.count.add(Counter::OpaqueFlows, 1);
-            self.emit.count.add(Counter::OpaqueBytes, self.len);
-            self.say_opaque(plan.opaque);
-            return;
         }
         if plan.request {
             self.emit.count.add(Counter::Requests, 1);

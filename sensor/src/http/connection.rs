@@ -144,6 +144,9 @@ pub struct Connection {
     /// The connection began with what is no request, and this has not been reported.
     pub(super) start_broken: bool,
     pub(super) opaque: bool,
+    /// Final responses still due, counted since request bytes of unknown framing passed unseen
+    /// behind a request that waits for its answer: one more means that a request was among them.
+    pub(super) due: Option<u32>,
 }
 
 impl Connection {
@@ -165,6 +168,7 @@ impl Connection {
             refusal_due: false,
             start_broken: false,
             opaque: false,
+            due: None,
         }
     }
 

@@ -220,6 +220,7 @@ impl Connection {
         out: &mut Vec<HttpEvent>,
     ) {
         self.report_broken_start(at, out);
+        self.due = self.due.map(|due| due.saturating_add(1));
         let attributable = self.may_be_answered_in_turn(limits, out);
         let RequestHead { request, framing, expects_continue, upgrade } = parsed;
         let method = match request.method() {
@@ -407,6 +408,7 @@ impl Connection {
 
     /// Requests may have passed unseen.
     fn lose_requests(&mut self, out: &mut Vec<HttpEvent>) {
+        self.due = None;
         self.end_request(Progress::Cut, None, out);
         self.unattributed = UNKNOWN;
         self.requests.enter(State::Search);
@@ -443,6 +445,7 @@ impl Connection {
 
     pub(super) fn request_gap(&mut self, n: u64, at: Time, out: &mut Vec<HttpEvent>) {
         self.requests.body_doubtful = false;
+        let due = self.due_behind_gap();
         let (absorbed, lost) = match &mut self.requests.state {
             State::Ended => return,
             State::Length(left) => {
@@ -471,6 +474,24 @@ impl Connection {
         }
         if lost {
             self.lose_requests(out);
+            self.due = due;
+        }
+    }
+
+    /// The final responses that are due if what passes unseen now holds no request. `None` where
+    /// counting them proves nothing: the requests or responses before are not all known, or the
+    /// next request may have been lost and not hidden.
+    fn due_behind_gap(&mut self) -> Option<u32> {
+        let waits = self.open.newest().is_some_and(|e| e.response == Progress::Awaited);
+        match self.requests.state {
+            // More of the same body, and nothing was answered in between.
+            State::Search if waits => self.due,
+            State::Length(_) | State::Chunked(_)
+                if waits && self.unattributed == 0 && !self.responses_lost =>
+            {
+                u32::try_from(self.open.awaiting()).ok()
+            }
+            _ => None,
         }
     }
 }

@@ -185,6 +185,7 @@ impl Connection {
             }
             return;
         }
+        self.count_due(status, at, out);
         let paired = self.takes_response(out);
         let mut method = None;
         if paired && let Some(exchange) = self.open.oldest() {
@@ -232,6 +233,22 @@ impl Connection {
                 self.responses.body_doubtful = !paired;
             }
         }
+    }
+
+    /// Counts a final response against those that are due.
+    fn count_due(&mut self, status: u16, at: Time, out: &mut Vec<HttpEvent>) {
+        self.due = match self.due {
+            Some(due) if !self.responses_lost => due.checked_sub(1).or_else(|| {
+                // Services send these unasked: behind what they can't read, and to the silent.
+                if !matches!(status, 400 | 408) {
+                    let id = FindingId::HttpRequestUnseen;
+                    let why = format!("the answer has status {status}");
+                    out.push(HttpEvent::Malformed { at, findings: vec![Finding::new(id, why)] });
+                }
+                None
+            }),
+            _ => None,
+        };
     }
 
     /// Whether the final response that begins belongs to the oldest open exchange.

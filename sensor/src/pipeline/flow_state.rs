@@ -192,7 +192,16 @@ impl FlowState {
         if self.opaque {
             return;
         }
+        if self.http.begun() == 0 {
+            // The bytes that are held here are what was judged; nothing is to be made of them.
+            self.flow = Flow::new();
+            self.http = Connection::new(true);
+        }
         self.finish_as(Fate::Mistaken, reporter);
+        if self.opaque {
+            // Reading what was left has come to the same.
+            return;
+        }
         self.opaque = true;
         self.flow = Flow::new();
         reporter.stats.count_opaque(kind);

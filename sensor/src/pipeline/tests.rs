@@ -269,20 +269,31 @@ fn held_bytes_come_back_to_nothing() {
 
 #[test]
 fn an_opaque_flow_is_told_once_and_copied_no_more() {
-    let mut bench = Bench::new();
-    bench.connect(40_000);
-    bench.segment(
-        Direction::ToServer,
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        TcpFlags::default(),
-    );
-    bench.response("\x16\x03\x03");
-    let opaque =
-        Input::Opaque { flow: bench.key(), cookie: 9, at: bench.now, kind: OpaqueKind::Tls };
-    bench.pipeline.push(&opaque, &mut bench.out);
-    assert_eq!(bench.out.stopped, [9]);
-    assert_eq!(bench.out.events.len(), 1);
-    assert_eq!(bench.pipeline.stats().opaque_tls, 1);
+    let first: [(&[u8], _); 3] = [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", OpaqueKind::Tls),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", OpaqueKind::Http2),
+        (b"\x00\x00\x00\x10binary", OpaqueKind::NotHttp),
+    ];
+    for (bytes, kind) in first {
+        // Before it is told of, the bytes may be read, or wait until TCP is known to have them.
+        for read in [true, false] {
+            let mut bench = Bench::new();
+            bench.connect(40_000);
+            bench.segment(Direction::ToServer, bytes, TcpFlags::default());
+            if read {
+                bench.response("\x16\x03\x03\0\0\0\0\0");
+            }
+            let opaque = Input::Opaque { flow: bench.key(), cookie: 9, at: bench.now, kind };
+            bench.pipeline.push(&opaque, &mut bench.out);
+            bench.pass(Duration::from_secs(1));
+            assert_eq!(bench.out.stopped, [9], "{kind:?} {read}");
+            assert_eq!(bench.out.events.len(), 1, "{kind:?} {read}");
+            let stats = bench.pipeline.stats();
+            let told = [stats.opaque_tls, stats.opaque_http2, stats.opaque_not_http];
+            let due = [OpaqueKind::Tls, OpaqueKind::Http2, OpaqueKind::NotHttp];
+            assert_eq!(told, due.map(|one| u64::from(one == kind)), "{read}");
+        }
+    }
 }
 
 #[test]

@@ -49,17 +49,19 @@
 //! - A request with unknown framing: 64 KiB and the budget in all, then nothing until the turn
 //!   changes or a segment starts like a head. **A request that is pipelined behind so much within
 //!   one turn is not seen**; the hole is, and reaches behind the end of the message that the
-//!   daemon parsed.
+//!   daemon parsed. It tells of the request by its answer (`http-request-unseen`). Behind a
+//!   request body whose end is known, all that follows in the turn is copied.
 //! - A response whose head is known and whose length is not: the head and the budget.
 //! - When more than three quarters of the ring are pending, budgets are 0
 //!   ([`Counter::PressureBytes`]). Heads are given up only when the ring is full.
 //!
 //! **Opaque.** The first bytes of a connection that the kernel saw from its start may be TLS
-//! records, the HTTP/2 preface, or a byte that cannot start a request. Then comes one `Opaque`,
-//! none of those bytes, and from then on only `FIN`, `RST` and `Closed`
-//! ([`Counter::OpaqueBytes`]). First bytes that the listening socket saw are copied, as its TCP may
-//! yet refuse them; `Opaque` then comes with the next segment. A flow that was joined midway is left to the daemon, which can
-//! stop it with [`Capture::stop_flow`].
+//! records, the HTTP/2 preface, or a byte that cannot start a request. TCP may yet refuse them, so
+//! they are copied. With the first segment of either direction that passes when TCP has taken
+//! bytes comes one `Opaque`, and from then on only `FIN`, `RST` and `Closed`
+//! ([`Counter::OpaqueBytes`]). Where more than one segment brought the first byte it is not known
+//! here which of them TCP took: that, and a flow that was joined midway, is left to the daemon,
+//! which can stop the flow with [`Capture::stop_flow`].
 //!
 //! **Opened.** The socket's state became established. Known by the names of those whose SYN was
 //! seen, the last 16,384; so a flood of SYNs costs the daemon nothing. It is told again with the

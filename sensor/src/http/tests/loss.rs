@@ -242,3 +242,37 @@ proptest! {
         }
     }
 }
+
+/// What is said behind 100 KiB of a chunked body that passed unseen.
+fn behind_chunks(passes: &[Pass]) -> Vec<String> {
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1000\r\nab";
+    let mut all = vec![c(head), client_gap(102_400)];
+    all.extend_from_slice(passes);
+    run(&all).into_iter().filter(|event| event.starts_with("malformed")).collect()
+}
+
+#[test]
+fn an_answer_too_many_tells_of_a_request_behind_a_body() {
+    let said = ["malformed !request-unseen"];
+    assert_eq!(behind_chunks(&[s(OK), s(OK)]), said);
+    assert_eq!(behind_chunks(&[client_gap(9), s(OK), s(OK), s(OK)]), said, "once");
+    assert_eq!(behind_chunks(&[s(OK), c(GET), s(OK), s(OK)]), said);
+    // A refusal of the hidden request counts as any answer.
+    assert_eq!(behind_chunks(&[s(OK), answer(201)]), said);
+}
+
+#[test]
+fn usual_answers_behind_a_body_tell_of_nothing() {
+    let none: [&str; 0] = [];
+    assert_eq!(behind_chunks(&[s(OK)]), none);
+    assert_eq!(behind_chunks(&[s(OK), c(GET), s(OK), c(GET), s(OK)]), none);
+    assert_eq!(behind_chunks(&[s("HTTP/1.1 102 x\r\n\r\n"), s(OK)]), none);
+    // What services send unasked.
+    for status in [400, 408] {
+        assert_eq!(behind_chunks(&[s(OK), answer(status - 200)]), none);
+    }
+    // A request that was lost and did not hide: it came when the upload was answered.
+    assert_eq!(behind_chunks(&[s(OK), client_gap(100), s(OK)]), none);
+    // Answers among which some were lost.
+    assert_eq!(behind_chunks(&[s(OK), server_gap(100), s(OK), s(OK)]), none);
+}
