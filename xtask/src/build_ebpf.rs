@@ -19,17 +19,22 @@ const RUSTC: &str = "/usr/bin/rustc";
 const LLVM: &str = "/usr/lib/llvm-22";
 const APT: [&str; 4] = ["rustc-web", "libstd-rust-web-dev-bpf", "llvm-22-dev", "libpolly-22-dev"];
 const LINKER_VERSION: &str = "0.13.0";
-const OBJECT: &str = "sensor/bpf/jotwatch.bpf.o";
+/// The objects: the program that cargo builds, the file in [`FOLDER`], the field of its hash.
+const OBJECTS: [(&str, &str, &str); 2] = [
+    ("jotwatch-bpf", "jotwatch.bpf.o", "sha256"),
+    ("jotwatch-guard-bpf", "guard.bpf.o", "guard-sha256"),
+];
+const FOLDER: &str = "sensor/bpf";
 const VERSIONS: &str = "sensor/bpf/versions.toml";
 
 /// Options of `build-ebpf`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Change nothing; fail if the committed object is not what the source gives.
+    /// Change nothing; fail if a committed object is not what the source gives.
     ///
     /// With other tools than the recorded ones the bytes may differ: then this says that the
     /// record is old and succeeds. The rebuilt object is at target/bpf/jotwatch.bpf.o either way;
-    /// the live tests load it with JOTWATCH_BPF_OBJECT set to its path.
+    /// the live tests load that of capture with JOTWATCH_BPF_OBJECT set to its path.
     #[arg(long)]
     check: bool,
 }
@@ -46,23 +51,31 @@ struct Versions {
 pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
     let linker = tools()?;
     let versions = versions(&linker)?;
-    let built = build(root, &linker)?;
-    let sha256 = sha256(&built)?;
+    build(root, &linker)?;
+    let (built, committed) = (root.join("target/bpf"), root.join(FOLDER));
+    let hashes = |folder: &Path| -> Result<Vec<String>> {
+        OBJECTS.iter().map(|(_, file, _)| sha256(&folder.join(file))).collect()
+    };
+    let made = hashes(&built)?;
     if !args.check {
-        fs::create_dir_all(root.join("sensor/bpf"))?;
-        fs::copy(&built, root.join(OBJECT))?;
-        fs::write(root.join(VERSIONS), record(&versions, &sha256))?;
-        say(&format!("wrote {OBJECT} and {VERSIONS} (sha256 {sha256})"));
+        fs::create_dir_all(&committed)?;
+        for (_, file, _) in OBJECTS {
+            fs::copy(built.join(file), committed.join(file))?;
+        }
+        fs::write(root.join(VERSIONS), record(&versions, &made))?;
+        say(&format!("wrote {FOLDER} (sha256 {})", made.join(", ")));
         return Ok(());
     }
     let text = fs::read_to_string(root.join(VERSIONS)).context(VERSIONS)?;
-    let committed = self::sha256(&root.join(OBJECT))?;
-    ensure!(
-        field(&text, "sha256") == Some(&committed),
-        "{OBJECT} is not the object that {VERSIONS} records"
-    );
-    if committed == sha256 {
-        say(&format!("{OBJECT} is what the source gives (sha256 {sha256})"));
+    let there = hashes(&committed)?;
+    for ((_, file, name), hash) in OBJECTS.iter().zip(&there) {
+        ensure!(
+            field(&text, name) == Some(hash),
+            "{file} in {FOLDER} is not the object that {VERSIONS} records"
+        );
+    }
+    if there == made {
+        say(&format!("{FOLDER} is what the source gives (sha256 {})", made.join(", ")));
         return Ok(());
     }
     let recorded = Versions {
@@ -73,13 +86,13 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
     };
     if recorded == versions {
         bail!(
-            "{OBJECT} is not what the source gives with the recorded tools: \
+            "{FOLDER} is not what the source gives with the recorded tools: \
              run cargo xtask build-ebpf and commit the result"
         );
     }
     say(&format!(
         "the record is old: {VERSIONS} has {recorded:?}, here are {versions:?}; \
-         try the new object in the live tests: JOTWATCH_BPF_OBJECT={}",
+         try the new object in the live tests: JOTWATCH_BPF_OBJECT={}/jotwatch.bpf.o",
         built.display()
     ));
     Ok(())
@@ -149,8 +162,8 @@ fn versions(linker: &Path) -> Result<Versions> {
     })
 }
 
-/// Builds; gives the object's path below target/.
-fn build(root: &Path, linker: &Path) -> Result<PathBuf> {
+/// Builds the objects into target/bpf.
+fn build(root: &Path, linker: &Path) -> Result<()> {
     let flags = [
         format!("-Clinker={}", linker.display()),
         "-Clink-arg=--btf".into(),
@@ -163,7 +176,7 @@ fn build(root: &Path, linker: &Path) -> Result<PathBuf> {
     succeed(
         Command::new("cargo")
             .args(["build", "--quiet", "--locked", "--profile", "bpf", "--target", TARGET])
-            .args(["-p", "jotwatch-ebpf", "--bin", "jotwatch-bpf", "--target-dir"])
+            .args(["-p", "jotwatch-ebpf", "--bins", "--target-dir"])
             .arg(&dir)
             .current_dir(root)
             .env("RUSTC", RUSTC)
@@ -175,14 +188,15 @@ fn build(root: &Path, linker: &Path) -> Result<PathBuf> {
             .env_remove("RUSTC_WORKSPACE_WRAPPER")
             .env_remove("RUSTFLAGS"),
     )?;
-    let object = dir.join("jotwatch.bpf.o");
-    succeed(
-        Command::new(format!("{LLVM}/bin/llvm-objcopy"))
-            .arg("--strip-debug")
-            .arg(dir.join(TARGET).join("bpf/jotwatch-bpf"))
-            .arg(&object),
-    )?;
-    Ok(object)
+    for (program, file, _) in OBJECTS {
+        succeed(
+            Command::new(format!("{LLVM}/bin/llvm-objcopy"))
+                .arg("--strip-debug")
+                .arg(dir.join(TARGET).join("bpf").join(program))
+                .arg(dir.join(file)),
+        )?;
+    }
+    Ok(())
 }
 
 fn sha256(path: &Path) -> Result<String> {
@@ -190,12 +204,16 @@ fn sha256(path: &Path) -> Result<String> {
     Ok(line.split(' ').next().unwrap_or_default().to_owned())
 }
 
-fn record(v: &Versions, sha256: &str) -> String {
-    format!(
-        "# Written by `cargo xtask build-ebpf`: what made jotwatch.bpf.o.\n\
-         rustc = \"{}\"\ncargo = \"{}\"\nllvm = \"{}\"\nbpf-linker = \"{}\"\nsha256 = \"{sha256}\"\n",
+fn record(v: &Versions, hashes: &[String]) -> String {
+    let mut text = format!(
+        "# Written by `cargo xtask build-ebpf`: what made the objects.\n\
+         rustc = \"{}\"\ncargo = \"{}\"\nllvm = \"{}\"\nbpf-linker = \"{}\"\n",
         v.rustc, v.cargo, v.llvm, v.bpf_linker
-    )
+    );
+    for ((_, _, name), hash) in OBJECTS.iter().zip(hashes) {
+        text.push_str(&format!("{name} = \"{hash}\"\n"));
+    }
+    text
 }
 
 /// A field of the record; it holds nothing but strings.
@@ -222,12 +240,13 @@ mod tests {
             llvm: "2".into(),
             bpf_linker: "b 3".into(),
         };
-        let text = record(&versions, "ff");
+        let text = record(&versions, &["ff".into(), "ee".into()]);
         assert_eq!(field(&text, "rustc"), Some("a 1"));
         assert_eq!(field(&text, "cargo"), Some("c 4"));
         assert_eq!(field(&text, "llvm"), Some("2"));
         assert_eq!(field(&text, "bpf-linker"), Some("b 3"));
         assert_eq!(field(&text, "sha256"), Some("ff"));
+        assert_eq!(field(&text, "guard-sha256"), Some("ee"));
         assert_eq!(field(&text, "none"), None);
     }
 }

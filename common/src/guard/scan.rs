@@ -50,11 +50,12 @@ pub const CUT: u32 = 3;
 pub const CREDENTIALS: u32 = 0x01;
 /// [`Scanner::flags`]: the query may hold a token.
 pub const QUERY_TOKEN: u32 = 0x02;
-/// [`Scanner::flags`]: how the body is framed is not known for sure, or a line could be read in
-/// two ways.
+/// [`Scanner::flags`]: a line or the framing could be read in two ways.
 pub const ODD: u32 = 0x04;
 /// [`Scanner::flags`]: the first line ends in `HTTP/1.x`.
 pub const HTTP1: u32 = 0x08;
+/// [`Scanner::flags`]: `Transfer-Encoding` frames the body: its end is not known.
+pub const CHUNKED: u32 = 0x40;
 const LENGTH: u32 = 0x10;
 const QUERY: u32 = 0x20;
 
@@ -186,7 +187,7 @@ impl Scanner {
         self.end
     }
 
-    /// Bytes of the body: 0 without a length. Means nothing beside [`ODD`].
+    /// Bytes of the body: 0 without a length. Means nothing beside [`ODD`] and [`CHUNKED`].
     #[inline(always)]
     #[must_use]
     pub const fn body(&self) -> u32 {
@@ -365,12 +366,15 @@ impl Scanner {
             OTHER
         } else {
             if lower == text(b"transfer") {
-                self.flags |= ODD;
+                if self.flags & (CHUNKED | LENGTH) != 0 {
+                    self.flags |= ODD;
+                }
+                self.flags |= CHUNKED;
             } else if lower == text(b"content-")
                 && (second | CASE) & 0xffff_ffff_ffff == text(b"length\0\0")
             {
                 // Two lengths, or anything but a colon behind the name, are odd.
-                if self.flags & LENGTH != 0 || (second >> 48) as u8 != b':' {
+                if self.flags & (CHUNKED | LENGTH) != 0 || (second >> 48) as u8 != b':' {
                     self.flags |= ODD;
                 } else {
                     self.flags |= LENGTH;

@@ -13,6 +13,8 @@ mod packed;
 mod reset;
 mod sock_diag;
 mod state_file;
+pub mod guard;
+pub mod kernel;
 pub mod tables;
 
 use self::{

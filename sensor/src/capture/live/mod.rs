@@ -443,12 +443,12 @@ fn load(ebpf: &mut Ebpf, name: &'static str) -> Result<(), Error> {
     result.map_err(|e| Error::Load { program: name, reason: reason(&e) })
 }
 
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.lines().map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
 /// A program error in one line: the verifier's last words where it spoke.
-fn reason(error: &ProgramError) -> String {
+pub(crate) fn reason(error: &ProgramError) -> String {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
             let log = verifier_log.to_string();

@@ -1,0 +1,564 @@
+//! The guard programs: loads them, attaches them beside those of capture, and speaks with them.
+//!
+//! **What outlives the daemon.** The denylists and the heartbeat are pinned in the BPF file system
+//! where a folder for them is given. The programs are not pinned while the daemon runs: when it is
+//! killed they go with it, and at once everything passes. A daemon that stops in good order leaves
+//! them attached ([`Guard::leave`]), so that a restart has no gap: the next daemon finds the
+//! denylists filled, attaches its own programs and removes the old ones. Should none come, the
+//! programs see the heartbeat stop, and everything passes (with `fail = "open"`). [`detach`] removes
+//! whatever is left.
+
+use std::{
+    fs::{self, File},
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::{
+        fd::AsFd as _,
+        unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    },
+    path::{Path, PathBuf},
+};
+
+use aya::{
+    Ebpf, EbpfError, EbpfLoader,
+    maps::{Array, HashMap, MapData, MapError, PerCpuArray, RingBuf},
+    programs::{
+        CgroupAttachMode, CgroupSkb, CgroupSkbAttachType,
+        cgroup_skb::CgroupSkbLink,
+        links::{FdLink, PinnedLink},
+    },
+    util::{KernelVersion, nr_cpus},
+};
+pub use jotwatch_common::guard::tables::Counter;
+use jotwatch_common::guard::{
+    scan::{EXTRA_LINES, Prefix, Terms},
+    sip::Secret,
+    tables::{
+        HELD_CUT, HELD_RESPONSE, Held, MAX_POLICIES, MODE_GATE, MODE_HOLD, MODE_KILL, Policy,
+        VERDICT_DROP, VERDICT_PASS,
+    },
+};
+use rustix::time::{ClockId, clock_gettime};
+
+use super::{
+    kernel::KernelTables,
+    tables::{AllowKey, ServiceId},
+};
+use crate::{
+    capture::{FlowKey, canonical, live},
+    policy::{FailMode, Mode},
+    time::Time,
+};
+
+/// The guard programs, as built by `cargo xtask build-ebpf`.
+static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/guard.bpf.o"));
+
+/// The oldest kernel that they are written for: `bpf_loop`.
+pub const MINIMUM_KERNEL: (u8, u8) = (5, 17);
+
+/// Where the maps of all instances are pinned.
+pub const PIN_ROOT: &str = "/sys/fs/bpf/jotwatch";
+
+/// The programs.
+pub const PROGRAMS: [&str; 2] = ["guard_ingress", "guard_egress"];
+
+/// Maps that outlive the daemon.
+const PINNED: [&str; 7] = [
+    "DENIED_TOKENS",
+    "DENIED_FLOWS",
+    "DENIED_NETS4",
+    "DENIED_NETS6",
+    "ALLOWED_NETS4",
+    "ALLOWED_NETS6",
+    "HEARTBEAT",
+];
+
+/// Heads that one [`Guard::held`] hands on at most.
+pub const READ_LIMIT: usize = 4_096;
+
+/// What the guard does at some ports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Local TCP ports.
+    pub ports: Vec<u16>,
+    /// [`Mode::Alert`] leaves the ports alone.
+    pub mode: Mode,
+    /// Nothing is dropped; what would be is counted.
+    pub dry_run: bool,
+    /// What happens without the daemon, and without a verdict in time.
+    pub fail: FailMode,
+    /// The daemon counts as dead when it has not beaten for so long.
+    pub heartbeat: std::time::Duration,
+    /// No byte waits longer.
+    pub hold: std::time::Duration,
+    /// Requests without credentials are judged, too, each by itself.
+    pub ask_always: bool,
+}
+
+/// How the guard is set up.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What to do where. A port of several is of the last.
+    pub services: Vec<Service>,
+    /// The cgroup v2 directory, as for capture.
+    pub cgroup: Option<PathBuf>,
+    /// The key of token and allow keys.
+    pub secret: Secret,
+    /// Names of further header fields that carry credentials, the first four of them.
+    pub extra_headers: Vec<String>,
+    /// The folder for what outlives the daemon, in a BPF file system; `None` keeps nothing.
+    pub pins: Option<PathBuf>,
+}
+
+/// Why the guard cannot start or go on. Each is one line for the user.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kernel is older than [`MINIMUM_KERNEL`].
+    #[error("kernel {0} is too old for denylists, hold and gate: they need Linux 5.17")]
+    KernelTooOld(String),
+    /// As for capture.
+    #[error(transparent)]
+    Capture(#[from] live::Error),
+    /// A program could not be loaded or attached.
+    #[error("{program}: {reason}")]
+    Program {
+        /// Its name.
+        program: &'static str,
+        /// The verifier's last line, or what the system says.
+        reason: String,
+    },
+    /// A map could not be made or written.
+    #[error("kernel map {name}: {reason}")]
+    Map {
+        /// Its name.
+        name: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// The folder of what outlives the daemon.
+    #[error("{}: {error} (is a BPF file system mounted there? mount -t bpf bpf /sys/fs/bpf)", path.display())]
+    Pins {
+        /// The folder or file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// More groups of services than there is room for.
+    #[error("more than {} services with a mode of their own", MAX_POLICIES - 1)]
+    TooManyServices,
+}
+
+/// A head that waits for its verdict.
+#[derive(Clone, Copy, Debug)]
+pub struct HeldHead<'a> {
+    /// The connection.
+    pub flow: FlowKey,
+    /// Its socket's cookie.
+    pub cookie: u64,
+    /// When it came, by the kernel's monotonic clock, in nanoseconds.
+    pub at: u64,
+    /// Sequence number of its first byte.
+    pub seq: u32,
+    /// The service.
+    pub service: ServiceId,
+    /// What the verdict goes by.
+    pub verdict: VerdictKey,
+    /// What later requests with the same credentials go by.
+    pub allow: AllowKey,
+    /// Whether [`allow`](Self::allow) lets requests like this one pass: all its credentials are in
+    /// lines that the key covers.
+    pub covered: bool,
+    /// Its time is over and it will not pass: the connection is to be cut. There are no bytes.
+    pub cut: bool,
+    /// The request has passed; its response waits.
+    pub response: bool,
+    /// Request line and header fields with the empty line.
+    pub head: &'a [u8],
+}
+
+/// What a verdict on one head goes by: the connection and every byte of the head.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct VerdictKey([u64; 2]);
+
+impl std::fmt::Debug for VerdictKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "VerdictKey({:016x}{:016x})", self.0[0], self.0[1])
+    }
+}
+
+/// The running guard. Dropping it, or the end of the process in any way, detaches the programs;
+/// [`Guard::leave`] does not.
+pub struct Guard {
+    links: Vec<(&'static str, CgroupSkbLink)>,
+    // The programs live in here.
+    _ebpf: Ebpf,
+    pins: Option<PathBuf>,
+    tables: KernelTables,
+    heartbeat: Array<MapData, u64>,
+    verdicts: HashMap<MapData, [u64; 2], [u64; 2]>,
+    held: RingBuf<MapData>,
+    counters: PerCpuArray<MapData, [u64; Counter::COUNT]>,
+    /// Records that were not as agreed.
+    malformed: u64,
+}
+
+impl std::fmt::Debug for Guard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Guard").field("pins", &self.pins).finish_non_exhaustive()
+    }
+}
+
+/// The kernel's monotonic clock, in nanoseconds.
+pub(super) fn monotonic() -> u64 {
+    let t = clock_gettime(ClockId::Monotonic);
+    u64::try_from(t.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(t.tv_nsec).unwrap_or(0)
+}
+
+/// `until` by the kernel's monotonic clock; a time that is over gives 0.
+pub(super) fn kernel_time(until: Time) -> u64 {
+    let wall = clock_gettime(ClockId::Realtime);
+    let wall = u64::try_from(wall.tv_sec).unwrap_or(0) * 1_000_000_000
+        + u64::try_from(wall.tv_nsec).unwrap_or(0);
+    match until.unix_nanos().checked_sub(wall) {
+        Some(left) => monotonic().saturating_add(left),
+        None => 0,
+    }
+}
+
+pub(super) fn map_error(name: &str, error: &MapError) -> Error {
+    let reason = match error {
+        MapError::SyscallError(e) => e.io_error.to_string(),
+        e => e.to_string(),
+    };
+    Error::Map { name: name.to_owned(), reason }
+}
+
+pub(super) fn take<T>(ebpf: &mut Ebpf, name: &str) -> Result<T, Error>
+where
+    T: TryFrom<aya::maps::Map, Error = MapError>,
+{
+    let missing = || Error::Map { name: name.to_owned(), reason: "not in the object".to_owned() };
+    let map = ebpf.take_map(name).ok_or_else(missing)?;
+    T::try_from(map).map_err(|e| map_error(name, &e))
+}
+
+fn load_object(pins: Option<&Path>) -> Result<Ebpf, Error> {
+    let mut loader = EbpfLoader::new();
+    loader.map_max_entries("SCRATCH", nr_cpus().map_or(1, |n| u32::try_from(n).unwrap_or(1)));
+    if let Some(pins) = pins {
+        for name in PINNED {
+            loader.map_pin_path(name, pins.join(name));
+        }
+    }
+    loader.load(OBJECT).map_err(|e| match e {
+        EbpfError::MapError(MapError::CreateError { name, io_error, .. }) => {
+            Error::Map { name: name.to_string(), reason: io_error.to_string() }
+        }
+        EbpfError::MapError(e) => map_error("", &e),
+        e => Error::Map { name: "object".into(), reason: live::one_line(&e.to_string()) },
+    })
+}
+
+fn load<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut CgroupSkb, Error> {
+    let fail = |reason| Error::Program { program: name, reason };
+    let program: &mut CgroupSkb = ebpf
+        .program_mut(name)
+        .and_then(|p| p.try_into().ok())
+        .ok_or_else(|| fail("not in the object".to_owned()))?;
+    program.load().map_err(|e| fail(live::reason(&e)))?;
+    Ok(program)
+}
+
+/// Tries to make the maps and to load each program; nothing stays. For `doctor`.
+///
+/// # Errors
+/// The kernel is too old, or it refuses a map or program.
+pub fn try_load() -> Result<(), Error> {
+    supported()?;
+    let mut ebpf = load_object(None)?;
+    for name in PROGRAMS {
+        load(&mut ebpf, name)?;
+    }
+    Ok(())
+}
+
+fn supported() -> Result<(), Error> {
+    live::permitted()?;
+    match KernelVersion::current() {
+        Ok(kernel) if kernel < KernelVersion::new(MINIMUM_KERNEL.0, MINIMUM_KERNEL.1, 0) => {
+            Err(Error::KernelTooOld(live::probe::kernel_release()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The folder for what outlives a daemon that guards this cgroup. A BPF file system is mounted if
+/// there is none.
+///
+/// # Errors
+/// It cannot be mounted, or the cgroup is not there.
+pub fn pin_folder(cgroup: Option<&Path>) -> Result<PathBuf, Error> {
+    let path = live::cgroup_path(cgroup)?;
+    let id = fs::metadata(&path).map_err(|error| Error::Pins { path, error })?.ino();
+    let root = Path::new(PIN_ROOT);
+    let mount = root.parent().unwrap_or(root);
+    if !is_bpf(mount) {
+        let fail =
+            |error: rustix::io::Errno| Error::Pins { path: mount.into(), error: error.into() };
+        rustix::mount::mount("bpf", mount, "bpf", rustix::mount::MountFlags::empty(), None)
+            .map_err(fail)?;
+    }
+    Ok(root.join(format!("cgroup-{id}")))
+}
+
+fn is_bpf(path: &Path) -> bool {
+    const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
+    rustix::fs::statfs(path).is_ok_and(|s| s.f_type as i64 == BPF_FS_MAGIC)
+}
+
+/// Removes what an earlier daemon left in `pins`: its programs are detached, its denylists
+/// forgotten. Gives whether there was anything.
+///
+/// # Errors
+/// A file can't be removed.
+pub fn detach(pins: &Path) -> io::Result<bool> {
+    match fs::read_dir(pins) {
+        Ok(entries) => {
+            for entry in entries {
+                fs::remove_file(entry?.path())?;
+            }
+            fs::remove_dir(pins)?;
+            Ok(true)
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+impl Guard {
+    /// Loads and attaches the programs, and removes those that an earlier daemon left.
+    ///
+    /// # Errors
+    /// Privileges, kernel, cgroup, or the folder of what outlives the daemon.
+    pub fn start(config: &Config) -> Result<Self, Error> {
+        supported()?;
+        let path = live::cgroup_path(config.cgroup.as_deref())?;
+        let group =
+            File::open(&path).map_err(|error| live::Error::Cgroup { path: path.clone(), error })?;
+        if let Some(pins) = &config.pins {
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(pins);
+            made.map_err(|error| Error::Pins { path: pins.clone(), error })?;
+        }
+        let mut ebpf = match load_object(config.pins.as_deref()) {
+            Ok(ebpf) => ebpf,
+            // Maps of another build, perhaps: without them there is at least no wrong one.
+            Err(first) => {
+                let Some(pins) = &config.pins else { return Err(first) };
+                forget_maps(pins);
+                load_object(config.pins.as_deref())?
+            }
+        };
+        set_up(&mut ebpf, config)?;
+        let mut guard = Self {
+            links: Vec::new(),
+            pins: config.pins.clone(),
+            tables: KernelTables::new(&mut ebpf)?,
+            heartbeat: take(&mut ebpf, "HEARTBEAT")?,
+            verdicts: take(&mut ebpf, "VERDICTS")?,
+            held: take(&mut ebpf, "HELD")?,
+            counters: take(&mut ebpf, "GUARD_COUNTERS")?,
+            malformed: 0,
+            _ebpf: ebpf,
+        };
+        guard.beat()?;
+        for (name, direction) in
+            PROGRAMS.into_iter().zip([CgroupSkbAttachType::Ingress, CgroupSkbAttachType::Egress])
+        {
+            let fail = |e| Error::Program { program: name, reason: live::reason(&e) };
+            let program = load(&mut guard._ebpf, name)?;
+            let link = program
+                .attach(group.as_fd(), direction, CgroupAttachMode::Single)
+                .and_then(|id| program.take_link(id))
+                .map_err(fail)?;
+            guard.links.push((name, link));
+        }
+        // Ours are in place: those of an earlier daemon go.
+        for name in PROGRAMS {
+            if let Some(pins) = &config.pins {
+                let _ = fs::remove_file(pins.join(name));
+            }
+        }
+        Ok(guard)
+    }
+
+    /// Leaves the programs attached for the next daemon, until their heartbeat is over.
+    ///
+    /// # Errors
+    /// Nothing is kept, or the folder can't be written: then they are detached.
+    pub fn leave(mut self) -> Result<(), Error> {
+        self.beat()?;
+        let Some(pins) = self.pins.clone() else { return Ok(()) };
+        for (name, link) in self.links.drain(..) {
+            let fail = |reason: String| Error::Program { program: name, reason };
+            let link = FdLink::try_from(link).map_err(|e| fail(e.to_string()))?;
+            let _: PinnedLink = link.pin(pins.join(name)).map_err(|e| fail(e.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Tells the programs that the daemon lives.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn beat(&mut self) -> Result<(), Error> {
+        self.heartbeat.set(0, monotonic(), 0).map_err(|e| map_error("HEARTBEAT", &e))
+    }
+
+    /// Where segments are looked up.
+    pub fn tables(&mut self) -> &mut KernelTables {
+        &mut self.tables
+    }
+
+    /// Hands on the heads that wait, [`READ_LIMIT`] at most, in order. A head is told again with
+    /// every repetition of its segment until there is a verdict.
+    pub fn held(&mut self, mut f: impl FnMut(&HeldHead<'_>)) -> usize {
+        let mut n = 0;
+        while n < READ_LIMIT {
+            let Some(item) = self.held.next() else { break };
+            n += 1;
+            match decode(&item) {
+                Some(head) => f(&head),
+                None => self.malformed += 1,
+            }
+        }
+        n
+    }
+
+    /// Decides on one head until then.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn decide(&mut self, head: VerdictKey, pass: bool, until: Time) -> Result<(), Error> {
+        let verdict = if pass { VERDICT_PASS } else { VERDICT_DROP };
+        self.verdicts
+            .insert(head.0, [kernel_time(until), u64::from(verdict)], 0)
+            .map_err(|e| map_error("VERDICTS", &e))
+    }
+
+    /// One counter of the programs, over all CPUs.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn counters(&self) -> Result<Vec<(Counter, u64)>, Error> {
+        let values = self.counters.get(&0, 0).map_err(|e| map_error("GUARD_COUNTERS", &e))?;
+        let sum = |c: &Counter| {
+            values
+                .iter()
+                .filter_map(|cpu| cpu.get(*c as usize))
+                .fold(0, |a: u64, b| a.wrapping_add(*b))
+        };
+        Ok(Counter::ALL.iter().map(|c| (*c, sum(c))).collect())
+    }
+}
+
+/// Removes pinned maps that this build cannot take over.
+fn forget_maps(pins: &Path) {
+    for name in PINNED {
+        let _ = fs::remove_file(pins.join(name));
+    }
+}
+
+fn set_up(ebpf: &mut Ebpf, config: &Config) -> Result<(), Error> {
+    let mut extra = [Prefix { word: 0, mask: 0 }; EXTRA_LINES];
+    for (to, name) in extra.iter_mut().zip(&config.extra_headers) {
+        *to = Prefix::of(name);
+    }
+    let terms = bytemuck::cast::<Terms, [u64; 10]>(Terms { secret: config.secret, extra });
+    let mut settings: Array<MapData, [u64; 10]> = take_clone(ebpf, "GUARD_SETTINGS")?;
+    settings.set(0, terms, 0).map_err(|e| map_error("GUARD_SETTINGS", &e))?;
+    let mut policies: Array<MapData, [u64; 3]> = take_clone(ebpf, "POLICIES")?;
+    let mut ports: Array<MapData, u32> = take_clone(ebpf, "PORT_POLICIES")?;
+    for (index, service) in (1u32..).zip(&config.services) {
+        if index >= MAX_POLICIES {
+            return Err(Error::TooManyServices);
+        }
+        let nanos = |d: std::time::Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
+        let policy = Policy {
+            hold: nanos(service.hold),
+            heartbeat: nanos(service.heartbeat),
+            mode: match service.mode {
+                Mode::Alert => 0,
+                Mode::Kill => MODE_KILL,
+                Mode::Hold => MODE_HOLD,
+                Mode::Gate => MODE_GATE,
+            },
+            dry_run: service.dry_run.into(),
+            closed: (service.fail == FailMode::Closed).into(),
+            ask_always: service.ask_always.into(),
+            reserved: 0,
+        };
+        policies
+            .set(index, bytemuck::cast::<Policy, [u64; 3]>(policy), 0)
+            .map_err(|e| map_error("POLICIES", &e))?;
+        for port in &service.ports {
+            ports.set((*port).into(), index, 0).map_err(|e| map_error("PORT_POLICIES", &e))?;
+        }
+    }
+    Ok(())
+}
+
+/// The programs go on to hold the map when this handle is dropped.
+fn take_clone<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, Error>
+where
+    T: TryFrom<aya::maps::Map, Error = MapError>,
+{
+    take(ebpf, name)
+}
+
+fn decode(data: &[u8]) -> Option<HeldHead<'_>> {
+    let (record, head) = data.split_at_checked(size_of::<Held>())?;
+    let record: Held = bytemuck::try_pod_read_unaligned(record).ok()?;
+    let head = head.get(..record.head as usize)?;
+    let address = |bytes: [u8; 16], port| {
+        let [a, b, c, d, ..] = bytes;
+        let ip = match record.family {
+            4 => IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
+            _ => IpAddr::V6(Ipv6Addr::from(bytes)),
+        };
+        canonical(SocketAddr::new(ip, port))
+    };
+    use jotwatch_common::guard::scan::{CREDENTIALS, ODD, QUERY_TOKEN};
+    Some(HeldHead {
+        flow: FlowKey {
+            client: address(record.remote, record.remote_port),
+            server: address(record.local, record.local_port),
+            scope: record.cgroup,
+        },
+        cookie: record.cookie,
+        at: record.at,
+        seq: record.seq,
+        service: ServiceId { cgroup: record.cgroup, port: record.local_port },
+        verdict: VerdictKey(record.verdict),
+        allow: AllowKey(record.allow),
+        covered: record.flags & (CREDENTIALS | ODD | QUERY_TOKEN) == CREDENTIALS,
+        cut: record.flags & HELD_CUT != 0,
+        response: record.flags & HELD_RESPONSE != 0,
+        head,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::try_load;
+    use crate::capture::live::probe::Capabilities;
+
+    #[test]
+    fn every_program_loads() {
+        if !Capabilities::current().can_capture() {
+            println!("skipped: needs root");
+            return;
+        }
+        try_load().unwrap();
+    }
+}
