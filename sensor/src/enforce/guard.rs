@@ -260,14 +260,14 @@ fn load_object(pins: Option<&Path>) -> Result<Ebpf, Error> {
     })
 }
 
-fn load<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut CgroupSkb, Error> {
-    let fail = |reason| Error::Program { program: name, reason };
-    let program: &mut CgroupSkb = ebpf
-        .program_mut(name)
-        .and_then(|p| p.try_into().ok())
-        .ok_or_else(|| fail("not in the object".to_owned()))?;
-    program.load().map_err(|e| fail(live::reason(&e)))?;
-    Ok(program)
+fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut CgroupSkb, Error> {
+    let missing = || Error::Program { program: name, reason: "not in the object".to_owned() };
+    ebpf.program_mut(name).and_then(|p| p.try_into().ok()).ok_or_else(missing)
+}
+
+fn load(ebpf: &mut Ebpf, name: &'static str) -> Result<(), Error> {
+    let fail = |e| Error::Program { program: name, reason: live::reason(&e) };
+    program(ebpf, name)?.load().map_err(fail)
 }
 
 /// Tries to make the maps and to load each program; nothing stays. For `doctor`.
@@ -359,6 +359,10 @@ impl Guard {
                 load_object(config.pins.as_deref())?
             }
         };
+        // First, as a program is loaded with the descriptors of its maps.
+        for name in PROGRAMS {
+            load(&mut ebpf, name)?;
+        }
         set_up(&mut ebpf, config)?;
         let mut guard = Self {
             links: Vec::new(),
@@ -376,7 +380,7 @@ impl Guard {
             PROGRAMS.into_iter().zip([CgroupSkbAttachType::Ingress, CgroupSkbAttachType::Egress])
         {
             let fail = |e| Error::Program { program: name, reason: live::reason(&e) };
-            let program = load(&mut guard._ebpf, name)?;
+            let program = program(&mut guard._ebpf, name)?;
             let link = program
                 .attach(group.as_fd(), direction, CgroupAttachMode::Single)
                 .and_then(|id| program.take_link(id))
@@ -475,10 +479,10 @@ fn set_up(ebpf: &mut Ebpf, config: &Config) -> Result<(), Error> {
         *to = Prefix::of(name);
     }
     let terms = bytemuck::cast::<Terms, [u64; 10]>(Terms { secret: config.secret, extra });
-    let mut settings: Array<MapData, [u64; 10]> = take_clone(ebpf, "GUARD_SETTINGS")?;
+    let mut settings: Array<MapData, [u64; 10]> = take(ebpf, "GUARD_SETTINGS")?;
     settings.set(0, terms, 0).map_err(|e| map_error("GUARD_SETTINGS", &e))?;
-    let mut policies: Array<MapData, [u64; 3]> = take_clone(ebpf, "POLICIES")?;
-    let mut ports: Array<MapData, u32> = take_clone(ebpf, "PORT_POLICIES")?;
+    let mut policies: Array<MapData, [u64; 3]> = take(ebpf, "POLICIES")?;
+    let mut ports: Array<MapData, u32> = take(ebpf, "PORT_POLICIES")?;
     for (index, service) in (1u32..).zip(&config.services) {
         if index >= MAX_POLICIES {
             return Err(Error::TooManyServices);
@@ -506,14 +510,6 @@ fn set_up(ebpf: &mut Ebpf, config: &Config) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// The programs go on to hold the map when this handle is dropped.
-fn take_clone<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, Error>
-where
-    T: TryFrom<aya::maps::Map, Error = MapError>,
-{
-    take(ebpf, name)
 }
 
 fn decode(data: &[u8]) -> Option<HeldHead<'_>> {
