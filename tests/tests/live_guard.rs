@@ -21,7 +21,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use jotwatch::{
     enforce::{
-        guard::{Config, Counter, Guard, HeldHead, Service},
+        guard::{self, Config, Counter, Guard, HeldHead, Service},
         tables::{Deny, DenyCause, Tables as _, TokenKey},
     },
     policy::{FailMode, Mode},
@@ -267,4 +267,232 @@ fn a_denied_token_does_not_reach_the_service_however_it_is_sent() -> Result<()> 
     }
     println!("kill: {}", judge.shown());
     Ok(())
+}
+
+#[test]
+fn a_denied_address_or_connection_is_cut_off_until_its_time_is_over() -> Result<()> {
+    if !privileged() {
+        return Ok(());
+    }
+    let stand = Stand::new()?;
+    let judge = Judge::start(&stand.config(Mode::Kill))?;
+    let good = request(&format!("Authorization: Bearer {GOOD}"));
+    let wait = Duration::from_millis(700);
+    for (v6, network) in [(false, "127.0.0.0/8"), (true, "::1/128")] {
+        let mut stream = stand.connect(v6)?;
+        let deny = Deny { until: Some(now() + wait), cause: DenyCause::Operator };
+        judge.guard.lock().unwrap().tables().deny_network(network.parse()?, deny)?;
+        stream.write_all(good.as_bytes())?;
+        ensure!(stand.answers(&mut stream, 1, wait / 2)? == 0, "{network}: {}", judge.shown());
+        // TCP sends it again when the time is over.
+        ensure!(stand.answers(&mut stream, 1, wait * 4)? == 1, "{network}: {}", judge.shown());
+        judge.guard.lock().unwrap().tables().remove_network(network.parse()?)?;
+    }
+    ensure!(judge.count(Counter::DeniedNetwork) >= 2, "{}", judge.shown());
+    // An allowed network always wins.
+    let deny = Deny { until: None, cause: DenyCause::File };
+    {
+        let mut guard = judge.guard.lock().unwrap();
+        guard.tables().deny_network("127.0.0.0/8".parse()?, deny)?;
+        guard.tables().allow_network("127.0.0.1/32".parse()?)?;
+    }
+    let mut stream = stand.connect(false)?;
+    stream.write_all(good.as_bytes())?;
+    ensure!(stand.answers(&mut stream, 1, wait)? == 1, "{}", judge.shown());
+    Ok(())
+}
+
+#[test]
+fn held_responses_of_forged_requests_never_leave() -> Result<()> {
+    if !privileged() {
+        return Ok(());
+    }
+    stay_on_one_cpu()?;
+    let stand = Stand::new()?;
+    let judge = Judge::start(&stand.config(Mode::Hold))?;
+    let good = request(&format!("Authorization: Bearer {GOOD}"));
+    let mut streams = Vec::new();
+    for n in 0..200 {
+        let forged = format!("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJiYWQifQ.{n:043}");
+        let mut stream = stand.connect(n % 2 == 1)?;
+        stream.write_all(request(&format!("Authorization: Bearer {forged}")).as_bytes())?;
+        streams.push(stream);
+        let mut stream = stand.connect(n % 2 == 1)?;
+        stream.write_all(good.as_bytes())?;
+        let began = Instant::now();
+        ensure!(stand.answers(&mut stream, 1, Duration::from_secs(5))? == 1, "{}", judge.shown());
+        ensure!(n < 1 || began.elapsed() < Duration::from_millis(150), "{}", judge.shown());
+    }
+    thread::sleep(Duration::from_secs(1));
+    for stream in &mut streams {
+        stream.set_nonblocking(true)?;
+        let mut byte = [0];
+        let read = stream.read(&mut byte);
+        ensure!(read.is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock), "an answer left");
+    }
+    ensure!(stand.seen().len() == 400, "hold lets requests through: {}", stand.seen().len());
+    println!("hold: {}", judge.shown());
+    Ok(())
+}
+
+#[test]
+fn a_gated_service_reads_no_forged_request_and_answers_every_good_one() -> Result<()> {
+    if !privileged() {
+        return Ok(());
+    }
+    stay_on_one_cpu()?;
+    let stand = Stand::new()?;
+    let judge = Judge::start(&stand.config(Mode::Gate))?;
+    let good = request(&format!("Authorization: Bearer {GOOD}"));
+    let changed = GOOD.replace("eyJzdWIiOiJnb29kIn0", "eyJzdWIiOiJyb290In0");
+    let mut streams = Vec::new();
+    let mut wanted = 0;
+    // The first use pays, those that follow do not.
+    let mut stream = stand.connect(false)?;
+    for n in 0..50 {
+        let began = Instant::now();
+        stream.write_all(good.as_bytes())?;
+        ensure!(stand.answers(&mut stream, 1, Duration::from_secs(5))? == 1, "{}", judge.shown());
+        wanted += 1;
+        ensure!(n == 0 || began.elapsed() < Duration::from_millis(150), "{}", judge.shown());
+    }
+    for n in 0..100 {
+        let forged = if n % 2 == 0 {
+            format!("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJiYWQifQ.{n:043}")
+        } else {
+            changed.clone()
+        };
+        let bad = request(&format!("N: {n}\r\nAuthorization: Bearer {forged}"));
+        let v6 = n % 3 == 0;
+        // Whole.
+        let mut stream = stand.connect(v6)?;
+        stream.write_all(bad.as_bytes())?;
+        streams.push(stream);
+        // Behind a good one that was answered, and in one segment with a good one.
+        let mut stream = stand.connect(v6)?;
+        stream.write_all(good.as_bytes())?;
+        ensure!(stand.answers(&mut stream, 1, Duration::from_secs(5))? == 1, "{}", judge.shown());
+        wanted += 1;
+        stream.write_all(bad.as_bytes())?;
+        streams.push(stream);
+        let mut stream = stand.connect(v6)?;
+        stream.write_all(format!("{good}{bad}").as_bytes())?;
+        streams.push(stream);
+        // In two pieces, at every place in turn.
+        let mut stream = stand.connect(v6)?;
+        let at = 1 + n * (bad.len() - 1) / 100;
+        stream.write_all(&bad.as_bytes()[..at])?;
+        stream.write_all(&bad.as_bytes()[at..])?;
+        streams.push(stream);
+        // Behind a body.
+        let mut stream = stand.connect(v6)?;
+        let body = good.replace("GET", "POST").replace("\r\n\r\n", "\r\nContent-Length: 9\r\n\r\n");
+        stream.write_all(format!("{body}GET / HTT{bad}").as_bytes())?;
+        streams.push(stream);
+    }
+    // Byte for byte.
+    for n in 0..3 {
+        let bad = request(&format!("Authorization: Bearer {changed}{n}"));
+        let mut stream = stand.connect(false)?;
+        for byte in bad.as_bytes() {
+            stream.write_all(&[*byte])?;
+        }
+        streams.push(stream);
+    }
+    thread::sleep(Duration::from_millis(1500));
+    // Without credentials, with a body, and split at every tenth byte: all good ones come through.
+    for text in [
+        "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(),
+        good.replace("GET", "POST").replace("\r\n\r\n", "\r\nContent-Length: 5\r\n\r\nhello"),
+        format!("{good}{good}{good}"),
+    ] {
+        let answers = text.matches("HTTP/1.1").count();
+        for at in (1..=text.len()).step_by(10) {
+            let mut stream = stand.connect(at % 2 == 1)?;
+            stream.write_all(&text.as_bytes()[..at])?;
+            thread::sleep(Duration::from_millis(2));
+            stream.write_all(&text.as_bytes()[at..])?;
+            let got = stand.answers(&mut stream, answers, Duration::from_secs(5))?;
+            ensure!(got == answers, "{got} of {text:?} split at {at}: {}", judge.shown());
+            wanted += answers;
+        }
+    }
+    let seen = stand.seen();
+    let bad: Vec<_> = seen.iter().filter(|h| h.contains("Bearer") && !h.contains(GOOD)).collect();
+    ensure!(bad.is_empty(), "{bad:#?}");
+    ensure!(seen.len() == wanted, "{} of {wanted}: {}", seen.len(), judge.shown());
+    println!("gate: {}", judge.shown());
+    Ok(())
+}
+
+#[test]
+fn without_the_daemon_everything_passes_and_with_it_nothing_forged() -> Result<()> {
+    if !privileged() {
+        return Ok(());
+    }
+    let stand = Stand::new()?;
+    let mut judge = Judge::start(&stand.config(Mode::Gate))?;
+    let bad = request(&format!("Authorization: Bearer {BAD}"));
+    let mut stream = stand.connect(false)?;
+    stream.write_all(bad.as_bytes())?;
+    ensure!(stand.answers(&mut stream, 1, Duration::from_secs(1))? == 0, "{}", judge.shown());
+    judge.end();
+    // Nobody beats any more: within 1.5 s it flows.
+    let began = Instant::now();
+    let mut fresh = stand.connect(true)?;
+    fresh.write_all(request("Authorization: Bearer x.y.z").as_bytes())?;
+    ensure!(stand.answers(&mut fresh, 1, Duration::from_secs(3))? == 1, "{}", judge.shown());
+    let took = began.elapsed();
+    ensure!(took < Duration::from_millis(2500), "{took:?}: {}", judge.shown());
+    ensure!(judge.count(Counter::Unguarded) > 0, "{}", judge.shown());
+    judge.guard.lock().unwrap().beat()?;
+    let mut fresh = stand.connect(false)?;
+    fresh.write_all(bad.as_bytes())?;
+    ensure!(stand.answers(&mut fresh, 1, Duration::from_millis(500))? == 0, "{}", judge.shown());
+    println!("without: {took:?}, {}", judge.shown());
+    Ok(())
+}
+
+#[test]
+fn a_restart_leaves_no_gap_in_the_denylist() -> Result<()> {
+    if !privileged() {
+        return Ok(());
+    }
+    let stand = Stand::new()?;
+    let pins = guard::pin_folder(Some(stand.place.cgroup()))?;
+    let config = Config { pins: Some(pins.clone()), ..stand.config(Mode::Kill) };
+    let cleaned = Cleaned(pins.clone());
+    let mut first = Guard::start(&config)?;
+    let deny = Deny { until: None, cause: DenyCause::Operator };
+    first.tables().deny_token(TokenKey(deny_key(SECRET, BAD.as_bytes())), deny)?;
+    first.leave()?;
+    let bad = request(&format!("Authorization: Bearer {BAD}"));
+    let mut stream = stand.connect(false)?;
+    stream.write_all(bad.as_bytes())?;
+    ensure!(stand.answers(&mut stream, 1, Duration::from_millis(400))? == 0, "a gap");
+    let mut second = Guard::start(&config)?;
+    ensure!(second.tables().counts().denied_tokens == 1, "the denylist is gone");
+    for _ in 0..8 {
+        second.beat()?;
+        ensure!(stand.answers(&mut stream, 1, Duration::from_millis(100))? == 0, "not taken up");
+    }
+    ensure!(!pins.join("guard_ingress").exists(), "the old programs stay");
+    // Killed: its programs are gone at once.
+    drop(second);
+    let mut stream = stand.connect(false)?;
+    stream.write_all(bad.as_bytes())?;
+    ensure!(stand.answers(&mut stream, 1, Duration::from_secs(1))? == 1, "still attached");
+    ensure!(guard::detach(&pins)? && !pins.exists(), "it does not go");
+    ensure!(!guard::detach(&pins)?, "twice");
+    drop(cleaned);
+    Ok(())
+}
+
+/// A folder of pins that goes with the test.
+struct Cleaned(PathBuf);
+
+impl Drop for Cleaned {
+    fn drop(&mut self) {
+        let _ = guard::detach(&self.0);
+    }
 }
