@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use jotwatch::capture::live;
+use jotwatch::{capture::live, enforce::guard};
 
 use crate::services;
 
@@ -211,6 +211,10 @@ impl Drop for Place {
             thread::sleep(Duration::from_millis(10));
         }
         let _ = ip(&["netns", "del", &self.name]);
+        // What a sensor keeps for the next one on this cgroup.
+        if let Ok(pins) = guard::pin_folder(Some(&self.cgroup)) {
+            let _ = guard::detach(&pins);
+        }
         for _ in 0..50 {
             if fs::remove_dir(&self.cgroup).is_ok() {
                 break;

@@ -22,6 +22,7 @@ use anyhow::{Context as _, Result, ensure};
 use jotwatch::{
     enforce::{
         guard::{self, Config, Counter, Guard, HeldHead, Service},
+        kernel::KernelTables,
         tables::{Deny, DenyCause, Tables as _, TokenKey},
     },
     policy::{FailMode, Mode},
@@ -121,7 +122,7 @@ impl Stand {
 /// A guard with somebody who beats and judges: a head with [`BAD`]'s signature, or with a payload
 /// that is not [`GOOD`]'s under its signature, is bad.
 struct Judge {
-    guard: Arc<Mutex<Guard>>,
+    guard: Arc<Mutex<(Guard, KernelTables)>>,
     stop: Arc<AtomicBool>,
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -144,9 +145,9 @@ impl Judge {
             move || {
                 while !stop.load(Ordering::Relaxed) {
                     let mut guard = guard.lock().unwrap();
-                    guard.beat().unwrap();
+                    guard.0.beat().unwrap();
                     let mut verdicts = HashMap::new();
-                    guard.held(|head| {
+                    guard.0.held(|head| {
                         verdicts.insert(
                             head.verdict,
                             (is_good(head), head.covered, head.allow, head.service),
@@ -154,9 +155,9 @@ impl Judge {
                     });
                     let until = now() + Duration::from_secs(60);
                     for (key, (good, covered, allow, service)) in verdicts {
-                        guard.decide(key, good, until).unwrap();
+                        guard.0.decide(key, good, until).unwrap();
                         if good && covered {
-                            guard.tables().allow_token(allow, service, until).unwrap();
+                            guard.1.allow_token(allow, service, until).unwrap();
                         }
                     }
                     drop(guard);
@@ -168,12 +169,12 @@ impl Judge {
     }
 
     fn count(&self, counter: Counter) -> u64 {
-        let counters = self.guard.lock().unwrap().counters().unwrap();
+        let counters = self.guard.lock().unwrap().0.counters().unwrap();
         counters.iter().find(|(c, _)| *c == counter).unwrap().1
     }
 
     fn shown(&self) -> String {
-        let counters = self.guard.lock().unwrap().counters().unwrap();
+        let counters = self.guard.lock().unwrap().0.counters().unwrap();
         let text = |(c, n): &(Counter, u64)| (*n > 0).then(|| format!("{} {n}", c.name()));
         counters.iter().filter_map(text).collect::<Vec<_>>().join(", ")
     }
@@ -223,7 +224,7 @@ fn a_denied_token_does_not_reach_the_service_however_it_is_sent() -> Result<()> 
     let judge = Judge::start(&stand.config(Mode::Kill))?;
     let deny = Deny { until: None, cause: DenyCause::Operator };
     let key = TokenKey(deny_key(SECRET, BAD.as_bytes()));
-    judge.guard.lock().unwrap().tables().deny_token(key, deny)?;
+    judge.guard.lock().unwrap().1.deny_token(key, deny)?;
     let good = request(&format!("Authorization: Bearer {GOOD}"));
     let mut streams = Vec::new();
     for (n, line) in variants().iter().enumerate() {
@@ -281,20 +282,20 @@ fn a_denied_address_or_connection_is_cut_off_until_its_time_is_over() -> Result<
     for (v6, network) in [(false, "127.0.0.0/8"), (true, "::1/128")] {
         let mut stream = stand.connect(v6)?;
         let deny = Deny { until: Some(now() + wait), cause: DenyCause::Operator };
-        judge.guard.lock().unwrap().tables().deny_network(network.parse()?, deny)?;
+        judge.guard.lock().unwrap().1.deny_network(network.parse()?, deny)?;
         stream.write_all(good.as_bytes())?;
         ensure!(stand.answers(&mut stream, 1, wait / 2)? == 0, "{network}: {}", judge.shown());
         // TCP sends it again when the time is over.
         ensure!(stand.answers(&mut stream, 1, wait * 4)? == 1, "{network}: {}", judge.shown());
-        judge.guard.lock().unwrap().tables().remove_network(network.parse()?)?;
+        judge.guard.lock().unwrap().1.remove_network(network.parse()?)?;
     }
     ensure!(judge.count(Counter::DeniedNetwork) >= 2, "{}", judge.shown());
     // An allowed network always wins.
     let deny = Deny { until: None, cause: DenyCause::File };
     {
         let mut guard = judge.guard.lock().unwrap();
-        guard.tables().deny_network("127.0.0.0/8".parse()?, deny)?;
-        guard.tables().allow_network("127.0.0.1/32".parse()?)?;
+        guard.1.deny_network("127.0.0.0/8".parse()?, deny)?;
+        guard.1.allow_network("127.0.0.1/32".parse()?)?;
     }
     let mut stream = stand.connect(false)?;
     stream.write_all(good.as_bytes())?;
@@ -445,7 +446,7 @@ fn without_the_daemon_everything_passes_and_with_it_nothing_forged() -> Result<(
     let took = began.elapsed();
     ensure!(took < Duration::from_millis(2500), "{took:?}: {}", judge.shown());
     ensure!(judge.count(Counter::Unguarded) > 0, "{}", judge.shown());
-    judge.guard.lock().unwrap().beat()?;
+    judge.guard.lock().unwrap().0.beat()?;
     let mut fresh = stand.connect(false)?;
     fresh.write_all(bad.as_bytes())?;
     ensure!(stand.answers(&mut fresh, 1, Duration::from_millis(500))? == 0, "{}", judge.shown());
@@ -464,16 +465,16 @@ fn a_restart_leaves_no_gap_in_the_denylist() -> Result<()> {
     let cleaned = Cleaned(pins.clone());
     let mut first = Guard::start(&config)?;
     let deny = Deny { until: None, cause: DenyCause::Operator };
-    first.tables().deny_token(TokenKey(deny_key(SECRET, BAD.as_bytes())), deny)?;
-    first.leave()?;
+    first.1.deny_token(TokenKey(deny_key(SECRET, BAD.as_bytes())), deny)?;
+    first.0.leave()?;
     let bad = request(&format!("Authorization: Bearer {BAD}"));
     let mut stream = stand.connect(false)?;
     stream.write_all(bad.as_bytes())?;
     ensure!(stand.answers(&mut stream, 1, Duration::from_millis(400))? == 0, "a gap");
     let mut second = Guard::start(&config)?;
-    ensure!(second.tables().counts().denied_tokens == 1, "the denylist is gone");
+    ensure!(second.1.counts().denied_tokens == 1, "the denylist is gone");
     for _ in 0..8 {
-        second.beat()?;
+        second.0.beat()?;
         ensure!(stand.answers(&mut stream, 1, Duration::from_millis(100))? == 0, "not taken up");
     }
     ensure!(!pins.join("guard_ingress").exists(), "the old programs stay");

@@ -54,6 +54,7 @@ fn checks() -> Vec<(&'static str, Check)> {
         ("capabilities", capabilities()),
     ];
     checks.push(("reset", reset()));
+    checks.push(("guard", guard()));
     match probe::programs() {
         Ok(programs) => {
             checks.push(("ring buffer", Check::Good("can be made".into())));
@@ -143,6 +144,18 @@ fn reset() -> Check {
             format!("connections can't be cut: {error}"),
             "modes kill, hold and gate want CAP_NET_ADMIN and a kernel with \
              CONFIG_INET_DIAG_DESTROY; alert works without"
+                .into(),
+        ),
+    }
+}
+
+fn guard() -> Check {
+    match enforce::guard::try_load() {
+        Ok(()) => Check::Good("denylists, hold and gate work in the kernel".into()),
+        Err(error) => Check::Limited(
+            error.to_string(),
+            "mode kill cuts connections without, and denies nothing in the kernel; hold and gate \
+             want root and Linux 5.17"
                 .into(),
         ),
     }

@@ -5,6 +5,7 @@
 //! one line that says what and where.
 
 mod check_config;
+mod detach;
 mod doctor;
 mod inspect;
 mod lists;
@@ -37,6 +38,7 @@ enum Command {
     Allow(lists::AllowArguments),
     Status(status::Arguments),
     Doctor(doctor::Arguments),
+    Detach(detach::Arguments),
     CheckConfig(check_config::Arguments),
 }
 
@@ -55,6 +57,7 @@ pub fn main() -> ExitCode {
         Command::Allow(arguments) => lists::allow(arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Detach(arguments) => detach::run(&arguments),
         Command::CheckConfig(arguments) => check_config::run(&arguments),
     };
     match result {

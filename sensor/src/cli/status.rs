@@ -122,6 +122,11 @@ fn show_enforcement(status: &EnforcementStatus, out: &mut impl Write) -> io::Res
         let (displaced, failures) = (denied.displaced, denied.table_failures);
         writeln!(out, "  gave way: {displaced}, refused by the tables: {failures}")?;
     }
+    let counted = |(name, n): (&String, &u64)| (*n > 0).then(|| format!("{name} {n}"));
+    let guard: Vec<String> = status.guard.iter().filter_map(counted).collect();
+    if !guard.is_empty() {
+        writeln!(out, "  in the kernel: {}", guard.join(", "))?;
+    }
     writeln!(out, "  allowed: {} beside the configuration", status.allowed)
 }
 

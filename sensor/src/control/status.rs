@@ -57,6 +57,8 @@ pub struct EnforcementStatus {
     pub allowed: u64,
     /// How full the look-up tables are.
     pub tables: TableCounts,
+    /// Counters of the guard programs; empty where no mode asks for them.
+    pub guard: BTreeMap<String, u64>,
 }
 
 /// A service with a mode of its own.

@@ -163,6 +163,7 @@ impl Daemon {
         by: Peer,
     ) -> anyhow::Result<serde_json::Value> {
         self.refresh_tables();
+        self.enforcer.forget_allowed();
         self.state_file.save(self.pipeline.lists());
         let whole = entry.is_none().then_some(count as u64);
         let (told, by) = (entry.clone(), Some(by));

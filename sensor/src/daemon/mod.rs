@@ -5,6 +5,7 @@
 
 mod balance;
 mod files;
+mod guarding;
 mod learned_file;
 mod lists;
 mod lock;
@@ -26,6 +27,7 @@ use smallvec::SmallVec;
 use self::{
     balance::Losses,
     files::{Files, Fresh},
+    guarding::Guarding,
     learned_file::LearnedFile,
     lock::WatchLock,
     memory_file::MemoryFile,
@@ -35,10 +37,7 @@ use crate::{
     capture::{Input, live},
     config::{self, Config, DEFAULT_PATH},
     control::{self, EnforcementStatus, ServiceMode, Status},
-    enforce::{
-        Cut, CutOutcome, Enforcer, StateFile,
-        tables::{MemoryTables, Tables},
-    },
+    enforce::{Cut, CutOutcome, Enforcer, StateFile},
     event::{Body, Event, EventIds, Kind, SensorEvent, SensorState},
     fingerprint_key,
     keyring::{FetchMark, Keyring},
@@ -144,12 +143,14 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
     let capture = live::Capture::start(&capture_config(&config))?;
     tracing::info!("watching port {:?} in cgroup {}", config.capture.ports, cgroup.display());
     let learned_file = LearnedFile::open(&config.daemon.state_dir, &mut pipeline, now());
+    let (guarding, tables) = Guarding::start(&config, &key)?;
     let mut daemon = Daemon {
+        guarding,
         overrides: overrides.clone(),
         pipeline,
         learned_file,
         search,
-        enforcer: Enforcer::new(tables(&config)?),
+        enforcer: Enforcer::new(tables),
         state_file,
         keyring,
         keys_in_force: None,
@@ -195,6 +196,7 @@ struct Daemon {
     /// Where a list of weak secrets is configured.
     search: Option<SecretSearch>,
     enforcer: Enforcer,
+    guarding: Guarding,
     state_file: StateFile,
     sinks: Sinks,
     losses: Losses,
@@ -210,6 +212,7 @@ impl Daemon {
         while !signals.stop.load(Ordering::Relaxed) {
             self.capture.poll(POLL)?;
             self.read();
+            self.guarding.attend(&mut self.pipeline, &mut self.enforcer);
             self.take_keys();
             self.take_files();
             self.refresh_tables();
@@ -280,6 +283,7 @@ impl Daemon {
             self.keys_in_force = Some(keys.generation());
             let policy = trust::policy(&self.config.issuers);
             self.pipeline.trust(trust::store(&keys).into(), policy.into());
+            self.enforcer.forget_allowed();
         }
         let Self { sinks, keyring, search, enforcer, .. } = self;
         let (mut stopped, search) = (Vec::new(), search.as_ref());
@@ -337,6 +341,8 @@ impl Daemon {
             // Marks are of one keyring.
             self.pipeline.forget_unknown_keys();
         }
+        self.guarding.reconfigure(&config)?;
+        self.enforcer.forget_allowed();
         // The last that may fail; what is below does not.
         self.pipeline.lists().denied.replace_files(deny_files)?;
         self.pipeline.lists().allowed.configure(config.enforcement.allow.clone());
@@ -389,6 +395,7 @@ impl Daemon {
             denied: lists.denied.counts(),
             allowed: lists.allowed.entries().count() as u64,
             tables: self.enforcer.table_counts(),
+            guard: self.guarding.counters(),
         }
     }
 
@@ -426,24 +433,13 @@ impl Daemon {
         self.state_file.save(self.pipeline.lists());
         self.tell_losses(now());
         self.tell(SensorState::Stopped);
+        self.guarding.leave();
         for sink in self.sinks.shutdown(SHUTDOWN) {
             if let (Some(error), 1..) = (&sink.last_error, sink.queued) {
                 tracing::warn!("{}: {} events not delivered: {error}", sink.name, sink.queued);
             }
         }
     }
-}
-
-/// The look-up tables of a running daemon: the one place where they are plugged in.
-fn tables(config: &Config) -> anyhow::Result<Box<dyn Tables>> {
-    let modes = config.services.iter().filter_map(|service| service.mode);
-    let most = modes.chain([config.enforcement.mode]).max().unwrap_or_default();
-    ensure!(
-        most <= Mode::Kill,
-        "mode {} needs the kernel programs that hold segments, which are not there yet",
-        most.as_str()
-    );
-    Ok(Box::new(MemoryTables::new()))
 }
 
 /// Hands events to the sinks, and gathers the flows that need no more copying.

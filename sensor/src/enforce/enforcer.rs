@@ -6,7 +6,7 @@ use super::{
     Cut, CutOutcome, Lists,
     entry::Denied,
     reset::Resetter,
-    tables::{Deny, DenyCause, TableCounts, Tables},
+    tables::{AllowKey, Deny, DenyCause, ServiceId, TableCounts, Tables},
 };
 use crate::time::Time;
 
@@ -56,7 +56,8 @@ impl Enforcer {
                 Denied::Token(key) => self.tables.deny_token(*key, deny),
                 Denied::Network(network) => self.tables.deny_network(*network, deny),
                 Denied::Flow(cookie) => self.tables.deny_flow(*cookie, deny),
-                Denied::Subject(_) => Ok(()),
+                // The kernel knows no subjects: their tokens are asked for again.
+                Denied::Subject(_) => self.tables.clear_allowed_tokens(),
             };
         }
         let outcome = match self.resetter.reset(cut) {
@@ -87,6 +88,19 @@ impl Enforcer {
                 tracing::error!("the allowlist is not in force in the kernel: {error}");
             }
             Err(_) => {}
+        }
+    }
+
+    /// Lets a judged token pass at one service.
+    pub fn allow_token(&mut self, key: AllowKey, service: ServiceId, until: Time) {
+        // Without room it is asked for again: a delay, no loss.
+        let _ = self.tables.allow_token(key, service, until);
+    }
+
+    /// Lets no judged token pass any more: keys, rules or lists have changed.
+    pub fn forget_allowed(&mut self) {
+        if let Err(error) = self.tables.clear_allowed_tokens() {
+            tracing::error!("tokens that were judged before still pass: {error}");
         }
     }
 

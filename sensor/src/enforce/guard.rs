@@ -17,6 +17,7 @@ use std::{
         unix::fs::{DirBuilderExt as _, MetadataExt as _},
     },
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use aya::{
@@ -89,9 +90,9 @@ pub struct Service {
     /// What happens without the daemon, and without a verdict in time.
     pub fail: FailMode,
     /// The daemon counts as dead when it has not beaten for so long.
-    pub heartbeat: std::time::Duration,
+    pub heartbeat: Duration,
     /// No byte waits longer.
-    pub hold: std::time::Duration,
+    pub hold: Duration,
     /// Requests without credentials are judged, too, each by itself.
     pub ask_always: bool,
 }
@@ -194,8 +195,9 @@ pub struct Guard {
     // The programs live in here.
     _ebpf: Ebpf,
     pins: Option<PathBuf>,
-    tables: KernelTables,
     heartbeat: Array<MapData, u64>,
+    policies: Array<MapData, [u64; 3]>,
+    ports: Array<MapData, u32>,
     verdicts: HashMap<MapData, [u64; 2], [u64; 2]>,
     held: RingBuf<MapData>,
     counters: PerCpuArray<MapData, [u64; Counter::COUNT]>,
@@ -317,6 +319,18 @@ fn is_bpf(path: &Path) -> bool {
     rustix::fs::statfs(path).is_ok_and(|s| s.f_type as i64 == BPF_FS_MAGIC)
 }
 
+/// The folders that daemons of this host have made.
+///
+/// # Errors
+/// They can't be listed.
+pub fn pin_folders() -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(PIN_ROOT) {
+        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(e) => Err(e),
+    }
+}
+
 /// Removes what an earlier daemon left in `pins`: its programs are detached, its denylists
 /// forgotten. Gives whether there was anything.
 ///
@@ -337,11 +351,12 @@ pub fn detach(pins: &Path) -> io::Result<bool> {
 }
 
 impl Guard {
-    /// Loads and attaches the programs, and removes those that an earlier daemon left.
+    /// Loads and attaches the programs, and removes those that an earlier daemon left. Gives the
+    /// look-up tables beside the guard.
     ///
     /// # Errors
     /// Privileges, kernel, cgroup, or the folder of what outlives the daemon.
-    pub fn start(config: &Config) -> Result<Self, Error> {
+    pub fn start(config: &Config) -> Result<(Self, KernelTables), Error> {
         supported()?;
         let path = live::cgroup_path(config.cgroup.as_deref())?;
         let group =
@@ -364,10 +379,12 @@ impl Guard {
             load(&mut ebpf, name)?;
         }
         set_up(&mut ebpf, config)?;
+        let tables = KernelTables::new(&mut ebpf)?;
         let mut guard = Self {
             links: Vec::new(),
             pins: config.pins.clone(),
-            tables: KernelTables::new(&mut ebpf)?,
+            policies: take(&mut ebpf, "POLICIES")?,
+            ports: take(&mut ebpf, "PORT_POLICIES")?,
             heartbeat: take(&mut ebpf, "HEARTBEAT")?,
             verdicts: take(&mut ebpf, "VERDICTS")?,
             held: take(&mut ebpf, "HELD")?,
@@ -375,6 +392,7 @@ impl Guard {
             malformed: 0,
             _ebpf: ebpf,
         };
+        guard.configure(&config.services)?;
         guard.beat()?;
         for (name, direction) in
             PROGRAMS.into_iter().zip([CgroupSkbAttachType::Ingress, CgroupSkbAttachType::Egress])
@@ -393,7 +411,7 @@ impl Guard {
                 let _ = fs::remove_file(pins.join(name));
             }
         }
-        Ok(guard)
+        Ok((guard, tables))
     }
 
     /// Leaves the programs attached for the next daemon, until their heartbeat is over.
@@ -419,9 +437,31 @@ impl Guard {
         self.heartbeat.set(0, monotonic(), 0).map_err(|e| map_error("HEARTBEAT", &e))
     }
 
-    /// Where segments are looked up.
-    pub fn tables(&mut self) -> &mut KernelTables {
-        &mut self.tables
+    /// Does this at these services from now on, and nothing at others.
+    ///
+    /// # Errors
+    /// There are too many, or the kernel refuses.
+    pub fn configure(&mut self, services: &[Service]) -> Result<(), Error> {
+        if services.len() >= MAX_POLICIES as usize {
+            return Err(Error::TooManyServices);
+        }
+        let mut of_port = vec![0; 1 << 16];
+        for (index, service) in (1u32..).zip(services) {
+            let policy = bytemuck::cast::<Policy, [u64; 3]>(policy(service));
+            self.policies.set(index, policy, 0).map_err(|e| map_error("POLICIES", &e))?;
+            for port in &service.ports {
+                if let Some(of_port) = of_port.get_mut(usize::from(*port)) {
+                    *of_port = index;
+                }
+            }
+        }
+        for (port, index) in (0u32..).zip(&of_port) {
+            let fail = |e| map_error("PORT_POLICIES", &e);
+            if self.ports.get(&port, 0).map_err(fail)? != *index {
+                self.ports.set(port, index, 0).map_err(fail)?;
+            }
+        }
+        Ok(())
     }
 
     /// Hands on the heads that wait, [`READ_LIMIT`] at most, in order. A head is told again with
@@ -481,35 +521,25 @@ fn set_up(ebpf: &mut Ebpf, config: &Config) -> Result<(), Error> {
     let terms = bytemuck::cast::<Terms, [u64; 10]>(Terms { secret: config.secret, extra });
     let mut settings: Array<MapData, [u64; 10]> = take(ebpf, "GUARD_SETTINGS")?;
     settings.set(0, terms, 0).map_err(|e| map_error("GUARD_SETTINGS", &e))?;
-    let mut policies: Array<MapData, [u64; 3]> = take(ebpf, "POLICIES")?;
-    let mut ports: Array<MapData, u32> = take(ebpf, "PORT_POLICIES")?;
-    for (index, service) in (1u32..).zip(&config.services) {
-        if index >= MAX_POLICIES {
-            return Err(Error::TooManyServices);
-        }
-        let nanos = |d: std::time::Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
-        let policy = Policy {
-            hold: nanos(service.hold),
-            heartbeat: nanos(service.heartbeat),
-            mode: match service.mode {
-                Mode::Alert => 0,
-                Mode::Kill => MODE_KILL,
-                Mode::Hold => MODE_HOLD,
-                Mode::Gate => MODE_GATE,
-            },
-            dry_run: service.dry_run.into(),
-            closed: (service.fail == FailMode::Closed).into(),
-            ask_always: service.ask_always.into(),
-            reserved: 0,
-        };
-        policies
-            .set(index, bytemuck::cast::<Policy, [u64; 3]>(policy), 0)
-            .map_err(|e| map_error("POLICIES", &e))?;
-        for port in &service.ports {
-            ports.set((*port).into(), index, 0).map_err(|e| map_error("PORT_POLICIES", &e))?;
-        }
-    }
     Ok(())
+}
+
+fn policy(service: &Service) -> Policy {
+    let nanos = |d: Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
+    Policy {
+        hold: nanos(service.hold),
+        heartbeat: nanos(service.heartbeat),
+        mode: match service.mode {
+            Mode::Alert => 0,
+            Mode::Kill => MODE_KILL,
+            Mode::Hold => MODE_HOLD,
+            Mode::Gate => MODE_GATE,
+        },
+        dry_run: service.dry_run.into(),
+        closed: (service.fail == FailMode::Closed).into(),
+        ask_always: service.ask_always.into(),
+        reserved: 0,
+    }
 }
 
 fn decode(data: &[u8]) -> Option<HeldHead<'_>> {

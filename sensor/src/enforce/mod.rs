@@ -8,13 +8,13 @@ pub mod denylist;
 mod enforcer;
 pub mod entry;
 pub mod file_list;
+pub mod guard;
+pub mod kernel;
 pub mod keys;
 mod packed;
 mod reset;
 mod sock_diag;
 mod state_file;
-pub mod guard;
-pub mod kernel;
 pub mod tables;
 
 use self::{

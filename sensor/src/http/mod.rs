@@ -49,6 +49,21 @@ mod tests;
 pub use connection::Connection;
 pub use message::{Body, Header, HttpEvent, Request, Response};
 
+/// Reads the whole head of a request by itself, whatever body follows it.
+///
+/// # Errors
+/// What is wrong, where no request can be made of it.
+pub fn request_head(
+    head: &[u8],
+    at: crate::time::Time,
+    limits: &Limits,
+) -> Result<Box<Request>, Vec<crate::finding::Finding>> {
+    // Empty lines in front are no part of it (RFC 9112, section 2.2).
+    let begin = head.iter().position(|b| !matches!(b, b'\r' | b'\n')).unwrap_or(head.len());
+    let head = head.get(begin..).unwrap_or_default();
+    Ok(head::request(head, false, (at, at), limits)?.request)
+}
+
 /// What bounds a [`Connection`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

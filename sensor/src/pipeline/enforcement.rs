@@ -11,6 +11,7 @@ use super::{
 use crate::{
     enforce::{
         Cut, CutOutcome,
+        denylist::Denylist,
         entry::{Denied, Source, Terms},
     },
     event::Enforcement,
@@ -18,7 +19,8 @@ use crate::{
     http::Request,
     memory::is_forged,
     policy::{Action, AllowedName, Context, DenyScope, Evidence, Mode, Name, Reasons, Verdict},
-    token::{Location, Role, Token, validate::SignatureCheck},
+    time::Time,
+    token::{Location, Role, Token, TokenReport, validate::SignatureCheck},
 };
 
 /// A connection that could not be reset is denied for this long; by then its peers have given up.
@@ -29,29 +31,42 @@ const FLOW_DENY: Duration = Duration::from_secs(60);
 const DENYLISTED: [FindingId; 3] =
     [FindingId::TokenDenylisted, FindingId::SubjectDenylisted, FindingId::AddressDenylisted];
 
-impl Reporter<'_, '_> {
-    /// Adds the findings that the denylist makes. `addresses` are those of the connection's other
-    /// end and of the client, mostly the same.
-    pub(super) fn note_denied(
-        &self,
-        addresses: [IpAddr; 2],
-        request: &mut Request,
-        tokens: &mut [Token],
-    ) {
-        let (list, now) = (&self.lists.denied, self.now);
-        if let Some(terms) = addresses.into_iter().find_map(|address| list.address(now, address)) {
-            request.findings.push(denylisted(FindingId::AddressDenylisted, &terms));
+/// Adds the findings that the denylist makes. `addresses` are those of the connection's other end
+/// and of the client, mostly the same.
+pub(super) fn note_denied(
+    list: &Denylist,
+    now: Time,
+    addresses: [IpAddr; 2],
+    request: &mut Request,
+    tokens: &mut [Token],
+) {
+    if let Some(terms) = addresses.into_iter().find_map(|address| list.address(now, address)) {
+        request.findings.push(denylisted(FindingId::AddressDenylisted, &terms));
+    }
+    for token in tokens {
+        if let Some(terms) = list.token(now, token.deny_key) {
+            token.findings.push(denylisted(FindingId::TokenDenylisted, &terms));
         }
-        for token in tokens {
-            if let Some(terms) = list.token(now, token.deny_key) {
-                token.findings.push(denylisted(FindingId::TokenDenylisted, &terms));
-            }
-            if let Some(terms) = list.subject(now, name_of(token)) {
-                token.findings.push(denylisted(FindingId::SubjectDenylisted, &terms));
-            }
+        if let Some(terms) = list.subject(now, name_of(token)) {
+            token.findings.push(denylisted(FindingId::SubjectDenylisted, &terms));
         }
     }
+}
 
+/// Everything that is wrong with a request itself, as the policy takes it.
+pub(super) fn evidence_of<'a>(
+    request: &'a Request,
+    tokens: &'a TokenReport,
+) -> impl Iterator<Item = Evidence<'a>> {
+    let of_request = |finding| Evidence { finding, of_credentials: true, vouched: None };
+    let own = request.findings.iter().chain(&tokens.findings).map(of_request);
+    own.chain(tokens.tokens.iter().flat_map(|token| {
+        let (of_credentials, vouched) = (is_credential(token), vouched(token));
+        token.findings.iter().map(move |finding| Evidence { finding, of_credentials, vouched })
+    }))
+}
+
+impl Reporter<'_, '_> {
     /// Decides on a request by what is known of it, and acts at once. It may be called again when
     /// more is known; what was done is done once.
     pub(super) fn decide(&mut self, flow: &FlowState, open: &mut Open) {
@@ -196,12 +211,8 @@ impl Reporter<'_, '_> {
 impl Open {
     /// Everything that is wrong with the exchange, as the policy takes it.
     fn evidence(&self) -> impl Iterator<Item = Evidence<'_>> {
-        let of_request = |finding| Evidence { finding, of_credentials: true, vouched: None };
+        let of_response = |finding| Evidence { finding, of_credentials: true, vouched: None };
         let response = self.response.iter().flat_map(|response| &response.findings);
-        let tokens = self.tokens.tokens.iter().flat_map(|token| {
-            let (of_credentials, vouched) = (is_credential(token), vouched(token));
-            token.findings.iter().map(move |finding| Evidence { finding, of_credentials, vouched })
-        });
         // An answer to a forged token that was not the caller's says nothing against the caller.
         let forged = || {
             let tokens = self.tokens.tokens.iter();
@@ -212,8 +223,7 @@ impl Open {
             of_credentials: forged(),
             vouched: None,
         });
-        let own = self.request.findings.iter().chain(&self.tokens.findings).chain(response);
-        own.map(of_request).chain(tokens).chain(outcome)
+        evidence_of(&self.request, &self.tokens).chain(response.map(of_response)).chain(outcome)
     }
 }
 

@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use super::{
     Wait,
     ending::{Endings, endings},
+    enforcement::note_denied,
     history::{History, Observed},
     output::Reporter,
     starts::{Fate, Starts},
@@ -410,7 +411,8 @@ impl FlowState {
             asn,
         };
         let Observed { uses, public, fresh } = history.observe(&mut tokens.tokens);
-        reporter.note_denied([peer, client], &mut request, &mut tokens.tokens);
+        let denied = &reporter.lists.denied;
+        note_denied(denied, reporter.now, [peer, client], &mut request, &mut tokens.tokens);
         let shown = dpop::Shown {
             request: &request,
             peer,

@@ -15,6 +15,7 @@ mod enforcement;
 mod flow_state;
 mod history;
 mod keys;
+mod on_arrival;
 mod output;
 mod settings;
 mod starts;
@@ -27,8 +28,8 @@ use hashlink::{LinkedHashMap, linked_hash_map::RawEntryMut};
 use smallvec::SmallVec;
 
 pub use self::{
-    ending::Endpoints, output::Output, settings::Settings, starts::StartStats, stats::Stats,
-    unknown_keys::UnknownKeyStats,
+    ending::Endpoints, on_arrival::HeadVerdict, output::Output, settings::Settings,
+    starts::StartStats, stats::Stats, unknown_keys::UnknownKeyStats,
 };
 use self::{
     flow_state::{FlowState, Open},

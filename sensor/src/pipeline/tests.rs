@@ -31,7 +31,8 @@ pub(super) struct Gathered {
 impl Default for Gathered {
     fn default() -> Self {
         let (events, cuts, exchanges, stopped) = Default::default();
-        Self { events, cuts, outcome: CutOutcome::Reset, exchanges, stopped }
+        let outcome = CutOutcome::Reset;
+        Self { events, cuts, outcome, exchanges, stopped, fetching: None }
     }
 }
 

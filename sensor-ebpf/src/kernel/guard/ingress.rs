@@ -11,7 +11,7 @@ use aya_ebpf::{
 };
 use jotwatch_common::{
     Record, TCP_SYN, TO_SERVER,
-    guard::tables::{Counter, HEAD_CAP, MODE_GATE, Policy},
+    guard::tables::{Counter, HEAD_CAP, Policy},
 };
 use jotwatch_ebpf::{
     packet,
@@ -23,7 +23,7 @@ use super::{
         EMPTY, PIECES, POLICIES, PORT_POLICIES, SCRATCH, TRACKS, count, is_allowed_net, is_dead,
         is_denied_flow, is_denied_net,
     },
-    messages::{DENY, PASS, WAIT, Walk, read_all, tell_cut},
+    messages::{DENY, PASS, REJECT, WAIT, Walk, read_all, tell_cut},
     read::{load, network, socket_addresses},
 };
 
@@ -152,11 +152,11 @@ unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
             s.known = 1;
             read_all(&mut walk);
             let s = &mut *walk.scratch;
-            if s.outcome == DENY {
-                return drop_for(Counter::DeniedToken, policy);
+            if s.outcome != PASS {
+                return drop_for(counter_of(s.outcome), policy);
             }
-            if s.outcome != PASS || (s.piece != 0 && policy.mode == MODE_GATE) {
-                return drop_for(Counter::HeldRequests, policy);
+            if s.piece != 0 {
+                return drop_for(Counter::Ahead, policy);
             }
             return Some(true);
         }
@@ -184,6 +184,20 @@ unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
         let result = tracked(&mut walk, track, policy, cookie, taken);
         (&raw mut track.busy).write_volatile(0);
         result
+    }
+}
+
+/// What a segment that does not pass counts as.
+#[inline(always)]
+fn counter_of(outcome: u32) -> Counter {
+    if outcome == DENY {
+        Counter::DeniedToken
+    } else if outcome == REJECT {
+        Counter::DeniedVerdict
+    } else if outcome == WAIT {
+        Counter::HeldRequests
+    } else {
+        Counter::TooLong
     }
 }
 
@@ -253,7 +267,7 @@ unsafe fn tracked(
         }
         read_all(walk);
         let s = &mut *walk.scratch;
-        let mut outcome = s.outcome;
+        let outcome = s.outcome;
         if outcome == WAIT {
             if track.waits == 0 {
                 track.waits = now;
@@ -268,6 +282,7 @@ unsafe fn tracked(
             }
         }
         if policy.dry_run != 0 && outcome != PASS {
+            count(counter_of(outcome));
             count(Counter::Dry);
             track.forget();
             return Some(true);
@@ -296,16 +311,7 @@ unsafe fn tracked(
             }
             return Some(true);
         }
-        if outcome == DENY {
-            outcome = Counter::DeniedToken as u32;
-            count(Counter::DeniedToken);
-        } else if outcome == WAIT {
-            outcome = Counter::HeldRequests as u32;
-            count(Counter::HeldRequests);
-        } else {
-            count(Counter::TooLong);
-        }
-        let _ = outcome;
+        count(counter_of(outcome));
         Some(false)
     }
 }

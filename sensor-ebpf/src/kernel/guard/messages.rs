@@ -25,8 +25,10 @@ use super::{
 
 /// [`Scratch::outcome`]: let it through.
 pub(super) const PASS: u32 = 0;
-/// [`Scratch::outcome`]: a token in it is denied, or a head was judged so.
+/// [`Scratch::outcome`]: a token in it is denied.
 pub(super) const DENY: u32 = 1;
+/// [`Scratch::outcome`]: a head in it was judged, and not to pass.
+pub(super) const REJECT: u32 = 4;
 /// [`Scratch::outcome`]: a head in it waits for its verdict.
 pub(super) const WAIT: u32 = 2;
 /// [`Scratch::outcome`]: a head in it is too long to be read.
@@ -214,8 +216,7 @@ unsafe fn decide(walk: *mut Walk, flags: u32) {
             if (*verdict).pass == VERDICT_PASS {
                 count(Counter::Judged);
             } else {
-                count(Counter::DeniedVerdict);
-                s.outcome = DENY;
+                s.outcome = REJECT;
             }
             return;
         }

@@ -1,0 +1,185 @@
+//! The kernel's guard beside the daemon: which services it guards, its heartbeat, and the heads
+//! that it holds.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+
+use super::now;
+use crate::{
+    config::Config,
+    enforce::{
+        Cut, Enforcer,
+        guard::{self, Guard, Service},
+        keys::TokenKeys,
+        tables::{MemoryTables, Tables},
+    },
+    pipeline::Pipeline,
+    policy::Mode,
+    token::FingerprintKey,
+};
+
+/// How often the programs are told that the daemon lives.
+const BEAT: Duration = Duration::from_millis(100);
+
+/// Fields with credentials that the programs know beside those of the standards.
+const MAX_HEADERS: usize = jotwatch_common::guard::scan::EXTRA_LINES;
+
+/// The guard of a daemon; without a service that asks for it there is none.
+pub(super) struct Guarding {
+    guard: Option<Guard>,
+    beaten: Instant,
+    heartbeat: Duration,
+    /// The last call into the kernel failed: the next failure is no news.
+    failing: bool,
+}
+
+/// What is done at each watched port.
+fn services(config: &Config) -> Vec<Service> {
+    let all = &config.enforcement;
+    let mut services: Vec<Service> = Vec::new();
+    for &port in &config.capture.ports {
+        let own = config.services.iter().find(|service| service.port == port);
+        let service = Service {
+            ports: Vec::new(),
+            mode: own.and_then(|s| s.mode).unwrap_or(all.mode),
+            dry_run: own.and_then(|s| s.dry_run).unwrap_or(all.dry_run),
+            fail: all.fail,
+            heartbeat: all.heartbeat(),
+            hold: all.hold(),
+            ask_always: false,
+        };
+        let same =
+            |other: &&mut Service| Service { ports: Vec::new(), ..(**other).clone() } == service;
+        match services.iter_mut().find(same) {
+            Some(other) => other.ports.push(port),
+            None => services.push(Service { ports: vec![port], ..service }),
+        }
+    }
+    services
+}
+
+impl Guarding {
+    /// Starts the guard if a service asks for more than alerts; gives the tables that are looked
+    /// up.
+    ///
+    /// # Errors
+    /// Mode `hold` or `gate` is asked for and the guard can't start. Mode `kill` works without:
+    /// only its denylists do not reach the kernel then.
+    pub(super) fn start(
+        config: &Config,
+        key: &FingerprintKey,
+    ) -> anyhow::Result<(Self, Box<dyn Tables>)> {
+        let services = services(config);
+        let most = services.iter().map(|service| service.mode).max().unwrap_or_default();
+        let mut this = Self {
+            guard: None,
+            beaten: Instant::now(),
+            heartbeat: config.enforcement.heartbeat(),
+            failing: false,
+        };
+        if most == Mode::Alert {
+            return Ok((this, Box::new(MemoryTables::new())));
+        }
+        ensure!(
+            most < Mode::Hold || config.tokens.headers.len() <= MAX_HEADERS,
+            "modes hold and gate know {MAX_HEADERS} tokens.headers at most"
+        );
+        let cgroup = config.capture.cgroup.clone();
+        let started = guard::pin_folder(cgroup.as_deref()).and_then(|pins| {
+            Guard::start(&guard::Config {
+                services,
+                cgroup,
+                secret: TokenKeys::new(key).secret(),
+                extra_headers: config.tokens.headers.clone(),
+                pins: Some(pins),
+            })
+        });
+        match started {
+            Ok((guard, tables)) => {
+                this.guard = Some(guard);
+                Ok((this, Box::new(tables)))
+            }
+            Err(error) if most == Mode::Kill => {
+                tracing::warn!("connections are cut, but nothing is denied in the kernel: {error}");
+                Ok((this, Box::new(MemoryTables::new())))
+            }
+            Err(error) => Err(error).with_context(|| format!("mode {} can't start", most.as_str())),
+        }
+    }
+
+    /// Takes over a changed configuration.
+    ///
+    /// # Errors
+    /// It asks for the guard, which is not there, or the kernel refuses.
+    pub(super) fn reconfigure(&mut self, config: &Config) -> anyhow::Result<()> {
+        let services = services(config);
+        match &mut self.guard {
+            Some(guard) => guard.configure(&services)?,
+            None => ensure!(
+                services.iter().all(|service| service.mode <= Mode::Kill),
+                "modes hold and gate need a restart of the daemon"
+            ),
+        }
+        self.heartbeat = config.enforcement.heartbeat();
+        Ok(())
+    }
+
+    /// Beats, and judges what waits.
+    pub(super) fn attend(&mut self, pipeline: &mut Pipeline, enforcer: &mut Enforcer) {
+        let Some(guard) = &mut self.guard else { return };
+        let away = self.beaten.elapsed();
+        let mut result = Ok(());
+        if away >= BEAT {
+            self.beaten = Instant::now();
+            result = guard.beat();
+            if away > self.heartbeat {
+                tracing::warn!("the services were without the daemon for {} ms", away.as_millis());
+            }
+        }
+        let (mut verdicts, now) = (Vec::new(), now());
+        guard.held(|head| {
+            if head.cut {
+                let (flow, cookie) = (head.flow, head.cookie);
+                enforcer.cut(&Cut { flow, cookie, pid: None, denied: Vec::new() });
+                return;
+            }
+            let judged = pipeline.judge_head(now, &head.flow, head.cookie, head.head);
+            let allow = judged.credentials_until.filter(|_| head.covered);
+            verdicts.push((head.verdict, head.allow, head.service, allow, judged));
+        });
+        for (key, allow, service, allow_until, judged) in verdicts {
+            result = result.and(guard.decide(key, judged.pass, judged.until));
+            if let Some(until) = allow_until {
+                enforcer.allow_token(allow, service, until);
+            }
+            if let Some(cut) = &judged.cut {
+                enforcer.cut(cut);
+            }
+        }
+        match result {
+            Ok(()) => self.failing = false,
+            Err(error) if !std::mem::replace(&mut self.failing, true) => {
+                tracing::error!("the guard can't be reached: {error}");
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// The programs' counters by name; empty without a guard.
+    pub(super) fn counters(&self) -> BTreeMap<String, u64> {
+        let counters = self.guard.as_ref().and_then(|guard| guard.counters().ok());
+        let named = |(counter, n): (guard::Counter, u64)| (counter.name().to_owned(), n);
+        counters.unwrap_or_default().into_iter().map(named).collect()
+    }
+
+    /// Leaves the programs for the next daemon.
+    pub(super) fn leave(self) {
+        if let Some(Err(error)) = self.guard.map(Guard::leave) {
+            tracing::warn!("until the next start nothing is denied in the kernel: {error}");
+        }
+    }
+}
