@@ -18,7 +18,7 @@ use anyhow::{Context as _, Result, ensure};
 use jotwatch_tests::{
     net::{self, Place, privileged, stay_on_one_cpu},
     sensor::{self, Sensor, findings},
-    services::tokens,
+    tokens,
 };
 use rustix::process::Signal;
 use serde_json::json;
