@@ -36,7 +36,7 @@ fn named(kid: &str, key: &Signer) -> Value {
 
 /// The keyless issuer's host serves a key set in clear.
 fn served(keys: &[Value]) -> Step {
-    Step::fields("").route("GET", SET).host("keyless.example").reply(json!({ "keys": keys }))
+    Step::fields("").route("GET", SET).host("keyless.example").reply(&json!({ "keys": keys }))
 }
 
 /// A key set in clear with another key under a name that is pinned.
@@ -56,7 +56,7 @@ fn changed(out: &mut Vec<Case>) {
     let discovery = |issuer: &str| {
         let document = json!({ "issuer": issuer, "jwks_uri": "https://keyless.example/certs" });
         let path = "/.well-known/openid-configuration";
-        Step::fields("").route("GET", path).host("keyless.example").reply(document)
+        Step::fields("").route("GET", path).host("keyless.example").reply(&document)
     };
     let play = |issuer: &str, key: &Signer| {
         vec![

@@ -137,7 +137,7 @@ impl Step {
 
     /// Answered with this document.
     #[must_use]
-    pub fn reply(mut self, document: impl ToString) -> Self {
+    pub fn reply(mut self, document: &impl ToString) -> Self {
         self.reply = document.to_string();
         self
     }
