@@ -465,12 +465,15 @@ fn foreign_protocols_are_said_once_and_not_copied() -> Result<()> {
         let said: Vec<_> = seen.opaque.iter().filter(|(f, _)| f.client == client).collect();
         assert!(matches!(said[..], [(_, k)] if *k == kind), "{client} {said:?}");
         let copied = |direction| {
-            let stream =
-                seen.streams.iter().find(|((f, d), _)| f.client == client && *d == direction);
-            stream.map_or(0, |(_, stream)| stream.copied_bytes())
+            let of = |(f, d): &(FlowKey, Direction)| f.client == client && *d == direction;
+            let stream = seen.streams.iter().find(|(key, _)| of(key)).map(|(_, stream)| stream);
+            // The listener's segments are copied as well: its TCP may yet refuse them. So it does
+            // with those that come when the service has closed.
+            stream.map_or(0, |stream| stream.copied_bytes().saturating_sub(stream.early))
         };
         // What passes before TCP has taken the first bytes is copied: it may yet refuse them.
-        assert_eq!(copied(Direction::ToServer), bytes.len(), "{kind:?}");
+        let taken = copied(Direction::ToServer);
+        assert!([0, bytes.len()].contains(&taken), "{kind:?} {taken}");
         assert_eq!(copied(Direction::ToClient), 0, "{kind:?}");
     }
     let counters = capture.counters()?;
