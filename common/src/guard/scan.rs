@@ -155,7 +155,7 @@ impl Scanner {
         self.dot = 0;
         self.value = 0;
         self.flags = 0;
-        self.keyed = keyed as u32;
+        self.keyed = u32::from(keyed);
         self.end = 0;
     }
 
@@ -256,7 +256,7 @@ impl Scanner {
                     self.flags |= QUERY_TOKEN;
                 }
                 self.resume = self.at;
-                self.whole = (self.dots < 2) as u32;
+                self.whole = u32::from(self.dots < 2);
                 self.at = if self.dots < 2 { self.run } else { self.dot + 1 };
                 self.begin_signature();
                 return MORE;

@@ -60,9 +60,9 @@ pub(super) const fn base64(x: u64) -> Option<u64> {
     }
     // No sum leaves its byte.
     let (letter, lower, digit) = ((upper | lower) >> 7, lower >> 7, digit >> 7);
-    let v = (x & letter * 0x1f) - letter
+    let v = (x & (letter * 0x1f)) - letter
         + lower * 26
-        + (x & digit * 0x0f)
+        + (x & (digit * 0x0f))
         + digit * 52
         + (v62 >> 7) * 62
         + (v63 >> 7) * 63;

@@ -255,7 +255,7 @@ fn load_object(pins: Option<&Path>) -> Result<Ebpf, Error> {
     }
     loader.load(OBJECT).map_err(|e| match e {
         EbpfError::MapError(MapError::CreateError { name, io_error, .. }) => {
-            Error::Map { name: name.to_string(), reason: io_error.to_string() }
+            Error::Map { name, reason: io_error.to_string() }
         }
         EbpfError::MapError(e) => map_error("", &e),
         e => Error::Map { name: "object".into(), reason: live::one_line(&e.to_string()) },
@@ -316,7 +316,7 @@ pub fn pin_folder(cgroup: Option<&Path>) -> Result<PathBuf, Error> {
 
 fn is_bpf(path: &Path) -> bool {
     const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
-    rustix::fs::statfs(path).is_ok_and(|s| s.f_type as i64 == BPF_FS_MAGIC)
+    rustix::fs::statfs(path).is_ok_and(|s| s.f_type == BPF_FS_MAGIC)
 }
 
 /// The folders that daemons of this host have made.
