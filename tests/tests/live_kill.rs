@@ -7,7 +7,7 @@
 use std::{
     fs,
     io::{ErrorKind, Read as _, Write as _},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     process::{Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
