@@ -7,7 +7,7 @@
 
 use std::{borrow::Cow, fmt, hash::Hasher as _, sync::Arc};
 
-use siphasher::sip128::{Hasher128 as _, SipHasher24};
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
 use crate::{enforce::tables::TokenKey, finding::Finding};
 
@@ -31,7 +31,7 @@ pub use judge::{
     hmac_sample,
 };
 
-/// What stands for a token in events and tables: SipHash-2-4 with 128 bits of output over all its
+/// What stands for a token in events and tables: SipHash-1-3 with 128 bits of output over all its
 /// bytes, under a key of this installation. `Display` gives 32 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint([u8; 16]);
@@ -70,7 +70,7 @@ impl FingerprintKey {
     /// The fingerprint of a token.
     #[must_use]
     pub fn fingerprint(&self, token: &[u8]) -> Fingerprint {
-        Fingerprint(SipHasher24::new_with_key(&self.0).hash(token).as_bytes())
+        Fingerprint(SipHasher13::new_with_key(&self.0).hash(token).as_bytes())
     }
 
     /// The fingerprint of a token, and the one of what stands before its last dot: one pass over
@@ -78,7 +78,7 @@ impl FingerprintKey {
     fn fingerprint_parts(&self, token: &[u8]) -> (Fingerprint, Beginning) {
         let len = memchr::memrchr(b'.', token).unwrap_or_default();
         let (beginning, rest) = token.split_at_checked(len).unwrap_or((token, b""));
-        let mut hasher = SipHasher24::new_with_key(&self.0);
+        let mut hasher = SipHasher13::new_with_key(&self.0);
         hasher.write(beginning);
         let at_dot = Beginning { hasher, len };
         hasher.write(rest);
@@ -89,7 +89,7 @@ impl FingerprintKey {
 /// The state of a token's hash before its last dot: in compact serialisation behind its signing
 /// input.
 struct Beginning {
-    hasher: SipHasher24,
+    hasher: SipHasher13,
     /// Bytes that are hashed.
     len: usize,
 }
