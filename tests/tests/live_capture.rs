@@ -83,7 +83,7 @@ impl Seen {
                 stream.fin |= s.flags.fin;
             }
             Input::Opened { flow, cookie, rcv_nxt, .. } => {
-                self.opened.push((flow, cookie, rcv_nxt))
+                self.opened.push((flow, cookie, rcv_nxt));
             }
             Input::Closed { flow, .. } => self.closed.push(flow),
             Input::Opaque { flow, kind, .. } => self.opaque.push((flow, kind)),
