@@ -497,3 +497,34 @@ impl Drop for Cleaned {
         let _ = guard::detach(&self.0);
     }
 }
+
+/// `cargo test --release -p jotwatch-tests --test live_guard -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement: for a quiet machine"]
+fn what_a_warm_request_costs() -> Result<()> {
+    if !privileged() {
+        return Ok(());
+    }
+    stay_on_one_cpu()?;
+    let stand = Stand::new()?;
+    let good = request(&format!("Authorization: Bearer {GOOD}"));
+    let p50 = || -> Result<Duration> {
+        let mut stream = stand.connect(false)?;
+        let mut took = Vec::new();
+        for _ in 0..5_000 {
+            let began = Instant::now();
+            stream.write_all(good.as_bytes())?;
+            ensure!(stand.answers(&mut stream, 1, Duration::from_secs(5))? == 1, "no answer");
+            took.push(began.elapsed());
+        }
+        took.sort_unstable();
+        Ok(took[took.len() / 2])
+    };
+    for round in 0..3 {
+        let bare = p50()?;
+        let judge = Judge::start(&stand.config(Mode::Gate))?;
+        let gated = p50()?;
+        println!("{round}: p50 bare {bare:?}, gated {gated:?}; {}", judge.shown());
+    }
+    Ok(())
+}
