@@ -56,7 +56,7 @@ pub(super) struct Exchange {
     /// What its answer may be.
     pub(super) asked: Asked,
     /// The answer's body, as long as it may be a document about keys.
-    pub(super) document: Option<Box<Document>>,
+    pub(super) document: Option<Document>,
 }
 
 impl Exchange {

@@ -227,7 +227,14 @@ impl<E: Entry> Table<E> {
 
     /// Forgets some of what is past its end. Called with every use, it keeps up with the clock
     /// without ever stopping for long.
+    #[inline]
     pub(super) fn expire(&mut self, now: Second, gone: &mut impl FnMut(u32, &E)) {
+        if self.tick < now / TICK {
+            self.expire_some(now, gone);
+        }
+    }
+
+    fn expire_some(&mut self, now: Second, gone: &mut impl FnMut(u32, &E)) {
         for _ in 0..EXPIRE_STEP {
             if !self.expire_one(now, gone) {
                 return;

@@ -75,7 +75,7 @@ impl History<'_> {
         let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
         let facts = known.facts();
         let (method, target) = (text(self.request.method()), text(self.request.target()));
-        service.routes.check(method, target, &listed(facts, &facts.scopes))
+        service.routes.check(method, target, list(&mut Names::new(), facts, &facts.scopes))
     }
 
     fn observe_one(
@@ -86,6 +86,8 @@ impl History<'_> {
         purpose: Purpose,
     ) -> Observation {
         let facts = known.facts();
+        let (mut audiences, mut roles) = (Names::new(), Names::new());
+        let (mut scopes, mut groups) = (Names::new(), Names::new());
         let proof = known.proof.as_ref();
         let signature = proof.map_or(known.validation.signature, |proof| proof.signature);
         let used = Use {
@@ -104,14 +106,14 @@ impl History<'_> {
             id: facts.text(facts.id),
             session: facts.text(facts.session),
             nonce: facts.text(facts.nonce),
-            audiences: &listed(facts, &facts.audiences),
+            audiences: list(&mut audiences, facts, &facts.audiences),
             expires: facts.expires,
             issued: facts.issued,
             key_id: facts.text(facts.key_id),
             algorithm: facts.text(facts.algorithm),
-            roles: &listed(facts, &facts.roles),
-            scopes: &listed(facts, &facts.scopes),
-            groups: &listed(facts, &facts.groups),
+            roles: list(&mut roles, facts, &facts.roles),
+            scopes: list(&mut scopes, facts, &facts.scopes),
+            groups: list(&mut groups, facts, &facts.groups),
             tenant: facts.text(facts.tenant),
             user_agent: Some(agent),
             asn: self.asn,
@@ -157,6 +159,11 @@ fn purpose(token: &Token, known: &Known) -> Option<Purpose> {
     }
 }
 
-fn listed<'f>(facts: &'f Facts, names: &'f [Text]) -> SmallVec<[&'f str; 8]> {
-    facts.texts(names).collect()
+/// Names as the memory takes them.
+type Names<'f> = SmallVec<[&'f str; 8]>;
+
+/// Fills a list where it stands: most are empty, and too large to be moved for that.
+fn list<'l, 'f>(list: &'l mut Names<'f>, facts: &'f Facts, names: &'f [Text]) -> &'l [&'f str] {
+    list.extend(facts.texts(names));
+    list
 }

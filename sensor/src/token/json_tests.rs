@@ -255,3 +255,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_string_ends_at_the_first_byte_that_is_not_plain_wherever_it_stands() {
+    for len in 0..140 {
+        let plain = vec![b'x'; len];
+        assert_eq!(plain_prefix(&plain), len);
+        for at in 0..len {
+            for (byte, stops) in
+                [(b'"', true), (b'\\', true), (0, true), (0x1f, true), (b' ', false), (0xff, false)]
+            {
+                let mut text = plain.clone();
+                text[at] = byte;
+                assert_eq!(plain_prefix(&text), if stops { at } else { len });
+            }
+        }
+    }
+}

@@ -189,6 +189,7 @@ impl Frame<'_> {
         }
     }
 
+    #[inline]
     fn network(self, mut ethertype: u16, mut at: usize) -> Result<Packet, Skip> {
         let mut scope = 0;
         for _ in 0..=MAX_VLAN_TAGS {
@@ -217,6 +218,7 @@ impl Frame<'_> {
         }
     }
 
+    #[inline]
     fn ipv4(self, at: usize, scope: u64) -> Result<Packet, Skip> {
         let h: [u8; 20] = self.take(at)?;
         let header = usize::from(h[0] & 0x0f) * 4;
@@ -270,6 +272,7 @@ impl Frame<'_> {
         Err(Skip::Malformed)
     }
 
+    #[inline]
     fn tcp(
         self,
         start: usize,

@@ -140,21 +140,24 @@ const OTHER_TYPES: [&str; 14] = [
 /// The type that a token's header names, where it is of no access token (RFC 8725, section 3.11).
 pub(super) fn other_type(decoded: &Decoded) -> Option<&'static str> {
     let typ = decoded.header()?.get("typ")?.as_str()?;
-    OTHER_TYPES.into_iter().find(|other| same_type(other, &typ))
+    let typ = short_type(&typ);
+    OTHER_TYPES.into_iter().find(|other| other.eq_ignore_ascii_case(typ))
 }
 
 /// RFC 7515, section 4.1.9: `application/` may be left out, case does not count.
 pub(crate) fn same_type(a: &str, b: &str) -> bool {
-    fn short(text: &str) -> &str {
-        const PREFIX: &str = "application/";
-        match text.get(..PREFIX.len()) {
-            Some(start) if start.eq_ignore_ascii_case(PREFIX) => {
-                text.get(PREFIX.len()..).unwrap_or_default()
-            }
-            _ => text,
+    short_type(a).eq_ignore_ascii_case(short_type(b))
+}
+
+/// A type without `application/`.
+fn short_type(text: &str) -> &str {
+    const PREFIX: &str = "application/";
+    match text.get(..PREFIX.len()) {
+        Some(start) if start.eq_ignore_ascii_case(PREFIX) => {
+            text.get(PREFIX.len()..).unwrap_or_default()
         }
+        _ => text,
     }
-    short(a).eq_ignore_ascii_case(short(b))
 }
 
 /// Whether an address begins with an allowed one, in a way that no reader of addresses can take
