@@ -185,19 +185,12 @@ const fn bodiless(first: u64) -> bool {
     )
 }
 
-/// What a connection's first request bytes say that it is not HTTP/1; 0 if they may be.
+/// A request can begin with this byte: one of a token (RFC 9110 section 5.6.2), or of an empty line,
+/// which is ignored before a request line (RFC 9112 section 2.2).
 #[inline(always)]
 #[must_use]
-pub const fn opaque(first: u64, len: u32) -> u8 {
-    let b = first as u8;
-    if len >= 3 && b >= 20 && b <= 23 && (first >> 8) as u8 == 3 && (first >> 16) as u8 <= 4 {
-        return OPAQUE_TLS;
-    }
-    if len >= 8 && first == u64::from_le_bytes(*b"PRI * HT") {
-        return OPAQUE_HTTP2;
-    }
-    // RFC 9112 section 2.2: empty lines before the request line are to be ignored.
-    let token = b.is_ascii_alphanumeric()
+pub const fn may_begin_request(b: u8) -> bool {
+    b.is_ascii_alphanumeric()
         || matches!(
             b,
             b'!' | b'#'
@@ -216,9 +209,22 @@ pub const fn opaque(first: u64, len: u32) -> u8 {
                 | b'~'
                 | b'\r'
                 | b'\n'
-        );
+        )
+}
+
+/// What a connection's first request bytes say that it is not HTTP/1; 0 if they may be.
+#[inline(always)]
+#[must_use]
+pub const fn opaque(first: u64, len: u32) -> u8 {
+    let b = first as u8;
+    if len >= 3 && b >= 20 && b <= 23 && (first >> 8) as u8 == 3 && (first >> 16) as u8 <= 4 {
+        return OPAQUE_TLS;
+    }
+    if len >= 8 && first == u64::from_le_bytes(*b"PRI * HT") {
+        return OPAQUE_HTTP2;
+    }
     // Fewer than 3 bytes of a TLS record: leave it to the daemon.
-    if token || (len < 3 && b >= 20 && b <= 23) { 0 } else { OPAQUE_NOT_HTTP }
+    if may_begin_request(b) || (len < 3 && b >= 20 && b <= 23) { 0 } else { OPAQUE_NOT_HTTP }
 }
 
 impl Gap {

@@ -214,6 +214,42 @@ fn variants() -> Vec<String> {
     ]
 }
 
+/// TLS on a guarded port, and what is spoken behind an upgrade, is not ours to hold.
+#[test]
+fn what_is_not_http_passes_in_every_mode() -> Result<()> {
+    if !privileged() {
+        return Ok(());
+    }
+    for mode in [Mode::Kill, Mode::Hold, Mode::Gate] {
+        let stand = Stand::new()?;
+        let judge = Judge::start(&stand.config(mode))?;
+        let hello: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+        let frame: &[u8] = b"\x81\xfe\x40\x00mask";
+        for (n, (greeting, first)) in
+            [(None, hello), (None, frame), (Some(request("Upgrade: websocket")), frame)]
+                .into_iter()
+                .enumerate()
+        {
+            let mut stream = stand.connect(n % 2 == 1)?;
+            if let Some(greeting) = greeting {
+                stream.write_all(greeting.as_bytes())?;
+                let answers = stand.answers(&mut stream, 1, Duration::from_secs(5))?;
+                ensure!(answers == 1, "{mode:?} {n}: no greeting; {}", judge.shown());
+            }
+            // More than any head, in many segments; the service answers to the last bytes.
+            stream.write_all(first)?;
+            for _ in 0..16 {
+                stream.write_all(&[0xa5; 4096])?;
+                thread::sleep(Duration::from_millis(2));
+            }
+            stream.write_all(b"\r\n\r\n")?;
+            let answers = stand.answers(&mut stream, 1, Duration::from_secs(5))?;
+            ensure!(answers == 1, "{mode:?} {n}: held; {}", judge.shown());
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn a_denied_token_does_not_reach_the_service_however_it_is_sent() -> Result<()> {
     if !privileged() {

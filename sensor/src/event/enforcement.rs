@@ -36,7 +36,8 @@ impl Enforcement {
             object.names("denied", self.denied.iter().map(|scope| scope.as_str()));
             object.number("deny_seconds", self.deny_seconds);
         }
-        let reasons = self.reasons.findings.iter().take(cut.findings());
+        let most = if cut.bare() { 1 } else { cut.findings() };
+        let reasons = self.reasons.findings.iter().take(most);
         object.names("reasons", reasons.map(|id| id.as_str()));
         if cut.bare() {
             return;

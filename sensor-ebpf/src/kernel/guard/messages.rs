@@ -16,7 +16,10 @@ use jotwatch_common::guard::{
         VERDICT_PASS,
     },
 };
-use jotwatch_ebpf::track::{KNOWN, UNKNOWN};
+use jotwatch_ebpf::{
+    flow::may_begin_request,
+    track::{KNOWN, UNKNOWN},
+};
 
 use super::{
     maps::{ALLOWED, DENIED_TOKENS, GUARD_SETTINGS, HELD, VERDICTS, count},
@@ -105,6 +108,11 @@ unsafe extern "C" fn message(_: u32, walk: *mut Walk) -> i64 {
             return 1;
         }
         let known = s.known != 0;
+        if known && !may_begin_request(s.window[0]) {
+            // TLS, or frames behind an upgrade: no service reads a request here.
+            s.next_mode = UNKNOWN;
+            return 1;
+        }
         if s.result != WHOLE {
             if !known {
                 s.next_mode = UNKNOWN;
