@@ -94,7 +94,11 @@ fn lists(sensor: &Sensor, arguments: &[&str], input: &str) -> Result<Output> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;
-    child.stdin.take().context("no input")?.write_all(input.as_bytes())?;
+    match child.stdin.take().context("no input")?.write_all(input.as_bytes()) {
+        // Who finds fault with its arguments is gone before it reads.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        written => written?,
+    }
     Ok(child.wait_with_output()?)
 }
 
