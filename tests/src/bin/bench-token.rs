@@ -250,7 +250,7 @@ fn crowd(tokens: usize) -> Result<serde_json::Value> {
                 let mut signature = [0x5a; 32];
                 signature[..8].copy_from_slice(&(k as u64).to_be_bytes());
                 let input = signing_input("HS256", "https://bench.test", k, 43);
-                head(&format!("{input}.{}", base64url(&signature)))
+                head(&format!("{input}.{}", base64url(signature)))
             })
             .collect();
         let start = cpu_nanos();
