@@ -1,6 +1,11 @@
 //! A benign day of ten thousand subjects, end to end: nothing above `info`, but for expired tokens
 //! that a service refused, which are `low`. The same day with one theft in it: the theft, and
 //! nothing else.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that can't run shall fail, and what a day holds is worth a line"
+)]
 
 use jotwatch_tests::{
     attacks::{Seen, Stage},
