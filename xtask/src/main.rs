@@ -3,9 +3,11 @@
 mod bench;
 mod build_ebpf;
 mod demo;
+mod evaluate;
 mod ground;
 mod setup;
 mod test;
+mod train;
 
 use std::process::ExitCode;
 
@@ -29,6 +31,8 @@ enum Cmd {
     /// The demo's service; started by it
     #[command(hide = true)]
     DemoService { addr: std::net::SocketAddr },
+    /// Measure the models on public data that they have not seen
+    Evaluate(evaluate::Args),
     /// Bring what the live tests, the demo and the benchmarks need to this machine
     Setup {
         /// Only these parts
@@ -36,6 +40,8 @@ enum Cmd {
     },
     /// Run every test, live ones with real services included
     Test(test::Args),
+    /// Rebuild the models' artifacts from public data
+    Train(train::Args),
 }
 
 fn main() -> ExitCode {
@@ -44,8 +50,10 @@ fn main() -> ExitCode {
         Cmd::BuildEbpf(args) => build_ebpf::run(setup::workspace(), &args),
         Cmd::Demo(args) => demo::run(&args),
         Cmd::DemoService { addr } => demo::run_service(addr),
+        Cmd::Evaluate(args) => evaluate::run(&args),
         Cmd::Setup { parts } => setup::run(&parts),
         Cmd::Test(args) => test::run(&args),
+        Cmd::Train(args) => train::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,7 @@
+//! Features, trained artifacts and inference of Jotwatch's scorer.
+//!
+//! Pure: bytes in, scores out. No I/O, no clock, no `unsafe`; nothing here panics on input.
+
+#![forbid(unsafe_code)]
+
+pub mod payload;

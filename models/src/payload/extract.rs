@@ -1,0 +1,347 @@
+//! One value in, its features out.
+
+use super::{
+    Place,
+    decode::{Trace, base64_text, decode},
+    expression,
+    keywords::{FIRST_KIND, kind},
+    lex::{MAX_TOKENS, MAX_WINDOW, Token, Words, shape, tokens},
+    markup, path, schema,
+    schema::{CHAR_BUCKETS, NAMED, TOKEN_BUCKETS, f},
+    shell, sql,
+    view::{Hits, View},
+};
+
+/// Bytes by which one piece of a long value reaches into the next, so that no short attack is cut.
+const OVERLAP: usize = 256;
+
+/// Members of a hashed group that are kept: a piece with more has said enough.
+const MAX_GRAMS: usize = 512;
+
+/// The active features of one piece.
+#[derive(Clone, Debug, Default)]
+pub struct Active {
+    /// Named features, by their place in [`schema::FEATURES`].
+    pub named: Vec<u16>,
+    /// Buckets of token n-grams, each once.
+    pub token_grams: Vec<u16>,
+    /// Buckets of character trigrams, each once.
+    pub char_grams: Vec<u16>,
+}
+
+impl Active {
+    pub(super) fn with_capacity() -> Self {
+        Self {
+            named: Vec::with_capacity(NAMED),
+            token_grams: Vec::with_capacity(MAX_GRAMS),
+            char_grams: Vec::with_capacity(MAX_GRAMS),
+        }
+    }
+
+    /// What each active member of a hashed group of `n` counts.
+    #[must_use]
+    pub fn share(n: usize) -> f32 {
+        /// Below, a group would outweigh the named features of short values.
+        const FEWEST: usize = 4;
+        #[expect(clippy::cast_precision_loss, reason = "at most MAX_GRAMS")]
+        let n = n.max(FEWEST) as f32;
+        n.sqrt().recip()
+    }
+
+    /// Every active feature by its place in the schema, and its value.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, f32)> + '_ {
+        let named = self.named.iter().map(|at| (usize::from(*at), 1.0));
+        let t = Self::share(self.token_grams.len());
+        let tokens = self.token_grams.iter().map(move |at| (NAMED + usize::from(*at), t));
+        let c = Self::share(self.char_grams.len());
+        let base = NAMED + TOKEN_BUCKETS;
+        named.chain(tokens).chain(self.char_grams.iter().map(move |at| (base + usize::from(*at), c)))
+    }
+}
+
+/// Buffers of the extraction, made once.
+#[derive(Debug)]
+pub(super) struct Buffers {
+    pub(super) decoded: Vec<u8>,
+    spare: Vec<u8>,
+    low: Vec<u8>,
+    tokens: Vec<Token>,
+    hits: Hits,
+    seen_tokens: [u64; TOKEN_BUCKETS / 64],
+    seen_chars: [u64; CHAR_BUCKETS / 64],
+    base64: Vec<u8>,
+    pub(super) active: Active,
+}
+
+/// A piece whose features have been found.
+pub(super) struct Piece<'a> {
+    pub(super) active: &'a Active,
+    /// The decoded bytes of the piece.
+    pub(super) text: &'a [u8],
+    hits: &'a Hits,
+}
+
+impl Piece<'_> {
+    /// Where in `text` a named feature was first seen.
+    pub(super) fn start(&self, feature: usize) -> usize {
+        self.hits.start(feature).map_or(0, usize::from)
+    }
+}
+
+/// What no detector could say anything about: letters, digits, dashes, single dots.
+fn is_inert(value: &[u8]) -> bool {
+    let mut dots = false;
+    for byte in value {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => dots = false,
+            b'.' if !dots => dots = true,
+            _ => return false,
+        }
+    }
+    true
+}
+
+impl Buffers {
+    pub(super) fn new() -> Self {
+        /// Values up to this size need no further allocation; longer ones grow the buffers once,
+        /// up to [`super::MAX_VALUE`].
+        const USUAL: usize = 16 * 1024;
+        Self {
+            decoded: Vec::with_capacity(USUAL),
+            spare: Vec::with_capacity(USUAL),
+            low: Vec::with_capacity(MAX_WINDOW),
+            tokens: Vec::with_capacity(MAX_TOKENS),
+            hits: Hits::default(),
+            seen_tokens: [0; TOKEN_BUCKETS / 64],
+            seen_chars: [0; CHAR_BUCKETS / 64],
+            base64: Vec::with_capacity(super::decode::MAX_BASE64 + 3),
+            active: Active::with_capacity(),
+        }
+    }
+
+    /// Decodes `raw` and gives `each` the features of each of its pieces.
+    ///
+    /// `plus` is as in [`decode`].
+    pub(super) fn value(&mut self, words: &Words, raw: &[u8], plus: bool, place: Place, mut each: impl FnMut(&Piece<'_>)) {
+        let object = expression::is_object(raw);
+        if !object && raw.len() < 16 && is_inert(raw) {
+            return;
+        }
+        let trace = decode(raw, plus, &mut self.decoded, &mut self.spare);
+        let mut from = 0;
+        while from < self.decoded.len() || (from == 0 && object) {
+            let end = (from + MAX_WINDOW).min(self.decoded.len());
+            self.piece(words, from..end, trace, place, false, object, &mut each);
+            if end == self.decoded.len() {
+                break;
+            }
+            from = end - OVERLAP;
+        }
+        let mut base64 = std::mem::take(&mut self.base64);
+        if base64_text(self.decoded.trim_ascii(), &mut base64) {
+            let hidden = decode(&base64, false, &mut self.decoded, &mut self.spare);
+            let end = self.decoded.len().min(MAX_WINDOW);
+            self.piece(words, 0..end, hidden, place, true, object, &mut each);
+        }
+        self.base64 = base64;
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what is known of the piece, in one place")]
+    fn piece(
+        &mut self, words: &Words, range: std::ops::Range<usize>, trace: Trace, place: Place, base64: bool, object: bool,
+        each: &mut impl FnMut(&Piece<'_>),
+    ) {
+        let text = self.decoded.get(range).unwrap_or_default();
+        self.low.clear();
+        self.low.extend(text.iter().map(u8::to_ascii_lowercase));
+        tokens(words, &self.low, &mut self.tokens);
+        let mut cats = 0;
+        let mut kinds = [0_u64; 4];
+        for token in &self.tokens {
+            cats |= token.cats;
+            if let Some(word) = kinds.get_mut(usize::from(token.kind / 64)) {
+                *word |= 1 << (token.kind % 64);
+            }
+        }
+        let view = View { low: &self.low, tokens: &self.tokens, trace, one_line: place.one_line(), is_path: place == Place::Path, cats, kinds };
+        let hits = &mut self.hits;
+        hits.clear();
+        trace_features(&view, base64, object, hits);
+        sql::detect(&view, hits);
+        markup::detect(&view, hits);
+        path::detect(&view, hits);
+        shell::detect(&view, hits);
+        expression::detect(&view, hits);
+        shape_features(&view, hits);
+        self.active.named.clear();
+        #[expect(clippy::cast_possible_truncation, reason = "there are fewer than 2^16 features")]
+        self.active.named.extend(hits.iter().map(|at| at as u16));
+        token_grams(&self.tokens, &mut self.seen_tokens, &mut self.active.token_grams);
+        char_grams(&self.low, &mut self.seen_chars, &mut self.active.char_grams);
+        each(&Piece { active: &self.active, text, hits: &self.hits });
+    }
+}
+
+fn trace_features(v: &View<'_>, base64: bool, object: bool, hits: &mut Hits) {
+    let trace = v.trace;
+    for (present, feature) in [
+        (trace.rounds >= 2, f::D_ROUNDS2),
+        (trace.rounds >= 3, f::D_ROUNDS3),
+        (trace.overlong, f::D_OVERLONG),
+        (trace.percent_u, f::D_PERCENT_U),
+        (trace.nul, f::D_NUL),
+        (trace.entity, f::D_ENTITY),
+        (trace.escape, f::D_ESCAPE),
+        (trace.full_width, f::D_FULL_WIDTH),
+        (trace.broken_percent, f::D_BROKEN_PERCENT),
+        (trace.needless, f::D_NEEDLESS),
+        (base64, f::D_BASE64),
+        (v.has(shape::CONTROL), f::D_CONTROL),
+        (object, f::O_OBJECT),
+    ] {
+        if present {
+            hits.add(feature, 0);
+        }
+    }
+}
+
+fn shape_features(v: &View<'_>, hits: &mut Hits) {
+    /// Less punctuation says nothing, however short the value.
+    const FEW_MARKS: usize = 4;
+    let mut singles = 0_usize;
+    let mut doubles = 0_usize;
+    let mut apostrophes = 0_usize;
+    let mut parens = 0_i32;
+    let mut braces = 0_i32;
+    let mut marks = 0_usize;
+    let mut plain = 0_usize;
+    let mut commas = 0_usize;
+    for (at, &token) in v.tokens.iter().enumerate() {
+        match token.kind {
+            b'\'' => {
+                singles += 1;
+                let within = v.back(at, 1).is_word() && !token.spaced && v.at(at + 1).is_word() && v.joined(at + 1);
+                apostrophes += usize::from(within);
+            }
+            b'"' => doubles += 1,
+            b'(' | shape::DOLLAR_PAREN => parens += 1,
+            b')' => parens -= 1,
+            b'{' | b'[' | shape::DOLLAR_BRACE | shape::HASH_BRACE | shape::PERCENT_BRACE => braces += 1,
+            shape::BRACES => braces += 2,
+            b'}' | b']' => braces -= 1,
+            shape::BRACES_END => braces -= 2,
+            b',' => commas += 1,
+            shape::WORD => plain += 1,
+            kind::AND | kind::OR | kind::IN | kind::IS | kind::AS | kind::BY | kind::FROM | kind::TAG | kind::SQL_WORD => plain += 1,
+            _ => {}
+        }
+        let everyday = matches!(
+            token.kind,
+            shape::WORD | shape::NUMBER | shape::MIXED | shape::HEX | shape::SLASH2 | b'/' | b'.' | b',' | b':' | b'-' | b'_'
+        );
+        if token.kind < FIRST_KIND && !everyday {
+            marks += usize::from(token.end - token.start);
+        }
+        if token.kind == kind::HTTP && v.kind(at + 1) == b':' && v.kind(at + 2) == shape::SLASH2 {
+            hits.add(f::B_URL, token.start);
+        }
+        if matches!(v.text(token), b"mozilla" | b"applewebkit" | b"gecko" | b"chrome" | b"safari") && v.kind(at + 1) == b'/' {
+            hits.add(f::B_UA, token.start);
+        }
+        if matches!(v.text(token), b"q") && v.kind(at + 1) == b'=' && v.back(at, 1).kind == b';' {
+            hits.add(f::B_MIME, token.start);
+        }
+    }
+    let n = v.tokens.len();
+    let len = v.low.len();
+    let code = v.has(b'{') && v.has(b'}') && v.has(b'(') || (v.has(b'=') && v.has(b'(') && v.has(b';'));
+    let repeat = {
+        let mut run = 0;
+        let mut longest = 0;
+        let mut last = 0;
+        for &byte in v.low {
+            run = if byte == last { run + 1 } else { 0 };
+            last = byte;
+            longest = longest.max(run);
+        }
+        longest >= 40
+    };
+    for (present, feature) in [
+        (singles % 2 == 1, f::B_QUOTE_ODD),
+        (doubles % 2 == 1, f::B_DOUBLE_ODD),
+        (apostrophes > 0 && apostrophes == singles && doubles == 0, f::B_APOSTROPHE),
+        (parens != 0, f::B_PAREN),
+        (braces != 0, f::B_BRACE),
+        (marks >= FEW_MARKS && marks * 4 >= len, f::B_DENSE1),
+        (marks >= FEW_MARKS && marks * 2 >= len, f::B_DENSE2),
+        (plain >= 4 && plain * 10 >= n * 7, f::B_PROSE),
+        (commas > 0 && plain + commas == n, f::B_LIST),
+        (code, f::B_CODE),
+        (n < 4, f::B_SHORT),
+        (repeat, f::B_REPEAT),
+        (len > 256, f::B_LONG),
+    ] {
+        if present {
+            hits.add(feature, 0);
+        }
+    }
+}
+
+/// A bucket of `2^bits` for `key`, by multiplication with the golden ratio: stable, without a key.
+#[expect(clippy::cast_possible_truncation, reason = "the upper bits of 32")]
+const fn bucket(key: u32, bits: u32) -> u16 {
+    (key.wrapping_mul(0x9e37_79b1) >> (32 - bits)) as u16
+}
+
+/// Notes `at` in `seen` and, if it is new, in `out`.
+fn note(seen: &mut [u64], out: &mut Vec<u16>, at: u16) {
+    if let Some(word) = seen.get_mut(usize::from(at / 64)) {
+        let bit = 1 << (at % 64);
+        if *word & bit == 0 && out.len() < MAX_GRAMS {
+            *word |= bit;
+            out.push(at);
+        }
+    }
+}
+
+/// Pairs and triples of token kinds, with the edges of the piece as tokens.
+fn token_grams(tokens: &[Token], seen: &mut [u64; TOKEN_BUCKETS / 64], out: &mut Vec<u16>) {
+    const BITS: u32 = TOKEN_BUCKETS.trailing_zeros();
+    seen.fill(0);
+    out.clear();
+    let mut before = u32::from(shape::EDGE);
+    let mut last = u32::from(shape::EDGE);
+    for kind in tokens.iter().map(|t| t.kind).chain([shape::EDGE]) {
+        let kind = u32::from(kind);
+        note(seen, out, bucket(last << 8 | kind, BITS));
+        note(seen, out, bucket(before << 16 | last << 8 | kind | 1 << 24, BITS));
+        before = last;
+        last = kind;
+    }
+}
+
+/// Trigrams with punctuation in them that is no everyday one; digits are all alike, as are bytes
+/// beyond ASCII.
+fn char_grams(low: &[u8], seen: &mut [u64; CHAR_BUCKETS / 64], out: &mut Vec<u16>) {
+    const BITS: u32 = CHAR_BUCKETS.trailing_zeros();
+    seen.fill(0);
+    out.clear();
+    let mut window = 0x20_2020_u32;
+    // Bits 0 to 2: whether the last three bytes were telling.
+    let mut telling = 0_u32;
+    for &byte in low.iter().chain(b" ") {
+        let (class, tells) = match byte {
+            b'0'..=b'9' => (b'0', 0),
+            b'a'..=b'z' | b' ' | b'.' | b',' | b'-' | b'_' | b'/' | b':' => (byte, 0),
+            0x80.. => (0x80, 0),
+            _ => (byte, 1),
+        };
+        window = (window << 8 | u32::from(class)) & 0xff_ffff;
+        telling = (telling << 1 | tells) & 7;
+        if telling != 0 {
+            note(seen, out, bucket(window, BITS));
+        }
+    }
+}
+
+const _: () = assert!(TOKEN_BUCKETS.is_power_of_two() && CHAR_BUCKETS.is_power_of_two() && schema::WIDTH < 1 << 16);

@@ -1,0 +1,213 @@
+//! Markup and script.
+
+use super::{
+    keywords::{cat, kind},
+    lex::{is_handler, shape},
+    schema::f,
+    view::{Hits, View},
+};
+
+/// Elements that only format text.
+fn formats_text(word: &[u8]) -> bool {
+    matches!(
+        word,
+        b"p" | b"b" | b"i" | b"u" | b"br" | b"em" | b"strong" | b"ul" | b"ol" | b"li" | b"h1" | b"h2"
+            | b"h3" | b"h4" | b"span" | b"div" | b"code" | b"pre" | b"blockquote" | b"hr" | b"td" | b"tr"
+    )
+}
+
+/// Whether `script` and a scheme's other letters stand before the colon at `colon`, whatever
+/// blanks and control characters are between them.
+fn script_uri(v: &View<'_>, colon: usize) -> Option<u16> {
+    /// Bytes that are looked back over: the letters and as many fillers again, thrice.
+    const REACH: usize = 48;
+    let end = usize::from(v.at(colon).start);
+    let from = end.saturating_sub(REACH);
+    let mut spelt = [0_u8; 16];
+    let mut len = 0;
+    for (n, &byte) in v.low.get(from..end)?.iter().enumerate().rev() {
+        match byte {
+            b'a'..=b'z' => {
+                if let Some(slot) = spelt.get_mut(len) {
+                    *slot = byte;
+                }
+                len += 1;
+                let so_far = spelt.get(..len)?;
+                if so_far == b"tpircsavaj" || so_far == b"tpircsbv" || so_far == b"tpircsevil" {
+                    return u16::try_from(from + n).ok();
+                }
+            }
+            0..=b' ' | b'\\' | b'/' => {}
+            _ => return None,
+        }
+    }
+    None
+}
+
+fn element(v: &View<'_>, at: usize, hits: &mut Hits) {
+    let open = v.at(at);
+    let closing = open.kind == shape::CLOSE_TAG;
+    let mut name_at = at + 1;
+    if v.kind(name_at) == b'/' {
+        name_at += 1;
+    }
+    let name = v.at(name_at);
+    if !name.is_word() || (name.spaced && name.cats & cat::TAG_ACTIVE == 0) {
+        return;
+    }
+    let text = v.text(name);
+    let next = v.at(name_at + 1);
+    if closing {
+        hits.add(f::X_CLOSE, open.start);
+        if name.kind == kind::SCRIPT {
+            hits.add(f::X_SCRIPT, open.start);
+        }
+        return;
+    }
+    hits.add(f::X_OPEN, open.start);
+    if name.cats & cat::TAG != 0 {
+        hits.add(f::X_TAG, open.start);
+    }
+    if name.cats & cat::TAG_ACTIVE != 0 {
+        hits.add(f::X_ACTIVE, open.start);
+    }
+    if name.kind == kind::SCRIPT {
+        hits.add(f::X_SCRIPT, open.start);
+    }
+    if formats_text(text) && matches!(next.kind, b'>' | b'/') {
+        hits.add(f::X_TEXT, open.start);
+    }
+    if next.kind == b'/' && v.at(name_at + 2).is_word() {
+        hits.add(f::X_SLASH_ATTRIBUTE, open.start);
+    }
+    if next.is_word() && matches!(v.kind(name_at + 2), b'=') {
+        hits.add(f::X_ATTRIBUTES, open.start);
+    }
+    let end = v.find(name_at + 1, 48, |t| t.kind == b'>').unwrap_or(name_at + 48);
+    for place in name_at + 1..end {
+        let token = v.at(place);
+        if token.kind == shape::NONE {
+            break;
+        }
+        if v.kind(place + 1) == b'=' && token.is_word() {
+            let word = v.text(token);
+            if is_handler(word) {
+                hits.add(f::X_HANDLER_TAG, token.start);
+            } else if matches!(word, b"srcdoc" | b"formaction" | b"to" | b"values" | b"attributename") {
+                hits.add(f::X_SRCDOC, token.start);
+            } else if matches!(token.kind, kind::SRC) {
+                hits.add(f::X_SRC, token.start);
+            }
+        }
+    }
+}
+
+fn call(v: &View<'_>, at: usize, hits: &mut Hits) {
+    let token = v.at(at);
+    let next = v.at(at + 1);
+    match next.kind {
+        b'(' => hits.add(f::X_CALL, token.start),
+        b'`' => hits.add(f::X_CALL_TICK, token.start),
+        b'.' if matches!(v.word(at + 2), b"call" | b"apply" | b"bind" | b"source") => hits.add(f::X_CALL_HIDDEN, token.start),
+        b')' | b']' | b',' | b';' | b'.' if matches!(v.back(at, 1).kind, b'(' | b'[' | b'=' | b',' | b'\'' | b'.') => {
+            hits.add(f::X_CALL_HIDDEN, token.start);
+        }
+        b'\'' | b'"' if v.back(at, 1).is_quote() => hits.add(f::X_CALL_HIDDEN, token.start),
+        _ => {}
+    }
+}
+
+fn dom(v: &View<'_>, at: usize, hits: &mut Hits) {
+    let token = v.at(at);
+    let object = matches!(
+        v.text(token),
+        b"document" | b"window" | b"self" | b"top" | b"parent" | b"location" | b"navigator" | b"localstorage"
+            | b"sessionstorage" | b"globalthis" | b"frames" | b"this"
+    );
+    let member = match v.kind(at + 1) {
+        b'.' => v.at(at + 2),
+        b'[' => v.at(at + 3),
+        _ => return,
+    };
+    if object && member.cats & (cat::DOM | cat::JS_CALL) != 0 {
+        hits.add(f::X_DOM, token.start);
+    }
+}
+
+/// Finds the markup and script features of `v`.
+pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
+    let marked = v.has_any(&[b'<', b'>', shape::CLOSE_TAG, shape::LT_BANG, shape::LT_QUESTION, b'(', b':', b'`', b'=', b'[', b'@']);
+    if !marked {
+        return;
+    }
+    let mut brackets = 0;
+    for (at, &token) in v.tokens.iter().enumerate() {
+        let next = v.at(at + 1);
+        match token.kind {
+            b'<' | shape::CLOSE_TAG | shape::ARROWS => element(v, at, hits),
+            shape::LT_BANG => {
+                if next.kind == shape::DASH2 {
+                    hits.add(f::X_COMMENT, token.start);
+                } else if next.kind == b'[' {
+                    hits.add(f::X_CDATA, token.start);
+                }
+            }
+            b':' => {
+                if let Some(start) = script_uri(v, at) {
+                    hits.add(f::X_SCRIPT_URI, start);
+                }
+                if v.back(at, 1).kind != shape::NONE && v.text(v.back(at, 1)) == b"data" {
+                    let rest = v.rest(next);
+                    if rest.starts_with(b"text/html") || rest.starts_with(b"image/svg") || rest.starts_with(b"text/xml")
+                        || rest.starts_with(b"application/x") || rest.starts_with(b",<") || rest.starts_with(b"text/javascript")
+                    {
+                        hits.add(f::X_DATA_URI, token.start);
+                    }
+                }
+            }
+            b'\'' | b'"' | b'`' => {
+                let behind = if matches!(next.kind, b'/' | b')' | b']' | b'}') { at + 2 } else { at + 1 };
+                match v.kind(behind) {
+                    b'>' | b'<' | shape::CLOSE_TAG if token.kind != b'`' => hits.add(f::X_QUOTE_CLOSE, token.start),
+                    _ if v.kind(behind + 1) == b'=' && is_handler(v.word(behind)) => {
+                        hits.add(f::X_QUOTE_HANDLER, token.start);
+                    }
+                    b';' | b'-' | b'+' | b',' if v.at(behind + 1).cats & (cat::JS_CALL | cat::DOM) != 0 => {
+                        hits.add(f::X_BREAK_SCRIPT, token.start);
+                    }
+                    _ if behind > at + 1 && v.at(behind).cats & cat::JS_CALL != 0 => hits.add(f::X_BREAK_SCRIPT, token.start),
+                    _ => {}
+                }
+            }
+            b')' | b'}' if matches!(next.kind, b';' | b'-' | b'+') && v.at(at + 2).cats & cat::JS_CALL != 0 && matches!(v.kind(at + 3), b'(' | b'`') => {
+                hits.add(f::X_BREAK_SCRIPT, token.start);
+            }
+            b'[' | b']' | b'!' | b'+' => brackets += 1,
+            shape::LT_QUESTION if v.text(next) == b"import" => hits.add(f::X_IMPORT, token.start),
+            b'@' if matches!(v.text(next), b"import" | b"charset" | b"keyframes" | b"namespace") => {
+                hits.add(f::X_IMPORT, token.start);
+            }
+            kind::EXPRESSION if matches!(next.kind, b'(' | b':') => hits.add(f::X_STYLE, token.start),
+            _ if token.is_word() => {
+                if token.cats & cat::JS_CALL != 0 {
+                    call(v, at, hits);
+                }
+                if token.cats & cat::DOM != 0 {
+                    dom(v, at, hits);
+                }
+                if next.kind == b'=' && is_handler(v.text(token)) {
+                    hits.add(f::X_HANDLER, token.start);
+                }
+                match v.text(token) {
+                    b"url" if next.kind == b'(' && v.has_any(&[b'<', b':']) && v.has(kind::JAVASCRIPT) => hits.add(f::X_STYLE, token.start),
+                    b"namespace" | b"xmlns" if matches!(next.kind, b'=' | b':') => hits.add(f::X_IMPORT, token.start),
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+    }
+    if brackets >= 12 && brackets * 3 >= v.tokens.len() {
+        hits.add(f::X_BRACKETS, 0);
+    }
+}

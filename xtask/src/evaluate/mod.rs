@@ -1,0 +1,242 @@
+//! `cargo xtask evaluate`: what the models are worth on data that they have not seen.
+
+mod benign;
+mod speed;
+
+use std::{collections::BTreeMap, io::Write, path::PathBuf};
+
+use anyhow::{Context, Result};
+use jotwatch_models::payload::{Group, PayloadModel, Scratch};
+
+use crate::train::{
+    Foreign, Settings, artifact,
+    data::{self, Label, Sample, Source},
+    fit, synth,
+};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The folder with the public data
+    #[arg(long, value_name = "DIR", default_value = "../shared/data")]
+    data: PathBuf,
+    /// Train again without each group of features: some ten times as long
+    #[arg(long)]
+    ablation: bool,
+    /// Only time the built-in model
+    #[arg(long)]
+    speed: bool,
+    /// Show so many misses and false alarms of each source
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    show: usize,
+}
+
+/// A share in percent.
+fn percent(of: usize, all: usize) -> f64 {
+    if all == 0 { f64::NAN } else { 100.0 * of as f64 / all as f64 }
+}
+
+/// Every `n`th of a long list, so that a few show the whole of it.
+fn spread<T>(list: &[T], n: usize) -> impl Iterator<Item = &T> {
+    list.iter().step_by((list.len() / n.max(1)).max(1)).take(n)
+}
+
+fn shown(sample: &Sample) -> String {
+    let text: Vec<String> =
+        sample.parts.iter().map(|p| String::from_utf8_lossy(&p.bytes).chars().take(140).collect()).collect();
+    text.join(" ¦ ").escape_debug().to_string()
+}
+
+/// Figures of one source that was held out whole.
+struct Figures {
+    found: usize,
+    attacks: usize,
+    alarms: usize,
+    benign: usize,
+}
+
+fn held_out(out: &mut impl Write, foreign: &Foreign<'_>, source: Source, show: usize) -> Result<Figures> {
+    let settings = foreign.settings(Some(source))?;
+    let mut classes: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    let (mut misses, mut alarms) = (Vec::new(), Vec::new());
+    let mut all = Figures { found: 0, attacks: 0, alarms: 0, benign: 0 };
+    for (sample, margin) in foreign.rows.iter().filter(|(s, _)| s.source == source) {
+        let hit = *margin > settings.threshold;
+        let name = match sample.label {
+            Label::Benign => {
+                all.benign += 1;
+                if hit {
+                    all.alarms += 1;
+                    alarms.push((sample, margin));
+                }
+                continue;
+            }
+            Label::Attack(class) => {
+                all.attacks += 1;
+                all.found += usize::from(hit);
+                if !hit {
+                    misses.push((sample, margin));
+                }
+                class.id()
+            }
+            Label::Fragment => "(fragments)",
+            Label::Redirect => "(redirects)",
+        };
+        let (found, n) = classes.entry(name).or_default();
+        *found += usize::from(hit);
+        *n += 1;
+    }
+    writeln!(
+        out,
+        "{:<22} {:>7} {:>9.2} {:>8} {:>9.3}   threshold {:.2}",
+        source.name(),
+        all.attacks,
+        percent(all.found, all.attacks),
+        all.benign,
+        percent(all.alarms, all.benign),
+        settings.threshold,
+    )?;
+    for (class, (found, n)) in classes {
+        writeln!(out, "    {class:<18} {n:>7} {:>9.2}", percent(found, n))?;
+    }
+    for (sample, margin) in spread(&misses, show) {
+        writeln!(out, "      missed {margin:.2}: {}", shown(sample))?;
+    }
+    for (sample, margin) in spread(&alarms, show) {
+        writeln!(out, "      alarm {margin:.2}: {}", shown(sample))?;
+    }
+    Ok(all)
+}
+
+/// Expected calibration error over ten bins of equal width, legitimate and attacks weighing the
+/// same; each source's probabilities are calibrated on the others.
+fn calibration(foreign: &Foreign<'_>) -> Result<f64> {
+    const BINS: usize = 10;
+    let mut bins = [(0.0, 0.0, 0.0); BINS];
+    let count = |attack: bool| {
+        foreign.rows.iter().filter(|(s, _)| matches!(s.label, Label::Attack(_)) == attack && !matches!(s.label, Label::Fragment | Label::Redirect)).count() as f64
+    };
+    let (attacks, benign) = (count(true), count(false));
+    for source in Source::PUBLIC {
+        let settings: Settings = foreign.settings(Some(source))?;
+        for (sample, margin) in foreign.rows.iter().filter(|(s, _)| s.source == source) {
+            let (truth, weight) = match sample.label {
+                Label::Benign => (0.0, 0.5 / benign),
+                Label::Attack(_) => (1.0, 0.5 / attacks),
+                Label::Fragment | Label::Redirect => continue,
+            };
+            let probability = f64::from(settings.probability(*margin));
+            let bin = &mut bins[((probability * BINS as f64) as usize).min(BINS - 1)];
+            bin.0 += weight;
+            bin.1 += weight * probability;
+            bin.2 += weight * truth;
+        }
+    }
+    Ok(bins.iter().map(|(_, said, true_)| (said - true_).abs()).sum())
+}
+
+fn summary(figures: &[Figures]) -> (f64, f64) {
+    let sum = |get: fn(&Figures) -> usize| figures.iter().map(get).sum::<usize>();
+    (percent(sum(|f| f.found), sum(|f| f.attacks)), percent(sum(|f| f.alarms), sum(|f| f.benign)))
+}
+
+/// Legitimate values of kinds that detectors stumble over, against the built-in model.
+fn stumbling_blocks(out: &mut impl Write, args: &Args, model: &PayloadModel) -> Result<()> {
+    writeln!(out, "\nlegitimate values that look like attacks, built-in model, never trained on")?;
+    writeln!(out, "{:<22} {:>7} {:>9}", "kind", "values", "alarms %")?;
+    let mut scratch = Scratch::default();
+    let (mut all, mut alarms) = (0, 0);
+    for (kind, samples) in benign::sets(&args.data)? {
+        let mut hits = Vec::new();
+        for sample in &samples {
+            let score = model.score(&sample.values(), &mut scratch);
+            if score.is_attack {
+                hits.push((sample, score));
+            }
+        }
+        all += samples.len();
+        alarms += hits.len();
+        writeln!(out, "{kind:<22} {:>7} {:>9.3}", samples.len(), percent(hits.len(), samples.len()))?;
+        for (sample, score) in spread(&hits, args.show) {
+            let reasons: Vec<&str> = score.reasons.iter().flatten().map(|r| r.feature.id).collect();
+            writeln!(out, "      alarm {:.3} {reasons:?}: {}", score.probability, shown(sample))?;
+        }
+    }
+    writeln!(out, "{:<22} {all:>7} {:>9.3}", "all", percent(alarms, all))?;
+    Ok(())
+}
+
+/// Class that the built-in model names, for attacks that it finds. It has been trained on them.
+fn classes(out: &mut impl Write, samples: &[Sample], model: &PayloadModel) -> Result<()> {
+    let mut scratch = Scratch::default();
+    let mut right: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for sample in samples {
+        let Label::Attack(class) = sample.label else { continue };
+        let score = model.score(&sample.values(), &mut scratch);
+        if score.is_attack {
+            let (same, n) = right.entry(class.id()).or_default();
+            *same += usize::from(score.class == Some(class));
+            *n += 1;
+        }
+    }
+    writeln!(out, "\nclass named rightly, where an attack is found (built-in model, its own training sets)")?;
+    for (class, (same, n)) in right {
+        writeln!(out, "{class:<22} {n:>7} {:>9.2}", percent(same, n))?;
+    }
+    Ok(())
+}
+
+/// Prints every figure of the payload model.
+///
+/// # Errors
+/// Data that is missing, an artifact that does not load, or what training says.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let out = &mut std::io::stdout().lock();
+    let bytes = std::fs::read(artifact())?;
+    let model = PayloadModel::from_bytes(&bytes).context("run `cargo xtask train` first");
+    if args.speed {
+        return speed::report(out, &model?);
+    }
+    let samples = data::load(&args.data)?;
+    let generated = synth::generate(&samples);
+    writeln!(out, "each source held out whole; threshold and calibration from the others")?;
+    writeln!(out, "{:<22} {:>7} {:>9} {:>8} {:>9}", "source", "attacks", "found %", "benign", "alarms %")?;
+    let mask: fit::Mask = if std::env::var_os("NAMED").is_some() { |g| !matches!(g, Group::TokenGrams | Group::CharGrams) } else { fit::all_groups };
+    let foreign = Foreign::measure(&samples, &generated, mask, |_, _| {})?;
+    let figures = Source::PUBLIC.iter().map(|s| held_out(out, &foreign, *s, args.show)).collect::<Result<Vec<_>>>()?;
+    let (found, alarms) = summary(&figures);
+    writeln!(out, "all: {found:.2} % found, {alarms:.3} % false alarms")?;
+    foreign.settings(None)?;
+    writeln!(out, "ECE {:.4}", calibration(&foreign)?)?;
+
+    if args.ablation {
+        writeln!(out, "\nwithout a group of features, sources held out")?;
+        for group in Group::ALL {
+            let foreign = Foreign::measure(&samples, &generated, without(group), |_, _| {})?;
+            let mut sink = std::io::sink();
+            let figures =
+                Source::PUBLIC.iter().map(|s| held_out(&mut sink, &foreign, *s, 0)).collect::<Result<Vec<_>>>()?;
+            let (found, alarms) = summary(&figures);
+            writeln!(out, "{:<22} {found:>9.2} % found {alarms:>9.3} % false alarms", format!("{group:?}"))?;
+            out.flush()?;
+        }
+    }
+    let model = model?;
+    stumbling_blocks(out, args, &model)?;
+    classes(out, &samples, &model)?;
+    speed::report(out, &model)
+}
+
+/// All groups but one.
+fn without(group: Group) -> fit::Mask {
+    match group {
+        Group::Decoding => |g| g != Group::Decoding,
+        Group::Sql => |g| g != Group::Sql,
+        Group::Markup => |g| g != Group::Markup,
+        Group::Path => |g| g != Group::Path,
+        Group::Shell => |g| g != Group::Shell,
+        Group::Expression => |g| g != Group::Expression,
+        Group::Shape => |g| g != Group::Shape,
+        Group::TokenGrams => |g| g != Group::TokenGrams,
+        Group::CharGrams => |g| g != Group::CharGrams,
+    }
+}

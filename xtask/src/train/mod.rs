@@ -1,0 +1,160 @@
+//! `cargo xtask train`: rebuilds the models' artifacts from the public data, bit for bit.
+
+pub(crate) mod data;
+pub(crate) mod fit;
+pub(crate) mod synth;
+mod synth_lists;
+
+use std::{
+    collections::HashSet,
+    fs,
+    path::PathBuf,
+};
+
+use anyhow::{Result, ensure};
+use jotwatch_models::payload::Weights;
+
+use crate::setup;
+use data::{Label, Sample, Source};
+use fit::Mask;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The folder with the public data; see models/artifacts/payload.md for what is in it
+    #[arg(long, value_name = "DIR", default_value = "../shared/data")]
+    data: PathBuf,
+    /// Write nothing; fail unless the artifact is what training gives
+    #[arg(long)]
+    check: bool,
+}
+
+/// Where the artifact lies.
+pub(crate) fn artifact() -> PathBuf {
+    setup::workspace().join("models/artifacts/payload.model")
+}
+
+/// At most this share of the legitimate requests of any source may be taken for attacks, where
+/// the source was held out; the threshold is set by it.
+pub(crate) const FALSE_POSITIVES: f64 = 0.003;
+
+/// No threshold is below this margin: what is more likely legitimate is no attack, even if the
+/// sources at hand would allow it.
+const EVEN_ODDS: f32 = 0.0;
+
+/// Prose lines that are trained on, of 40,000: enough for its words, and the rest stays unseen.
+const PROSE_EVERY: usize = 4;
+
+/// What is trained on when `held_out` is not: all else, without what it also has.
+fn training<'a>(samples: &'a [Sample], generated: &'a [Sample], held_out: Option<Source>) -> Vec<&'a Sample> {
+    let keys: HashSet<&str> =
+        samples.iter().filter(|s| Some(s.source) == held_out).map(|s| s.key.as_str()).collect();
+    let mut prose = 0;
+    let public = samples.iter().filter(|s| Some(s.source) != held_out && !keys.contains(s.key.as_str())).filter(|s| {
+        prose += usize::from(s.source == Source::Prose);
+        s.source != Source::Prose || prose % PROSE_EVERY == 0
+    });
+    public.chain(generated.iter().filter(|s| !keys.contains(s.key.as_str()))).collect()
+}
+
+/// The margins that each public source's requests get from a model that has not seen the source.
+pub(crate) struct Foreign<'a> {
+    pub(crate) rows: Vec<(&'a Sample, f32)>,
+}
+
+impl<'a> Foreign<'a> {
+    /// Trains once a source, on all the others.
+    ///
+    /// # Errors
+    /// What training says.
+    pub(crate) fn measure(
+        samples: &'a [Sample], generated: &[Sample], mask: Mask, mut held: impl FnMut(Source, &Weights),
+    ) -> Result<Self> {
+        let mut rows = Vec::new();
+        for source in Source::PUBLIC {
+            let weights = fit::train(&training(samples, generated, Some(source)), mask)?;
+            held(source, &weights);
+            let of: Vec<&Sample> = samples.iter().filter(|s| s.source == source).collect();
+            rows.extend(of.iter().copied().zip(fit::margins(&weights, of.iter().copied())));
+        }
+        Ok(Self { rows })
+    }
+
+    /// Threshold margin, slope and intercept, from all sources but `without`.
+    ///
+    /// # Errors
+    /// That a label has no rows.
+    pub(crate) fn settings(&self, without: Option<Source>) -> Result<Settings> {
+        let rows = || self.rows.iter().filter(|(s, _)| Some(s.source) != without);
+        let mut threshold = EVEN_ODDS;
+        for source in Source::PUBLIC {
+            let mut benign: Vec<f32> =
+                rows().filter(|(s, _)| s.source == source && s.label == Label::Benign).map(|r| r.1).collect();
+            benign.sort_by(f32::total_cmp);
+            let allowed = (benign.len() as f64 * FALSE_POSITIVES) as usize;
+            for q in [0.001, 0.002, 0.003, 0.005, 0.01] { if without.is_none() && !benign.is_empty() { eprintln!("{} {q} {:.2}", source.name(), benign[benign.len() - 1 - (benign.len() as f64 * q) as usize]); } }
+            // The first that is too many stays below.
+            if let Some(at) = benign.len().checked_sub(allowed + 1) {
+                threshold = threshold.max(benign[at]);
+            }
+        }
+        let points: Vec<(f32, bool)> = rows()
+            .filter_map(|(s, margin)| match s.label {
+                Label::Benign => Some((*margin, false)),
+                Label::Attack(_) => Some((*margin, true)),
+                Label::Fragment | Label::Redirect => None,
+            })
+            .collect();
+        let (slope, intercept) = fit::calibrate(&points)?;
+        Ok(Settings { threshold, slope, intercept })
+    }
+}
+
+/// What stands between a margin and a verdict.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// The margin above which a request is taken for an attack.
+    pub(crate) threshold: f32,
+    pub(crate) slope: f32,
+    pub(crate) intercept: f32,
+}
+
+impl Settings {
+    pub(crate) fn probability(self, margin: f32) -> f32 {
+        1.0 / (1.0 + (-(self.slope * margin + self.intercept)).exp())
+    }
+}
+
+/// Trains on everything, with threshold and calibration from the sources held out in turn.
+///
+/// # Errors
+/// Data that is missing, or what training says.
+pub(crate) fn build(samples: &[Sample], foreign: &Foreign<'_>) -> Result<Weights> {
+    let generated = synth::generate(samples);
+    let weights = fit::train(&training(samples, &generated, None), fit::all_groups)?;
+    let settings = foreign.settings(None)?;
+    // A hair above, so that the margin itself does not pass.
+    let threshold = settings.probability(settings.threshold) + 1e-6;
+    Ok(Weights { slope: settings.slope, intercept: settings.intercept, threshold: threshold.min(1.0), ..weights })
+}
+
+/// Trains and writes the artifact, or compares it.
+///
+/// # Errors
+/// Data that is missing; an artifact that differs, with `--check`.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let samples = data::load(&args.data)?;
+    let generated = synth::generate(&samples);
+    let foreign = Foreign::measure(&samples, &generated, fit::all_groups, |source, _| {
+        eprintln!("trained without {}", source.name());
+    })?;
+    let bytes = build(&samples, &foreign)?.to_bytes()?;
+    let path = artifact();
+    if args.check {
+        ensure!(fs::read(&path)? == bytes, "{} is not what training gives", path.display());
+        eprintln!("{} is what training gives", path.display());
+    } else {
+        fs::write(&path, &bytes)?;
+        eprintln!("{}: {} bytes", path.display(), bytes.len());
+    }
+    Ok(())
+}

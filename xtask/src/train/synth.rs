@@ -1,0 +1,182 @@
+//! A seeded generator: attacks of classes that the public sets hardly have, and legitimate values
+//! that look like attacks. Its assumptions are its templates; no figure is measured on it.
+//!
+//! A template is text with slots: `«name»` is replaced by a choice of the list of that name,
+//! `«n»` by a number, `«w»` by a word of the prose set, `«h»` by hexadecimal digits.
+
+use jotwatch_models::payload::{Class, Form, Place};
+
+use super::{
+    data::{Label, Sample, Source, part},
+    synth_lists::{ATTACKS, BENIGN, LISTS},
+};
+
+/// SplitMix64: the whole sequence follows from the seed.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn below(&mut self, n: usize) -> usize {
+        (self.next() % n.max(1) as u64) as usize
+    }
+
+    pub(crate) fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+        &of[self.below(of.len())]
+    }
+}
+
+const HEX: &[u8] = b"0123456789abcdef";
+const BASE64: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+fn letters(random: &mut Random, of: &[u8], n: usize) -> String {
+    (0..n).map(|_| char::from(*random.pick(of))).collect()
+}
+
+/// A choice of a list, whose choices ` ¦ ` separates.
+fn choose<'a>(random: &mut Random, list: &'a str) -> &'a str {
+    let all: Vec<&str> = list.split(" ¦ ").collect();
+    all[random.below(all.len())]
+}
+
+/// Fills the slots of `template`; lists may hold slots, to a depth.
+fn fill(template: &str, random: &mut Random, words: &[String], depth: u8) -> String {
+    let mut out = String::new();
+    let mut rest = template;
+    while let Some(open) = rest.find('«') {
+        out.push_str(&rest[..open]);
+        let behind = &rest[open + '«'.len_utf8()..];
+        let Some(close) = behind.find('»') else { break };
+        let name = &behind[..close];
+        rest = &behind[close + '»'.len_utf8()..];
+        match name {
+            "n" => {
+                let digits = 1 + random.below(4);
+                out.push_str(&(random.next() % 10_u64.pow(digits as u32)).to_string());
+            }
+            "w" => out.push_str(&words[random.below(words.len())]),
+            "W" => {
+                let mut word = random.pick(words).clone();
+                if let Some(first) = word.get_mut(..1) {
+                    first.make_ascii_uppercase();
+                }
+                out.push_str(&word);
+            }
+            "h" => {
+                let n = 8 + random.below(24);
+                out.push_str(&letters(random, HEX, n));
+            }
+            "b64" => {
+                let n = 4 * (4 + random.below(40));
+                out.push_str(&letters(random, BASE64, n));
+            }
+            "text" => {
+                let n = 3 + random.below(9);
+                for at in 0..n {
+                    if at > 0 {
+                        out.push(' ');
+                    }
+                    out.push_str(&words[random.below(words.len())]);
+                }
+            }
+            _ => {
+                let list = LISTS.iter().find(|(known, _)| *known == name).map_or("", |(_, list)| list);
+                debug_assert!(!list.is_empty(), "no list {name}");
+                if depth < 4 {
+                    let choice = choose(random, list);
+                    out.push_str(&fill(choice, random, words, depth + 1));
+                }
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Words of the prose set for the slots: letters only, so that nothing is smuggled in.
+fn vocabulary(samples: &[Sample]) -> Vec<String> {
+    let mut words: Vec<String> = samples
+        .iter()
+        .filter(|s| s.source == Source::Prose)
+        .take(4000)
+        .flat_map(|s| String::from_utf8_lossy(&s.parts[0].bytes).split(' ').map(str::to_lowercase).collect::<Vec<_>>())
+        .filter(|w| (2..12).contains(&w.len()) && w.bytes().all(|b| b.is_ascii_lowercase()))
+        .collect();
+    words.sort_unstable();
+    words.dedup();
+    words
+}
+
+/// How a value may be written on its way.
+fn encode(text: &str, random: &mut Random) -> String {
+    let percent = |all: bool| {
+        text.bytes()
+            .map(|b| if all || !b.is_ascii_alphanumeric() { format!("%{b:02x}") } else { char::from(b).to_string() })
+            .collect::<String>()
+    };
+    match random.below(12) {
+        0 => percent(false),
+        1 => percent(true),
+        2 => percent(false).replace('%', "%25"),
+        _ => text.to_owned(),
+    }
+}
+
+/// The generator's part of the training set; `samples` gives words and text to stand around
+/// attacks.
+pub(crate) fn generate(samples: &[Sample]) -> Vec<Sample> {
+    const SEED: u64 = 0x6a6f_7477_6174_6368;
+    let mut random = Random::new(SEED);
+    let words = vocabulary(samples);
+    let mut out = Vec::new();
+    for (class, copies, templates) in ATTACKS {
+        for template in templates.lines().map(str::trim).filter(|t| !t.is_empty()) {
+            for _ in 0..*copies {
+                let mut text = fill(template, &mut random, &words, 0);
+                if random.below(5) == 0 {
+                    text = format!("{} {text}", fill("«text»", &mut random, &words, 0));
+                }
+                if *class != Class::Crlf {
+                    text = encode(&text, &mut random);
+                }
+                out.push(Sample::text(Source::Generated, Label::Attack(*class), &text));
+            }
+        }
+    }
+    for (copies, form, templates) in BENIGN {
+        for template in templates.lines().map(str::trim).filter(|t| !t.is_empty()) {
+            for _ in 0..*copies {
+                let text = fill(template, &mut random, &words, 0).replace('␤', "\n");
+                let (place, text) = match form {
+                    Form::Text => (Place::Body, encode(&text, &mut random)),
+                    _ => (Place::Body, text),
+                };
+                out.push(Sample::new(Source::Generated, Label::Benign, vec![part(place, *form, &text)]));
+            }
+        }
+    }
+    // Text that people quote and abbreviate in.
+    for sample in samples.iter().filter(|s| s.source == Source::Prose).step_by(23) {
+        let text = String::from_utf8_lossy(&sample.parts[0].bytes).into_owned();
+        let (first, second) = (fill("«name»", &mut random, &words, 0), fill("«contraction»", &mut random, &words, 0));
+        let text = match random.below(5) {
+            0 => format!("{first}: \"{text}\""),
+            1 => format!("{second} {text}"),
+            2 => format!("{text} -- {first}"),
+            3 => format!("'{text}' ({first})"),
+            _ => format!("{text}; {second} and {first}'s."),
+        };
+        out.push(Sample::text(Source::Generated, Label::Benign, &text));
+    }
+    out
+}
