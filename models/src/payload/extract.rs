@@ -119,6 +119,19 @@ impl Buffers {
         }
     }
 
+    /// Bytes that the buffers hold, for a test that they settle.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.decoded.capacity()
+            + self.spare.capacity()
+            + self.low.capacity()
+            + self.base64.capacity()
+            + self.tokens.capacity()
+            + self.active.named.capacity()
+            + self.active.token_grams.capacity()
+            + self.active.char_grams.capacity()
+    }
+
     /// Decodes `raw` and gives `each` the features of each of its pieces.
     ///
     /// `plus` is as in [`decode`].

@@ -204,7 +204,7 @@ pub(super) const GROUPS: &[Group] = {
             curl powershell pwsh bash zsh ksh csh tcsh ncat netcat nc chmod chown systeminfo \
             tasklist taskkill ping tracert traceroute dig regsvr32 certutil bitsadmin wmic cmd \
             mshta rundll32 cscript wscript schtasks crontab useradd adduser passwd sudo xxd \
-            telnet tftp ls ps nmap socat openssl phpinfo lsof dmesg lscpu printenv base64 \
+            telnet tftp ls ps nmap socat openssl phpinfo lsof dmesg netsh bcdedit attrib icacls lscpu printenv base64 \
             hostname vssadmin reg msiexec pwd sc rm mkdir mknod mkfifo busybox awk gawk ssh scp \
             rsync perl ruby python python2 python3 php lua node gcc sleep cat id echo sh tail \
             grep sed xargs tee touch cp mv tar gzip unzip nohup setenv getent arp route"),

@@ -194,6 +194,13 @@ impl Default for Scratch {
     }
 }
 
+#[cfg(test)]
+impl Scratch {
+    fn capacity(&self) -> usize {
+        self.buffers.capacity() + self.json.capacity()
+    }
+}
+
 /// Finds features, without weighing them.
 #[derive(Debug)]
 pub struct Extractor {
@@ -366,7 +373,8 @@ impl PayloadModel {
     fn explain(&self, piece: &Piece<'_>, score: &mut PayloadScore) {
         let mut sums = [0.0_f32; Class::ALL.len()];
         score.reasons = [None; MAX_REASONS];
-        let mut shown = None;
+        // The excerpt starts at the heaviest structure; shape and encoding are of the whole piece.
+        let (mut shown, mut heaviest) = (0, 0.0);
         for &place in &piece.active.named {
             let place = usize::from(place);
             let (Some(feature), Some(&weight)) = (schema::FEATURES.get(place), self.weights.weights.get(place)) else {
@@ -374,6 +382,9 @@ impl PayloadModel {
             };
             if weight <= 0.0 {
                 continue;
+            }
+            if feature.class.is_some() && weight > heaviest {
+                (shown, heaviest) = (piece.start(place), weight);
             }
             if let Some(sum) = feature.class.and_then(|class| sums.get_mut(class as usize)) {
                 *sum += weight;
@@ -386,9 +397,6 @@ impl PayloadModel {
                 if let Some(slot) = lower.first_mut() {
                     *slot = Some(Reason { feature, weight });
                 }
-                if rank == 0 {
-                    shown = Some(piece.start(place));
-                }
             }
         }
         let (mut class, mut most) = (None, 0.0);
@@ -398,6 +406,6 @@ impl PayloadModel {
             }
         }
         score.class = class;
-        score.excerpt = Excerpt::of(piece.text, shown.unwrap_or_default());
+        score.excerpt = Excerpt::of(piece.text, shown);
     }
 }

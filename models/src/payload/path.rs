@@ -170,7 +170,9 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
                 hits.add(f::P_DOT_FILE, token.start);
             }
             if is_server_extension(v.text(next)) && before.is_word() && is_slash(v.back(at, 2).kind) {
-                hits.add(f::P_LOG, before.start);
+                if !v.is_path {
+                    hits.add(f::P_LOG, before.start);
+                }
                 if matches!((v.text(before), v.text(next)), (b"boot" | b"win" | b"php" | b"my" | b"system" | b"desktop" | b"windows", b"ini") | (b"httpd" | b"nginx" | b"resolv" | b"my", b"conf") | (b"my", b"cnf")) {
                     hits.add(f::P_FILE, before.start);
                 }

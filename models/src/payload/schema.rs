@@ -268,7 +268,7 @@ features! {
     P_SYSTEM_DIR "path-system-directory" Path PATH, "/proc, /var/log, /root, /usr/local and the like";
     P_DRIVE "path-drive" Path PATH, "a Windows drive";
     P_DOT_FILE "path-dot-file" Path PATH, "a hidden file: .ssh, .git, .env, .htaccess";
-    P_LOG "path-log" Path PATH, "a path to a log or configuration file of a server";
+    P_LOG "path-log" Path PATH, "a path to a log or configuration file of a server, where no path belongs";
     P_WRAPPER "path-wrapper" Path PATH, "php://, file://, expect://, phar://, …";
     P_NUL_EXTENSION "path-nul-extension" Path PATH, "a path that a NUL cuts";
     P_ABSOLUTE "path-absolute" Path PATH, "starts as an absolute path of a system, where no path belongs";
@@ -352,10 +352,10 @@ features! {
 }
 
 /// Buckets of the n-grams of token kinds.
-pub const TOKEN_BUCKETS: usize = 1024;
+pub const TOKEN_BUCKETS: usize = 512;
 
 /// Buckets of the character trigrams.
-pub const CHAR_BUCKETS: usize = 512;
+pub const CHAR_BUCKETS: usize = 256;
 
 /// Named features.
 pub const NAMED: usize = FEATURES.len();

@@ -44,7 +44,10 @@ fn separator(v: &View<'_>, at: usize, hits: &mut Hits) {
     let name = v.at(place);
     let ends = matches!(v.kind(place + 1), shape::NONE | b';' | b'|' | b'&' | b'`' | b')' | b'#' | b'"' | b'\'' | shape::OR2 | shape::AND2 | shape::NEWLINE | b'<' | b'>' | b'$');
     let argument = has_argument(v, place);
-    if name.cats & cat::CMD != 0 && (ends || argument) {
+    // `CLI & Python library` is prose: a word alone is no argument behind an ampersand.
+    let next = v.at(place + 1);
+    let prose = token.kind == b'&' && token.spaced && next.is_word() && next.cats & (cat::FILE | cat::CMD) == 0;
+    if name.cats & cat::CMD != 0 && (ends || argument) && !prose {
         if token.kind == shape::NEWLINE {
             hits.add(f::C_NEWLINE, token.start);
         } else {
@@ -158,7 +161,15 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
     if !marked && v.cats & (cat::CMD_SURE | cat::FILE | cat::CMD) == 0 {
         return;
     }
+    let mut depth = 0_i32;
     for (at, &token) in v.tokens.iter().enumerate() {
+        match token.kind {
+            b'(' => depth += 1,
+            b')' => depth -= 1,
+            // `(Windows NT 6.3; ARM; Touch; rv:11.0)`: a list in parentheses, as in User-Agent.
+            b';' if depth > 0 && v.at(at + 1).spaced && !has_argument(v, at + 1) => continue,
+            _ => {}
+        }
         if is_separator(token.kind) {
             separator(v, at, hits);
         }

@@ -91,7 +91,6 @@ impl<'a> Foreign<'a> {
                 rows().filter(|(s, _)| s.source == source && s.label == Label::Benign).map(|r| r.1).collect();
             benign.sort_by(f32::total_cmp);
             let allowed = (benign.len() as f64 * FALSE_POSITIVES) as usize;
-            for q in [0.001, 0.002, 0.003, 0.005, 0.01] { if without.is_none() && !benign.is_empty() { eprintln!("{} {q} {:.2}", source.name(), benign[benign.len() - 1 - (benign.len() as f64 * q) as usize]); } }
             // The first that is too many stays below.
             if let Some(at) = benign.len().checked_sub(allowed + 1) {
                 threshold = threshold.max(benign[at]);
@@ -128,9 +127,8 @@ impl Settings {
 ///
 /// # Errors
 /// Data that is missing, or what training says.
-pub(crate) fn build(samples: &[Sample], foreign: &Foreign<'_>) -> Result<Weights> {
-    let generated = synth::generate(samples);
-    let weights = fit::train(&training(samples, &generated, None), fit::all_groups)?;
+fn build(samples: &[Sample], generated: &[Sample], foreign: &Foreign<'_>) -> Result<Weights> {
+    let weights = fit::train(&training(samples, generated, None), fit::all_groups)?;
     let settings = foreign.settings(None)?;
     // A hair above, so that the margin itself does not pass.
     let threshold = settings.probability(settings.threshold) + 1e-6;
@@ -147,7 +145,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let foreign = Foreign::measure(&samples, &generated, fit::all_groups, |source, _| {
         eprintln!("trained without {}", source.name());
     })?;
-    let bytes = build(&samples, &foreign)?.to_bytes()?;
+    let bytes = build(&samples, &generated, &foreign)?.to_bytes()?;
     let path = artifact();
     if args.check {
         ensure!(fs::read(&path)? == bytes, "{} is not what training gives", path.display());

