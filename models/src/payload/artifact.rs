@@ -69,7 +69,7 @@ pub enum ModelError {
 pub struct Weights {
     /// One a feature, by place in the schema.
     pub weights: Vec<f32>,
-    /// The margin of a request without any feature.
+    /// The margin of a piece in front of its features.
     pub bias: f32,
     /// Slope of the calibration: log-odds a unit of margin.
     pub slope: f32,

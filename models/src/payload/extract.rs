@@ -132,7 +132,8 @@ impl Buffers {
             + self.active.char_grams.capacity()
     }
 
-    /// Decodes `raw` and gives `each` the features of each of its pieces.
+    /// Decodes `raw` and gives `each` the features of each of its pieces that has a structure of
+    /// some attack in it. Without one there is nothing to weigh, or to tell anybody.
     ///
     /// `plus` is as in [`decode`].
     pub(super) fn value(&mut self, words: &Words, raw: &[u8], plus: bool, place: Place, mut each: impl FnMut(&Piece<'_>)) {
@@ -185,6 +186,9 @@ impl Buffers {
         path::detect(&view, hits);
         shell::detect(&view, hits);
         expression::detect(&view, hits);
+        if !hits.iter().any(|at| schema::FEATURES.get(at).is_some_and(|f| f.class.is_some())) {
+            return;
+        }
         shape_features(&view, hits);
         self.active.named.clear();
         #[expect(clippy::cast_possible_truncation, reason = "there are fewer than 2^16 features")]

@@ -4,13 +4,13 @@
 use super::keywords::{self, FIRST_KIND, kind};
 
 /// Bytes that are looked at as one piece; longer values are cut into pieces that overlap.
-pub(super) const MAX_WINDOW: usize = 2048;
+pub(super) const MAX_WINDOW: usize = 1024;
 
 /// Tokens of one piece. A piece of nothing but punctuation has more: its rest says nothing new.
-pub(super) const MAX_TOKENS: usize = 768;
+pub(super) const MAX_TOKENS: usize = 512;
 
 /// Longer words are nobody's keywords.
-const MAX_WORD: usize = 24;
+const MAX_WORD: usize = 32;
 
 /// Kinds of tokens that are no keywords. Single punctuation is its own byte.
 pub(super) mod shape {

@@ -49,6 +49,13 @@ const LEAD: usize = 16;
 /// Features that a score names.
 pub const MAX_REASONS: usize = 3;
 
+/// The margin of a request in which no structure of any attack was found.
+pub const NO_EVIDENCE: f32 = -6.0;
+
+/// How much a path or an address says about the class, as other attacks aim at them, too: a
+/// command reads `/etc/passwd`, an entity names a URL.
+const AIM: f32 = 0.5;
+
 /// The model that is built in.
 static EMBEDDED: &[u8] = include_bytes!("../../artifacts/payload.model");
 
@@ -232,7 +239,7 @@ impl Budget {
 }
 
 impl Extractor {
-    /// Gives `each` the features of every piece of every value that has any, with the value's
+    /// Gives `each` the features of every piece with a structure of some attack in it, with the value's
     /// place in `values`; returns the bytes that were not looked at.
     pub fn features(
         &self, values: &[Value<'_>], scratch: &mut Scratch, mut each: impl FnMut(usize, &Active),
@@ -346,7 +353,7 @@ impl PayloadModel {
 
     /// Scores the values of one request.
     pub fn score(&self, values: &[Value<'_>], scratch: &mut Scratch) -> PayloadScore {
-        let mut best = self.weights.bias;
+        let mut best = NO_EVIDENCE;
         let mut score = PayloadScore {
             probability: 0.0,
             is_attack: false,
@@ -401,6 +408,7 @@ impl PayloadModel {
         }
         let (mut class, mut most) = (None, 0.0);
         for (known, sum) in Class::ALL.iter().zip(sums) {
+            let sum = if matches!(known, Class::Traversal | Class::Ssrf) { sum * AIM } else { sum };
             if sum > most {
                 (class, most) = (Some(*known), sum);
             }

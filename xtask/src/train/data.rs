@@ -318,3 +318,41 @@ pub(crate) fn load(data: &Path) -> Result<Vec<Sample>> {
     all.retain(|s| seen.insert((s.source, s.key.clone())));
     Ok(all)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_overlap_by_what_they_mean() {
+        for (a, b) in [("%27+OR+1=1", "' or  234=9"), ("<A>", "&lt;a&gt;"), ("x", "X ")] {
+            assert_eq!(normalise(a.as_bytes()), normalise(b.as_bytes()));
+        }
+        assert_ne!(normalise(b"a=b"), normalise(b"a=c"));
+    }
+
+    #[test]
+    fn fragments_are_told_by_what_they_are_made_of() {
+        for (text, markup) in [("findstr", false), ("", false), ("1.7e+308", false), ("IMG STYLE w/expression", true)] {
+            assert!(is_fragment(text, markup), "{text}");
+        }
+        for (text, markup) in [("id;", false), ("..", false), ("cat file", false), ("alert(1)", true), ("&lt", true)] {
+            assert!(!is_fragment(text, markup), "{text}");
+        }
+    }
+
+    #[test]
+    fn lists_are_unwrapped() {
+        assert_eq!(as_sent("Exploit String: <b>").as_deref(), Some("<b>"));
+        assert_eq!(as_sent("Exploit Name: b"), None);
+        assert_eq!(as_sent("../{FILE}").as_deref(), Some("../etc/passwd"));
+    }
+
+    #[test]
+    fn targets_are_split() {
+        let parts = target("http://h:1/a/b?c=d?e");
+        let texts: Vec<&[u8]> = parts.iter().map(|p| &p.bytes[..]).collect();
+        assert_eq!(texts, [&b"/a/b"[..], b"c=d?e"]);
+        assert_eq!(target("/a").len(), 1);
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context, Result};
 use jotwatch_models::payload::{
-    Active, Extractor, Group, PayloadModel, Scratch, Weights,
+    Active, Extractor, Group, NO_EVIDENCE, PayloadModel, Scratch, Weights,
     schema::{self, WIDTH},
 };
 use linfa::{Dataset, traits::Fit};
@@ -51,7 +51,7 @@ fn row(active: &Active, attack: bool) -> Row {
     Row { features: active.iter().collect(), attack }
 }
 
-/// The rows of `samples`: each piece of a benign request; of an attack the piece with the most
+/// The rows of `samples`: each piece of a benign request that has evidence; of an attack the piece with the most
 /// named features, as the rest of that request is like any other.
 fn rows(samples: &[&Sample], mask: Mask) -> Vec<Row> {
     let extractor = Extractor::default();
@@ -132,7 +132,7 @@ pub(crate) fn margins<'a>(weights: &Weights, samples: impl IntoIterator<Item = &
     samples
         .into_iter()
         .map(|sample| {
-            let mut worst = weights.bias;
+            let mut worst = NO_EVIDENCE;
             extractor.features(&sample.values(), &mut scratch, |_, active| worst = worst.max(model.margin(active)));
             worst
         })
@@ -161,4 +161,41 @@ pub(crate) fn calibrate(points: &[(f32, bool)]) -> Result<(f32, f32)> {
     let fitted = LogisticRegression::default().alpha(1e-3).max_iterations(200).fit(&Dataset::new(x, y))?;
     let sign = if fitted.labels().pos.class { 1.0 } else { -1.0 };
     Ok(((sign * fitted.params()[0]) as f32, (sign * fitted.intercept()) as f32))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::data::Source, *};
+    use jotwatch_models::payload::Class;
+
+    fn samples() -> Vec<Sample> {
+        let mut all = Vec::new();
+        for n in 0..60 {
+            all.push(Sample::text(Source::FuzzDb, Label::Attack(Class::Sqli), &format!("a{n}' or {n}={n}-- ")));
+            all.push(Sample::text(Source::Prose, Label::Benign, &format!("it's a plain {n}th line, or two")));
+        }
+        all
+    }
+
+    #[test]
+    fn training_tells_and_repeats_itself() {
+        let samples = samples();
+        let all: Vec<&Sample> = samples.iter().collect();
+        let first = train(&all, all_groups).unwrap();
+        assert_eq!(first.to_bytes().unwrap(), train(&all, all_groups).unwrap().to_bytes().unwrap());
+        for (sample, margin) in samples.iter().zip(margins(&first, &samples)) {
+            assert_eq!(margin > 0.0, sample.label != Label::Benign, "{}", sample.key);
+        }
+    }
+
+    #[test]
+    fn calibration_orders_and_centres() {
+        let points: Vec<(f32, bool)> =
+            (-40..40).map(|n| (n as f32 / 10.0, n >= 0 || n % 4 == 0)).chain((-40..0).map(|n| (n as f32 / 10.0, false))).collect();
+        let (slope, intercept) = calibrate(&points).unwrap();
+        assert!(slope > 0.5, "{slope}");
+        let even = -intercept / slope;
+        assert!((-3.0..1.0).contains(&even), "{even}");
+        assert!(calibrate(&points[..1]).is_err());
+    }
 }

@@ -37,9 +37,9 @@ pub(crate) fn artifact() -> PathBuf {
 /// the source was held out; the threshold is set by it.
 pub(crate) const FALSE_POSITIVES: f64 = 0.003;
 
-/// No threshold is below this margin: what is more likely legitimate is no attack, even if the
-/// sources at hand would allow it.
-const EVEN_ODDS: f32 = 0.0;
+/// No threshold is below this margin, even if the sources at hand would allow it: few of them have
+/// requests with any evidence, and the next may have more.
+const LOWEST: f32 = 1.0;
 
 /// Prose lines that are trained on, of 40,000: enough for its words, and the rest stays unseen.
 const PROSE_EVERY: usize = 4;
@@ -85,7 +85,7 @@ impl<'a> Foreign<'a> {
     /// That a label has no rows.
     pub(crate) fn settings(&self, without: Option<Source>) -> Result<Settings> {
         let rows = || self.rows.iter().filter(|(s, _)| Some(s.source) != without);
-        let mut threshold = EVEN_ODDS;
+        let mut threshold = LOWEST;
         for source in Source::PUBLIC {
             let mut benign: Vec<f32> =
                 rows().filter(|(s, _)| s.source == source && s.label == Label::Benign).map(|r| r.1).collect();

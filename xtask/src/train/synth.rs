@@ -132,6 +132,9 @@ fn encode(text: &str, random: &mut Random) -> String {
     }
 }
 
+/// One in so many public attacks is repeated in the midst of text.
+const ATTACKS_IN_TEXT: usize = 5;
+
 /// The generator's part of the training set; `samples` gives words and text to stand around
 /// attacks.
 pub(crate) fn generate(samples: &[Sample]) -> Vec<Sample> {
@@ -165,6 +168,20 @@ pub(crate) fn generate(samples: &[Sample]) -> Vec<Sample> {
             }
         }
     }
+    // Attacks in the midst of text, so that plain words around them excuse nothing.
+    let attacks = samples.iter().filter(|s| matches!(s.label, Label::Attack(_)) && s.parts.len() == 1);
+    for sample in attacks.step_by(ATTACKS_IN_TEXT) {
+        let text = |random: &mut Random| {
+            let n = random.below(6);
+            (0..n).map(|_| fill("«text»", random, &words, 0)).collect::<Vec<_>>().join(" ")
+        };
+        let payload = String::from_utf8_lossy(&sample.parts[0].bytes).into_owned();
+        let around = format!("{} {payload} {}", text(&mut random), text(&mut random));
+        let mut copy = Sample::text(Source::Generated, sample.label, &around);
+        // Held out with the payload that it holds.
+        copy.key.clone_from(&sample.key);
+        out.push(copy);
+    }
     // Text that people quote and abbreviate in.
     for sample in samples.iter().filter(|s| s.source == Source::Prose).step_by(23) {
         let text = String::from_utf8_lossy(&sample.parts[0].bytes).into_owned();
@@ -179,4 +196,36 @@ pub(crate) fn generate(samples: &[Sample]) -> Vec<Sample> {
         out.push(Sample::text(Source::Generated, Label::Benign, &text));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prose() -> Vec<Sample> {
+        let line = |text| Sample::text(Source::Prose, Label::Benign, text);
+        vec![line("a small library for parsing words"), line("fast and simple tools")]
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_rows() {
+        let rows = |samples: &[Sample]| -> Vec<String> { generate(samples).into_iter().map(|s| s.key).collect() };
+        assert_eq!(rows(&prose()), rows(&prose()));
+    }
+
+    #[test]
+    fn every_slot_is_known_and_filled() {
+        let templates = ATTACKS.iter().map(|(_, _, t)| *t).chain(BENIGN.iter().map(|(_, _, t)| *t));
+        for text in templates.chain(LISTS.iter().map(|(_, list)| *list)) {
+            for slot in text.split('«').skip(1) {
+                let name = slot.split('»').next().unwrap();
+                let built_in = matches!(name, "n" | "w" | "W" | "h" | "b64" | "text");
+                assert!(built_in || LISTS.iter().any(|(known, _)| *known == name), "{name}");
+            }
+        }
+        for sample in generate(&prose()) {
+            let text = String::from_utf8_lossy(&sample.parts[0].bytes).into_owned();
+            assert!(!text.contains(['«', '»']), "{text}");
+        }
+    }
 }
