@@ -41,7 +41,9 @@ pub enum ModelError {
         found: u32,
     },
     /// Trained for other features.
-    #[error("payload model for other features: schema {found:016x}, this build has {own:016x}; train it anew")]
+    #[error(
+        "payload model for other features: schema {found:016x}, this build has {own:016x}; train it anew"
+    )]
     Schema {
         /// The file's.
         found: u64,
@@ -98,7 +100,10 @@ pub fn schema_hash() -> u64 {
         hash.update(word);
         hash.update([0]);
     }
-    hash.update([schema::TOKEN_BUCKETS.trailing_zeros() as u8, schema::CHAR_BUCKETS.trailing_zeros() as u8]);
+    hash.update([
+        schema::TOKEN_BUCKETS.trailing_zeros() as u8,
+        schema::CHAR_BUCKETS.trailing_zeros() as u8,
+    ]);
     let digest = hash.finalize();
     let mut first = [0; 8];
     for (to, from) in first.iter_mut().zip(digest.iter()) {
@@ -109,7 +114,10 @@ pub fn schema_hash() -> u64 {
 
 /// `value` in steps.
 fn steps<T: TryFrom<i64>>(value: f64) -> Option<T> {
-    #[expect(clippy::cast_possible_truncation, reason = "out of range becomes the nearest, which T refuses")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "out of range becomes the nearest, which T refuses"
+    )]
     let whole = (value / STEP).round() as i64;
     if value.is_finite() { T::try_from(whole).ok() } else { None }
 }
@@ -176,7 +184,8 @@ impl Weights {
             let value = f32::from_le_bytes(take(&mut rest).ok_or(torn.clone())?);
             if value.is_finite() { Ok(value) } else { Err(ModelError::Number(name)) }
         };
-        let (slope, intercept, threshold) = (float("its slope")?, float("its intercept")?, float("its threshold")?);
+        let (slope, intercept, threshold) =
+            (float("its slope")?, float("its intercept")?, float("its threshold")?);
         if slope <= 0.0 || !(0.0..=1.0).contains(&threshold) {
             return Err(ModelError::Number("its calibration"));
         }
@@ -245,6 +254,9 @@ mod tests {
         wild.weights[3] = 33.0;
         assert_eq!(wild.to_bytes(), Err(ModelError::Number("a weight")));
         let nan = Weights { slope: f32::NAN, ..weights() };
-        assert_eq!(Weights::from_bytes(&nan.to_bytes().unwrap()), Err(ModelError::Number("its slope")));
+        assert_eq!(
+            Weights::from_bytes(&nan.to_bytes().unwrap()),
+            Err(ModelError::Number("its slope"))
+        );
     }
 }

@@ -12,7 +12,7 @@ pub const MAX_ROUNDS: u8 = 4;
 pub const MAX_BASE64: usize = 1024;
 
 /// Shorter base64 is not told from words.
-const MIN_BASE64: usize = 16;
+pub(super) const MIN_BASE64: usize = 16;
 
 /// How a value was encoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,9 +94,9 @@ fn entity(rest: &[u8]) -> Option<(u32, usize)> {
             _ => (number, 10, 1),
         };
         // Leading zeros are a known evasion: as many as seven are read.
-        let len =
-            digits.iter().take(10).take_while(|b| char::from(**b).is_digit(radix)).count();
-        let code = u32::from_str_radix(std::str::from_utf8(digits.get(..len)?).ok()?, radix).ok()?;
+        let len = digits.iter().take(10).take_while(|b| char::from(**b).is_digit(radix)).count();
+        let code =
+            u32::from_str_radix(std::str::from_utf8(digits.get(..len)?).ok()?, radix).ok()?;
         let semicolon = usize::from(digits.get(len) == Some(&b';'));
         return Some((code, lead + len + semicolon));
     }
@@ -137,8 +137,12 @@ fn round(input: &[u8], plus: bool, out: &mut Vec<u8>, trace: &mut Trace) -> bool
             }
             b'\\' => {
                 let found = match rest.first() {
-                    Some(b'u' | b'U') => hex_run(rest.get(1..).unwrap_or_default(), 4).map(|c| (c, 5)),
-                    Some(b'x' | b'X') => hex_run(rest.get(1..).unwrap_or_default(), 2).map(|c| (c, 3)),
+                    Some(b'u' | b'U') => {
+                        hex_run(rest.get(1..).unwrap_or_default(), 4).map(|c| (c, 5))
+                    }
+                    Some(b'x' | b'X') => {
+                        hex_run(rest.get(1..).unwrap_or_default(), 2).map(|c| (c, 3))
+                    }
                     _ => None,
                 };
                 trace.escape |= found.is_some_and(|(code, _)| code < 128);

@@ -2,9 +2,9 @@
 
 use super::{
     Place,
-    decode::{Trace, base64_text, decode},
+    decode::{MIN_BASE64, Trace, base64_text, decode},
     expression,
-    keywords::{FIRST_KIND, kind},
+    keywords::kind,
     lex::{MAX_TOKENS, MAX_WINDOW, Token, Words, shape, tokens},
     markup, path, schema,
     schema::{CHAR_BUCKETS, NAMED, TOKEN_BUCKETS, f},
@@ -55,7 +55,9 @@ impl Active {
         let tokens = self.token_grams.iter().map(move |at| (NAMED + usize::from(*at), t));
         let c = Self::share(self.char_grams.len());
         let base = NAMED + TOKEN_BUCKETS;
-        named.chain(tokens).chain(self.char_grams.iter().map(move |at| (base + usize::from(*at), c)))
+        named
+            .chain(tokens)
+            .chain(self.char_grams.iter().map(move |at| (base + usize::from(*at), c)))
     }
 }
 
@@ -136,14 +138,22 @@ impl Buffers {
     /// some attack in it. Without one there is nothing to weigh, or to tell anybody.
     ///
     /// `plus` is as in [`decode`].
-    pub(super) fn value(&mut self, words: &Words, raw: &[u8], plus: bool, place: Place, mut each: impl FnMut(&Piece<'_>)) {
+    pub(super) fn value(
+        &mut self,
+        words: &Words,
+        raw: &[u8],
+        plus: bool,
+        place: Place,
+        mut each: impl FnMut(&Piece<'_>),
+    ) {
         let object = expression::is_object(raw);
-        if !object && raw.len() < 16 && is_inert(raw) {
+        let inert = !object && is_inert(raw);
+        if inert && raw.len() < MIN_BASE64 {
             return;
         }
         let trace = decode(raw, plus, &mut self.decoded, &mut self.spare);
         let mut from = 0;
-        while from < self.decoded.len() || (from == 0 && object) {
+        while !inert && from < self.decoded.len() || (from == 0 && object) {
             let end = (from + MAX_WINDOW).min(self.decoded.len());
             self.piece(words, from..end, trace, place, false, object, &mut each);
             if end == self.decoded.len() {
@@ -162,7 +172,13 @@ impl Buffers {
 
     #[expect(clippy::too_many_arguments, reason = "what is known of the piece, in one place")]
     fn piece(
-        &mut self, words: &Words, range: std::ops::Range<usize>, trace: Trace, place: Place, base64: bool, object: bool,
+        &mut self,
+        words: &Words,
+        range: std::ops::Range<usize>,
+        trace: Trace,
+        place: Place,
+        base64: bool,
+        object: bool,
         each: &mut impl FnMut(&Piece<'_>),
     ) {
         let text = self.decoded.get(range).unwrap_or_default();
@@ -177,7 +193,15 @@ impl Buffers {
                 *word |= 1 << (token.kind % 64);
             }
         }
-        let view = View { low: &self.low, tokens: &self.tokens, trace, one_line: place.one_line(), is_path: place == Place::Path, cats, kinds };
+        let view = View {
+            low: &self.low,
+            tokens: &self.tokens,
+            trace,
+            one_line: place.one_line(),
+            is_path: place == Place::Path,
+            cats,
+            kinds,
+        };
         let hits = &mut self.hits;
         hits.clear();
         trace_features(&view, base64, object, hits);
@@ -223,46 +247,41 @@ fn trace_features(v: &View<'_>, base64: bool, object: bool, hits: &mut Hits) {
 }
 
 fn shape_features(v: &View<'_>, hits: &mut Hits) {
-    /// Less punctuation says nothing, however short the value.
-    const FEW_MARKS: usize = 4;
     let mut singles = 0_usize;
     let mut doubles = 0_usize;
     let mut apostrophes = 0_usize;
-    let mut parens = 0_i32;
-    let mut braces = 0_i32;
-    let mut marks = 0_usize;
     let mut plain = 0_usize;
     let mut commas = 0_usize;
     for (at, &token) in v.tokens.iter().enumerate() {
         match token.kind {
             b'\'' => {
                 singles += 1;
-                let within = v.back(at, 1).is_word() && !token.spaced && v.at(at + 1).is_word() && v.joined(at + 1);
+                let within = v.back(at, 1).is_word()
+                    && !token.spaced
+                    && v.at(at + 1).is_word()
+                    && v.joined(at + 1);
                 apostrophes += usize::from(within);
             }
             b'"' => doubles += 1,
-            b'(' | shape::DOLLAR_PAREN => parens += 1,
-            b')' => parens -= 1,
-            b'{' | b'[' | shape::DOLLAR_BRACE | shape::HASH_BRACE | shape::PERCENT_BRACE => braces += 1,
-            shape::BRACES => braces += 2,
-            b'}' | b']' => braces -= 1,
-            shape::BRACES_END => braces -= 2,
             b',' => commas += 1,
             shape::WORD => plain += 1,
-            kind::AND | kind::OR | kind::IN | kind::IS | kind::AS | kind::BY | kind::FROM | kind::TAG | kind::SQL_WORD => plain += 1,
+            kind::AND
+            | kind::OR
+            | kind::IN
+            | kind::IS
+            | kind::AS
+            | kind::BY
+            | kind::FROM
+            | kind::TAG
+            | kind::SQL_WORD => plain += 1,
             _ => {}
-        }
-        let everyday = matches!(
-            token.kind,
-            shape::WORD | shape::NUMBER | shape::MIXED | shape::HEX | shape::SLASH2 | b'/' | b'.' | b',' | b':' | b'-' | b'_'
-        );
-        if token.kind < FIRST_KIND && !everyday {
-            marks += usize::from(token.end - token.start);
         }
         if token.kind == kind::HTTP && v.kind(at + 1) == b':' && v.kind(at + 2) == shape::SLASH2 {
             hits.add(f::B_URL, token.start);
         }
-        if matches!(v.text(token), b"mozilla" | b"applewebkit" | b"gecko" | b"chrome" | b"safari") && v.kind(at + 1) == b'/' {
+        if matches!(v.text(token), b"mozilla" | b"applewebkit" | b"gecko" | b"chrome" | b"safari")
+            && v.kind(at + 1) == b'/'
+        {
             hits.add(f::B_UA, token.start);
         }
         if matches!(v.text(token), b"q") && v.kind(at + 1) == b'=' && v.back(at, 1).kind == b';' {
@@ -270,8 +289,8 @@ fn shape_features(v: &View<'_>, hits: &mut Hits) {
         }
     }
     let n = v.tokens.len();
-    let len = v.low.len();
-    let code = v.has(b'{') && v.has(b'}') && v.has(b'(') || (v.has(b'=') && v.has(b'(') && v.has(b';'));
+    let code =
+        v.has(b'{') && v.has(b'}') && v.has(b'(') || (v.has(b'=') && v.has(b'(') && v.has(b';'));
     let repeat = {
         let mut run = 0;
         let mut longest = 0;
@@ -287,16 +306,10 @@ fn shape_features(v: &View<'_>, hits: &mut Hits) {
         (singles % 2 == 1, f::B_QUOTE_ODD),
         (doubles % 2 == 1, f::B_DOUBLE_ODD),
         (apostrophes > 0 && apostrophes == singles && doubles == 0, f::B_APOSTROPHE),
-        (parens != 0, f::B_PAREN),
-        (braces != 0, f::B_BRACE),
-        (marks >= FEW_MARKS && marks * 4 >= len, f::B_DENSE1),
-        (marks >= FEW_MARKS && marks * 2 >= len, f::B_DENSE2),
         (plain >= 4 && plain * 10 >= n * 7, f::B_PROSE),
         (commas > 0 && plain + commas == n, f::B_LIST),
         (code, f::B_CODE),
-        (n < 4, f::B_SHORT),
         (repeat, f::B_REPEAT),
-        (len > 256, f::B_LONG),
     ] {
         if present {
             hits.add(feature, 0);
@@ -361,4 +374,6 @@ fn char_grams(low: &[u8], seen: &mut [u64; CHAR_BUCKETS / 64], out: &mut Vec<u16
     }
 }
 
-const _: () = assert!(TOKEN_BUCKETS.is_power_of_two() && CHAR_BUCKETS.is_power_of_two() && schema::WIDTH < 1 << 16);
+const _: () = assert!(
+    TOKEN_BUCKETS.is_power_of_two() && CHAR_BUCKETS.is_power_of_two() && schema::WIDTH < 1 << 16
+);

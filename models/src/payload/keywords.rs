@@ -138,25 +138,44 @@ pub(super) const GROUPS: &[Group] = {
         (k::INTO, c::SQL, "into"),
         (k::VALUES, c::SQL, "values"),
         (k::SET, c::SQL | c::CMD, "set"),
-        (k::VERB, c::SQL | c::SQL_VERB, "insert update delete drop alter create truncate shutdown \
-            grant revoke replace merge rename call begin commit rollback handler copy"),
+        (
+            k::VERB,
+            c::SQL | c::SQL_VERB,
+            "insert update delete drop alter create truncate shutdown \
+            grant revoke replace merge rename call begin commit rollback handler copy",
+        ),
         (k::TABLE, c::SQL | c::TAG, "table"),
         (k::TABLE, c::SQL, "database schema column index view trigger user role tables databases"),
         (k::EXEC, c::SQL | c::SQL_VERB | c::CODE_FN, "exec execute"),
-        (k::EXEC, c::SQL | c::SQL_VERB, "declare xp_cmdshell sp_executesql xp_regread xp_dirtree \
-            sp_password xp_fileexist xp_subdirs sp_makewebtask xp_availablemedia sp_configure"),
+        (
+            k::EXEC,
+            c::SQL | c::SQL_VERB,
+            "declare xp_cmdshell sp_executesql xp_regread xp_dirtree \
+            sp_password xp_fileexist xp_subdirs sp_makewebtask xp_availablemedia sp_configure",
+        ),
         (k::WAITFOR, c::SQL | c::SQL_VERB, "waitfor"),
         (k::DELAY, c::SQL, "delay"),
         (k::CASE, c::SQL, "case"),
         (k::WHEN, c::SQL, "when then"),
         (k::AS, c::SQL, "as"),
         (k::IF, c::SQL | c::SQL_VERB, "if"),
-        (k::OUTFILE, c::SQL, "outfile dumpfile load_file infile openrowset opendatasource openquery"),
-        (k::SQL_WORD, c::SQL, "join inner outer left right cross natural on using else end desc \
+        (
+            k::OUTFILE,
+            c::SQL,
+            "outfile dumpfile load_file infile openrowset opendatasource openquery",
+        ),
+        (
+            k::SQL_WORD,
+            c::SQL,
+            "join inner outer left right cross natural on using else end desc \
             asc div mod collate escape constraint primary foreign key default boolean mode against \
             binary varchar nvarchar varchar2 int integer signed unsigned numeric decimal bigint text \
-            for xml path isnull notnull rownum rownumber returning percent nocheck add"),
-        (k::SQL_FN, c::SQL_FN, "sleep benchmark pg_sleep concat concat_ws group_concat char chr \
+            for xml path isnull notnull rownum rownumber returning percent nocheck add",
+        ),
+        (
+            k::SQL_FN,
+            c::SQL_FN,
+            "sleep benchmark pg_sleep concat concat_ws group_concat char chr \
             ascii substring substr mid cast convert count version database user current_user \
             session_user system_user user_name db_name hex unhex md5 sha1 load_extension ifnull \
             nvl coalesce nullif length len extractvalue updatexml xmltype floor rand exp elt \
@@ -166,8 +185,12 @@ pub(super) const GROUPS: &[Group] = {
             crypt_key is_srvrolemember is_member host_name suser_sname object_id schema_name \
             col_length typeof quote total_changes dblink_connect lo_import query_to_xml \
             generate_series json_keys geometrycollection polygon multipoint linestring \
-            bin oct name_const gtid_subset procedure_analyse analyse max min sum avg now"),
-        (k::SQL_SYS, c::SQL_SYS, "information_schema sysobjects syscolumns sysusers sysdatabases master dual \
+            bin oct name_const gtid_subset procedure_analyse analyse max min sum avg now",
+        ),
+        (
+            k::SQL_SYS,
+            c::SQL_SYS,
+            "information_schema sysobjects syscolumns sysusers sysdatabases master dual \
             pg_catalog pg_user pg_database pg_shadow pg_tables \
             pg_stat_activity sqlite_master sqlite_version sqlite_schema \
             msysaccessobjects msysobjects all_tables user_tables all_users \
@@ -175,59 +198,103 @@ pub(super) const GROUPS: &[Group] = {
             utl_inaddr dbms_pipe dbms_lock dbms_utility dbms_xmlgen ctxsys \
             utl_file dbms_ldap httpuritype table_name column_name table_schema \
             schemata columns mysql performance_schema xp_cmdshell dbms_java \
-            dbms_export_extension sqlid_to_sqlhash drithsx all_tab_columns"),
+            dbms_export_extension sqlid_to_sqlhash drithsx all_tab_columns",
+        ),
         (k::SCRIPT, c::TAG | c::TAG_ACTIVE, "script"),
         (k::JAVASCRIPT, 0, "javascript vbscript livescript jscript"),
-        (k::TAG_ACTIVE, c::TAG | c::TAG_ACTIVE, "iframe object embed applet svg math base meta link frame frameset ilayer \
+        (
+            k::TAG_ACTIVE,
+            c::TAG | c::TAG_ACTIVE,
+            "iframe object embed applet svg math base meta link frame frameset ilayer \
             layer bgsound xss marquee isindex keygen animate animatetransform \
             animatemotion foreignobject handler listener vmlframe xml noscript \
-            template portal dialog details slot"),
-        (k::TAG, c::TAG, "a abbr acronym address area article aside audio b bdi bdo big blink \
+            template portal dialog details slot",
+        ),
+        (
+            k::TAG,
+            c::TAG,
+            "a abbr acronym address area article aside audio b bdi bdo big blink \
             blockquote body br button canvas caption center cite code col colgroup content data \
             datalist dd del dfn dir div dl dt element em fieldset figcaption figure font footer \
             form h1 h2 h3 h4 h5 h6 head header hgroup hr html i image img input ins kbd label \
             legend li main map mark menu menuitem meter multicol nav nextid nobr noembed noframes \
             ol optgroup option output p param picture plaintext pre progress q rb rp rt rtc ruby s \
             samp section shadow small source spacer span strike strong style sub summary sup tbody \
-            td textarea tfoot th thead time title tr track tt u ul var video wbr set"),
-        (k::JS_CALL, c::JS_CALL, "alert prompt confirm eval settimeout setinterval fromcharcode \
+            td textarea tfoot th thead time title tr track tt u ul var video wbr set",
+        ),
+        (
+            k::JS_CALL,
+            c::JS_CALL,
+            "alert prompt confirm eval settimeout setinterval fromcharcode \
             execscript msgbox unescape decodeuricomponent atob btoa importscripts fetch \
             xmlhttprequest sendbeacon queryselector getelementbyid getelementsbytagname \
             createelement appendchild insertadjacenthtml postmessage reflect \
-            addeventlistener throw write writeln"),
-        (k::DOM, c::DOM, "document cookie window location innerhtml outerhtml localstorage \
+            addeventlistener throw write writeln",
+        ),
+        (
+            k::DOM,
+            c::DOM,
+            "document cookie window location innerhtml outerhtml localstorage \
             sessionstorage domain self parent top opener frames onerror tostring srcdoc valueof \
-            navigator constructor prototype __proto__ globalthis"),
+            navigator constructor prototype __proto__ globalthis",
+        ),
         (k::EXPRESSION, 0, "expression behavior behaviour binding"),
-        (k::SRC, 0, "src href action formaction data xlink poster background lowsrc dynsrc codebase"),
-        (k::CMD_SURE, c::CMD | c::CMD_SURE, "whoami ifconfig ipconfig netstat uname nslookup wget \
+        (
+            k::SRC,
+            0,
+            "src href action formaction data xlink poster background lowsrc dynsrc codebase",
+        ),
+        (
+            k::CMD_SURE,
+            c::CMD | c::CMD_SURE,
+            "whoami ifconfig ipconfig netstat uname nslookup wget \
             curl powershell pwsh bash zsh ksh csh tcsh ncat netcat nc chmod chown systeminfo \
             tasklist taskkill ping tracert traceroute dig regsvr32 certutil bitsadmin wmic cmd \
             mshta rundll32 cscript wscript schtasks crontab useradd adduser passwd sudo xxd \
             telnet tftp ls ps nmap socat openssl phpinfo lsof dmesg netsh bcdedit attrib icacls lscpu printenv base64 \
             hostname vssadmin reg msiexec pwd sc rm mkdir mknod mkfifo busybox awk gawk ssh scp \
             rsync perl ruby python python2 python3 php lua node gcc sleep cat id echo sh tail \
-            grep sed xargs tee touch cp mv tar gzip unzip nohup setenv getent arp route"),
-        (k::CMD, c::CMD, "dir type net ver more less head find sort date time w who users last env \
+            grep sed xargs tee touch cp mv tar gzip unzip nohup setenv getent arp route",
+        ),
+        (
+            k::CMD,
+            c::CMD,
+            "dir type net ver more less head find sort date time w who users last env \
             export eval exec source host mail kill top df du free mount test \
             copy move del erase start stop echo true false copy which whereis \
             file stat cut tr uniq diff md5sum history alias cd ftp finger dd \
-            su man iex"),
+            su man iex",
+        ),
         (k::BIN, c::FILE, "bin sbin system32 syswow64"),
         (k::ETC, c::FILE, "etc"),
-        (k::FILE, c::FILE, "passwd shadow hosts group issue self environ cmdline htaccess htpasswd \
+        (
+            k::FILE,
+            c::FILE,
+            "passwd shadow hosts group issue self environ cmdline htaccess htpasswd \
             authorized_keys id_rsa id_dsa known_hosts winnt bash_history \
             sudoers resolv fstab crontab access_log error_log sam ntuser ssh \
             git svn env autoexec windows inetpub apache apache2 httpd proftpd \
             vsftpd mysqld xampp wamp logs pagefile repair motd inputrc profile \
-            bashrc security conf"),
-        (k::SCHEME, c::SCHEME, "gopher dict file ldap ldaps rmi dns iiop corba nis nds jar netdoc phar expect \
+            bashrc security conf",
+        ),
+        (
+            k::SCHEME,
+            c::SCHEME,
+            "gopher dict file ldap ldaps rmi dns iiop corba nis nds jar netdoc phar expect \
             php zip glob ogg zlib tftp sftp ssh2 compress filter rmis feed \
-            mhtml mocha wyciwyg"),
+            mhtml mocha wyciwyg",
+        ),
         (k::HTTP, 0, "http https ftp ws wss"),
-        (k::LOCALHOST, 0, "localhost metadata localtest nip xip sslip lvh interact burpcollaborator \
-            oastify oast interactsh dnslog requestbin"),
-        (k::REFLECT, c::REFLECT, "__class__ __mro__ __subclasses__ __globals__ __builtins__ __import__ __init__ \
+        (
+            k::LOCALHOST,
+            0,
+            "localhost metadata localtest nip xip sslip lvh interact burpcollaborator \
+            oastify oast interactsh dnslog requestbin",
+        ),
+        (
+            k::REFLECT,
+            c::REFLECT,
+            "__class__ __mro__ __subclasses__ __globals__ __builtins__ __import__ __init__ \
             __base__ __bases__ __getitem__ __dict__ __code__ __reduce__ \
             getclass forname getruntime runtime processbuilder newinstance \
             getmethod scriptenginemanager getenginebyname classloader \
@@ -237,15 +304,20 @@ pub(super) const GROUPS: &[Group] = {
             subprocess builtins memberaccess ognlcontext objectconstructor \
             registerundefinedfiltercallback getfilter urlclassloader \
             defaultpackage tostring invoke mainmodule child_process process \
-            require multipart"),
+            require multipart",
+        ),
         (k::JNDI, 0, "jndi"),
         (k::LOOKUP, 0, "lower upper env sys java ctx main date hostname log4j bundle k8s docker"),
-        (k::CODE_FN, c::CODE_FN, "system passthru shell_exec popen proc_open pcntl_exec assert \
+        (
+            k::CODE_FN,
+            c::CODE_FN,
+            "system passthru shell_exec popen proc_open pcntl_exec assert \
             create_function call_user_func call_user_func_array include require include_once \
             require_once file_get_contents fopen readfile highlight_file show_source phpinfo \
             base64_decode preg_replace eval execfile compile putenv array_map file_put_contents \
             move_uploaded_file getattr setattr execv execvp spawn execsync spawnsync marshal \
-            backtick syscall loadlibrary print_r var_dump die fputs fsockopen"),
+            backtick syscall loadlibrary print_r var_dump die fputs fsockopen",
+        ),
         (k::PHP, 0, "php asp"),
         (k::DOCTYPE, 0, "doctype"),
         (k::ENTITY, 0, "entity element attlist notation"),
@@ -255,10 +327,18 @@ pub(super) const GROUPS: &[Group] = {
         (k::CDATA, 0, "cdata"),
         (k::SSI, 0, "exec echo include printenv config fsize flastmod"),
         (k::MONGO, 0, "ne gt gte lt lte nin regex where exists eq elemmatch func expr function"),
-        (k::LDAP_ATTR, 0, "objectclass cn uid userpassword mail sn objectcategory samaccountname \
-            givenname dc ou"),
-        (k::XPATH, 0, "ancestor descendant following preceding child parent attribute comment \
-            contains node text name"),
+        (
+            k::LDAP_ATTR,
+            0,
+            "objectclass cn uid userpassword mail sn objectcategory samaccountname \
+            givenname dc ou",
+        ),
+        (
+            k::XPATH,
+            0,
+            "ancestor descendant following preceding child parent attribute comment \
+            contains node text name",
+        ),
         (k::HEADER, 0, "location cookie forwarded"),
         (k::IFS, 0, "ifs path home shell pwd"),
         (k::DATA, 0, "data"),
@@ -270,14 +350,94 @@ pub(super) const GROUPS: &[Group] = {
 /// Starts of event handler attributes' names behind `on` (HTML, section 8.1.8.2, and what
 /// browsers have besides).
 pub(super) const HANDLERS: &[&str] = &[
-    "abort", "activate", "after", "animation", "aria", "auxclick", "before", "begin", "blur",
-    "bounce", "canplay", "cell", "change", "click", "close", "contextmenu", "copy", "cue", "cut",
-    "dblclick", "deactivate", "drag", "drop", "duration", "emptied", "end", "error", "filter",
-    "finish", "focus", "form", "full", "got", "hash", "help", "input", "invalid", "key", "language",
-    "layout", "load", "lose", "lost", "media", "message", "mouse", "move", "offline", "online",
-    "outofsync", "page", "paste", "pause", "play", "point", "pop", "progress", "property", "rate",
-    "ready", "repeat", "reset", "resize", "resume", "reverse", "row", "scroll", "search", "seek",
-    "select", "show", "stalled", "start", "stop", "storage", "submit", "suspend", "sync", "time",
-    "toggle", "touch", "track", "transition", "unhandled", "unload", "url", "volume", "waiting",
-    "webkit", "wheel",
+    "abort",
+    "activate",
+    "after",
+    "animation",
+    "aria",
+    "auxclick",
+    "before",
+    "begin",
+    "blur",
+    "bounce",
+    "canplay",
+    "cell",
+    "change",
+    "click",
+    "close",
+    "contextmenu",
+    "copy",
+    "cue",
+    "cut",
+    "dblclick",
+    "deactivate",
+    "drag",
+    "drop",
+    "duration",
+    "emptied",
+    "end",
+    "error",
+    "filter",
+    "finish",
+    "focus",
+    "form",
+    "full",
+    "got",
+    "hash",
+    "help",
+    "input",
+    "invalid",
+    "key",
+    "language",
+    "layout",
+    "load",
+    "lose",
+    "lost",
+    "media",
+    "message",
+    "mouse",
+    "move",
+    "offline",
+    "online",
+    "outofsync",
+    "page",
+    "paste",
+    "pause",
+    "play",
+    "point",
+    "pop",
+    "progress",
+    "property",
+    "rate",
+    "ready",
+    "repeat",
+    "reset",
+    "resize",
+    "resume",
+    "reverse",
+    "row",
+    "scroll",
+    "search",
+    "seek",
+    "select",
+    "show",
+    "stalled",
+    "start",
+    "stop",
+    "storage",
+    "submit",
+    "suspend",
+    "sync",
+    "time",
+    "toggle",
+    "touch",
+    "track",
+    "transition",
+    "unhandled",
+    "unload",
+    "url",
+    "volume",
+    "waiting",
+    "webkit",
+    "wheel",
 ];

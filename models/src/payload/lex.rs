@@ -333,7 +333,13 @@ pub(super) const fn is_bool(kind: u8) -> bool {
 pub(super) const fn is_compare(kind: u8) -> bool {
     matches!(
         kind,
-        b'=' | b'<' | b'>' | shape::COMPARE | shape::EQUALS2 | kind::LIKE | kind::IN | kind::IS
+        b'=' | b'<'
+            | b'>'
+            | shape::COMPARE
+            | shape::EQUALS2
+            | kind::LIKE
+            | kind::IN
+            | kind::IS
             | kind::BETWEEN
     )
 }
@@ -347,7 +353,9 @@ mod tests {
         let words = Words::new();
         for &(_, cats, group) in keywords::GROUPS {
             for word in group.split_ascii_whitespace() {
-                assert!(word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'));
+                assert!(
+                    word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+                );
                 let mut out = Vec::new();
                 tokens(&words, word.as_bytes(), &mut out);
                 let [token] = out[..] else { panic!("{word}") };
@@ -366,8 +374,19 @@ mod tests {
         assert_eq!(
             kinds,
             [
-                kind::TAG, b'\'', kind::OR, s::HEX, s::COMPARE, s::NUMBER, s::DASH2, s::COMMENT, s::WORD,
-                s::COMMENT_END, s::DOT2, b'/', s::DOT2
+                kind::TAG,
+                b'\'',
+                kind::OR,
+                s::HEX,
+                s::COMPARE,
+                s::NUMBER,
+                s::DASH2,
+                s::COMMENT,
+                s::WORD,
+                s::COMMENT_END,
+                s::DOT2,
+                b'/',
+                s::DOT2
             ]
         );
         assert!(out[2].spaced && !out[1].spaced);

@@ -11,8 +11,27 @@ use super::{
 fn formats_text(word: &[u8]) -> bool {
     matches!(
         word,
-        b"p" | b"b" | b"i" | b"u" | b"br" | b"em" | b"strong" | b"ul" | b"ol" | b"li" | b"h1" | b"h2"
-            | b"h3" | b"h4" | b"span" | b"div" | b"code" | b"pre" | b"blockquote" | b"hr" | b"td" | b"tr"
+        b"p" | b"b"
+            | b"i"
+            | b"u"
+            | b"br"
+            | b"em"
+            | b"strong"
+            | b"ul"
+            | b"ol"
+            | b"li"
+            | b"h1"
+            | b"h2"
+            | b"h3"
+            | b"h4"
+            | b"span"
+            | b"div"
+            | b"code"
+            | b"pre"
+            | b"blockquote"
+            | b"hr"
+            | b"td"
+            | b"tr"
     )
 }
 
@@ -23,6 +42,11 @@ fn script_uri(v: &View<'_>, colon: usize) -> Option<u16> {
     const REACH: usize = 48;
     let end = usize::from(v.at(colon).start);
     let from = end.saturating_sub(REACH);
+    // All of them end in `script`.
+    let last = v.low.get(from..end)?.iter().rev().find(|b| !matches!(b, 0..=b' ' | b'\\' | b'/'));
+    if last != Some(&b't') {
+        return None;
+    }
     let mut spelt = [0_u8; 16];
     let mut len = 0;
     for (n, &byte) in v.low.get(from..end)?.iter().enumerate().rev() {
@@ -93,7 +117,10 @@ fn element(v: &View<'_>, at: usize, hits: &mut Hits) {
             let word = v.text(token);
             if is_handler(word) {
                 hits.add(f::X_HANDLER_TAG, token.start);
-            } else if matches!(word, b"srcdoc" | b"formaction" | b"to" | b"values" | b"attributename") {
+            } else if matches!(
+                word,
+                b"srcdoc" | b"formaction" | b"to" | b"values" | b"attributename"
+            ) {
                 hits.add(f::X_SRCDOC, token.start);
             } else if matches!(token.kind, kind::SRC) {
                 hits.add(f::X_SRC, token.start);
@@ -106,10 +133,15 @@ fn call(v: &View<'_>, at: usize, hits: &mut Hits) {
     let token = v.at(at);
     let next = v.at(at + 1);
     match next.kind {
-        b'(' => hits.add(f::X_CALL, token.start),
+        // `alert (see below)` is prose.
+        b'(' if !next.spaced || !v.at(at + 2).is_word() => hits.add(f::X_CALL, token.start),
         b'`' => hits.add(f::X_CALL_TICK, token.start),
-        b'.' if matches!(v.word(at + 2), b"call" | b"apply" | b"bind" | b"source") => hits.add(f::X_CALL_HIDDEN, token.start),
-        b')' | b']' | b',' | b';' | b'.' if matches!(v.back(at, 1).kind, b'(' | b'[' | b'=' | b',' | b'\'' | b'.') => {
+        b'.' if matches!(v.word(at + 2), b"call" | b"apply" | b"bind" | b"source") => {
+            hits.add(f::X_CALL_HIDDEN, token.start)
+        }
+        b')' | b']' | b',' | b';' | b'.'
+            if matches!(v.back(at, 1).kind, b'(' | b'[' | b'=' | b',' | b'\'' | b'.') =>
+        {
             hits.add(f::X_CALL_HIDDEN, token.start);
         }
         b'\'' | b'"' if v.back(at, 1).is_quote() => hits.add(f::X_CALL_HIDDEN, token.start),
@@ -121,8 +153,18 @@ fn dom(v: &View<'_>, at: usize, hits: &mut Hits) {
     let token = v.at(at);
     let object = matches!(
         v.text(token),
-        b"document" | b"window" | b"self" | b"top" | b"parent" | b"location" | b"navigator" | b"localstorage"
-            | b"sessionstorage" | b"globalthis" | b"frames" | b"this"
+        b"document"
+            | b"window"
+            | b"self"
+            | b"top"
+            | b"parent"
+            | b"location"
+            | b"navigator"
+            | b"localstorage"
+            | b"sessionstorage"
+            | b"globalthis"
+            | b"frames"
+            | b"this"
     );
     let member = match v.kind(at + 1) {
         b'.' => v.at(at + 2),
@@ -136,7 +178,19 @@ fn dom(v: &View<'_>, at: usize, hits: &mut Hits) {
 
 /// Finds the markup and script features of `v`.
 pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
-    let marked = v.has_any(&[b'<', b'>', shape::CLOSE_TAG, shape::LT_BANG, shape::LT_QUESTION, b'(', b':', b'`', b'=', b'[', b'@']);
+    let marked = v.has_any(&[
+        b'<',
+        b'>',
+        shape::CLOSE_TAG,
+        shape::LT_BANG,
+        shape::LT_QUESTION,
+        b'(',
+        b':',
+        b'`',
+        b'=',
+        b'[',
+        b'@',
+    ]);
     if !marked {
         return;
     }
@@ -158,36 +212,57 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
                 }
                 if v.back(at, 1).kind != shape::NONE && v.text(v.back(at, 1)) == b"data" {
                     let rest = v.rest(next);
-                    if rest.starts_with(b"text/html") || rest.starts_with(b"image/svg") || rest.starts_with(b"text/xml")
-                        || rest.starts_with(b"application/x") || rest.starts_with(b",<") || rest.starts_with(b"text/javascript")
+                    if rest.starts_with(b"text/html")
+                        || rest.starts_with(b"image/svg")
+                        || rest.starts_with(b"text/xml")
+                        || rest.starts_with(b"application/x")
+                        || rest.starts_with(b",<")
+                        || rest.starts_with(b"text/javascript")
                     {
                         hits.add(f::X_DATA_URI, token.start);
                     }
                 }
             }
             b'\'' | b'"' | b'`' => {
-                let behind = if matches!(next.kind, b'/' | b')' | b']' | b'}') { at + 2 } else { at + 1 };
+                let behind =
+                    if matches!(next.kind, b'/' | b')' | b']' | b'}') { at + 2 } else { at + 1 };
                 match v.kind(behind) {
-                    b'>' | b'<' | shape::CLOSE_TAG if token.kind != b'`' => hits.add(f::X_QUOTE_CLOSE, token.start),
+                    b'>' | b'<' | shape::CLOSE_TAG if token.kind != b'`' => {
+                        hits.add(f::X_QUOTE_CLOSE, token.start)
+                    }
                     _ if v.kind(behind + 1) == b'=' && is_handler(v.word(behind)) => {
                         hits.add(f::X_QUOTE_HANDLER, token.start);
                     }
-                    b';' | b'-' | b'+' | b',' if v.at(behind + 1).cats & (cat::JS_CALL | cat::DOM) != 0 => {
+                    b';' | b'-' | b'+' | b','
+                        if v.at(behind + 1).cats & (cat::JS_CALL | cat::DOM) != 0 =>
+                    {
                         hits.add(f::X_BREAK_SCRIPT, token.start);
                     }
-                    _ if behind > at + 1 && v.at(behind).cats & cat::JS_CALL != 0 => hits.add(f::X_BREAK_SCRIPT, token.start),
+                    _ if behind > at + 1 && v.at(behind).cats & cat::JS_CALL != 0 => {
+                        hits.add(f::X_BREAK_SCRIPT, token.start)
+                    }
                     _ => {}
                 }
             }
-            b')' | b'}' if matches!(next.kind, b';' | b'-' | b'+') && v.at(at + 2).cats & cat::JS_CALL != 0 && matches!(v.kind(at + 3), b'(' | b'`') => {
+            b')' | b'}'
+                if matches!(next.kind, b';' | b'-' | b'+')
+                    && v.at(at + 2).cats & cat::JS_CALL != 0
+                    && matches!(v.kind(at + 3), b'(' | b'`') =>
+            {
                 hits.add(f::X_BREAK_SCRIPT, token.start);
             }
             b'[' | b']' | b'!' | b'+' => brackets += 1,
             shape::LT_QUESTION if v.text(next) == b"import" => hits.add(f::X_IMPORT, token.start),
-            b'@' if matches!(v.text(next), b"import" | b"charset" | b"keyframes" | b"namespace") => {
+            b'@' if matches!(
+                v.text(next),
+                b"import" | b"charset" | b"keyframes" | b"namespace"
+            ) =>
+            {
                 hits.add(f::X_IMPORT, token.start);
             }
-            kind::EXPRESSION if matches!(next.kind, b'(' | b':') => hits.add(f::X_STYLE, token.start),
+            kind::EXPRESSION if matches!(next.kind, b'(' | b':') => {
+                hits.add(f::X_STYLE, token.start)
+            }
             _ if token.is_word() => {
                 if token.cats & cat::JS_CALL != 0 {
                     call(v, at, hits);
@@ -199,8 +274,16 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
                     hits.add(f::X_HANDLER, token.start);
                 }
                 match v.text(token) {
-                    b"url" if next.kind == b'(' && v.has_any(&[b'<', b':']) && v.has(kind::JAVASCRIPT) => hits.add(f::X_STYLE, token.start),
-                    b"namespace" | b"xmlns" if matches!(next.kind, b'=' | b':') => hits.add(f::X_IMPORT, token.start),
+                    b"url"
+                        if next.kind == b'('
+                            && v.has_any(&[b'<', b':'])
+                            && v.has(kind::JAVASCRIPT) =>
+                    {
+                        hits.add(f::X_STYLE, token.start)
+                    }
+                    b"namespace" | b"xmlns" if matches!(next.kind, b'=' | b':') => {
+                        hits.add(f::X_IMPORT, token.start)
+                    }
                     _ => {}
                 }
             }

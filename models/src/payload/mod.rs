@@ -242,13 +242,19 @@ impl Extractor {
     /// Gives `each` the features of every piece with a structure of some attack in it, with the value's
     /// place in `values`; returns the bytes that were not looked at.
     pub fn features(
-        &self, values: &[Value<'_>], scratch: &mut Scratch, mut each: impl FnMut(usize, &Active),
+        &self,
+        values: &[Value<'_>],
+        scratch: &mut Scratch,
+        mut each: impl FnMut(usize, &Active),
     ) -> usize {
         self.pieces(values, scratch, |at, piece| each(at, piece.active))
     }
 
     fn pieces(
-        &self, values: &[Value<'_>], scratch: &mut Scratch, mut each: impl FnMut(usize, &Piece<'_>),
+        &self,
+        values: &[Value<'_>],
+        scratch: &mut Scratch,
+        mut each: impl FnMut(usize, &Piece<'_>),
     ) -> usize {
         let mut budget = Budget { parts: MAX_PARTS, bytes: MAX_VALUE, unscored: 0 };
         for (at, value) in values.iter().enumerate() {
@@ -258,7 +264,11 @@ impl Extractor {
     }
 
     fn value(
-        &self, value: Value<'_>, scratch: &mut Scratch, budget: &mut Budget, each: &mut impl FnMut(&Piece<'_>),
+        &self,
+        value: Value<'_>,
+        scratch: &mut Scratch,
+        budget: &mut Budget,
+        each: &mut impl FnMut(&Piece<'_>),
     ) {
         let place = value.place;
         let Scratch { buffers, json } = scratch;
@@ -384,7 +394,9 @@ impl PayloadModel {
         let (mut shown, mut heaviest) = (0, 0.0);
         for &place in &piece.active.named {
             let place = usize::from(place);
-            let (Some(feature), Some(&weight)) = (schema::FEATURES.get(place), self.weights.weights.get(place)) else {
+            let (Some(feature), Some(&weight)) =
+                (schema::FEATURES.get(place), self.weights.weights.get(place))
+            else {
                 continue;
             };
             if weight <= 0.0 {

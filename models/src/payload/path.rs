@@ -41,11 +41,15 @@ fn climbs(v: &View<'_>, hits: &mut Hits) {
                 } else if is_hidden_slash(v.low.get(usize::from(token.end)..).unwrap_or_default()) {
                     climbs += 1;
                     hits.add(f::P_MANGLED, token.start);
-                } else if v.joined(at + 1) && v.low.get(usize::from(token.end)).is_some_and(|b| *b >= 0x80) {
+                } else if v.joined(at + 1)
+                    && v.low.get(usize::from(token.end)).is_some_and(|b| *b >= 0x80)
+                {
                     // A slash of another alphabet, which a best-fit mapping makes one.
                     climbs += 1;
                     hits.add(f::P_MANGLED, token.start);
-                } else if matches!(next, b';' | shape::CONTROL | b'?' | b'#') && is_slash(v.kind(at + 2)) {
+                } else if matches!(next, b';' | shape::CONTROL | b'?' | b'#')
+                    && is_slash(v.kind(at + 2))
+                {
                     climbs += 1;
                     hits.add(f::P_MANGLED, token.start);
                 }
@@ -83,16 +87,55 @@ fn climbs(v: &View<'_>, hits: &mut Hits) {
 
 /// Whether `word` ends the name of a server's own file.
 fn is_server_extension(word: &[u8]) -> bool {
-    matches!(word, b"ini" | b"conf" | b"cfg" | b"cnf" | b"log" | b"bak" | b"sys" | b"htaccess" | b"htpasswd" | b"dit" | b"asa" | b"sam" | b"inc")
+    matches!(
+        word,
+        b"ini"
+            | b"conf"
+            | b"cfg"
+            | b"cnf"
+            | b"log"
+            | b"bak"
+            | b"sys"
+            | b"htaccess"
+            | b"htpasswd"
+            | b"dit"
+            | b"asa"
+            | b"sam"
+            | b"inc"
+    )
 }
 
 /// The directories below the root of a Unix system that hold what is its own.
 fn is_root_directory(word: &[u8]) -> bool {
     matches!(
         word,
-        b"etc" | b"var" | b"usr" | b"proc" | b"root" | b"opt" | b"tmp" | b"boot" | b"dev" | b"bin" | b"sbin" | b"lib" | b"mnt"
-            | b"srv" | b"sys" | b"home" | b"volumes" | b"library" | b"private" | b"windows" | b"winnt" | b"apache" | b"apache2"
-            | b"logs" | b"log" | b"xampp" | b"inetpub"
+        b"etc"
+            | b"var"
+            | b"usr"
+            | b"proc"
+            | b"root"
+            | b"opt"
+            | b"tmp"
+            | b"boot"
+            | b"dev"
+            | b"bin"
+            | b"sbin"
+            | b"lib"
+            | b"mnt"
+            | b"srv"
+            | b"sys"
+            | b"home"
+            | b"volumes"
+            | b"library"
+            | b"private"
+            | b"windows"
+            | b"winnt"
+            | b"apache"
+            | b"apache2"
+            | b"logs"
+            | b"log"
+            | b"xampp"
+            | b"inetpub"
     )
 }
 
@@ -124,10 +167,30 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
             }
             b':' => {
                 let drive = v.back(at, 1);
-                if matches!(v.text(drive), [b'a'..=b'z']) && is_slash(next.kind) && (at == 1 || !v.joined(at - 1) || !v.back(at, 2).is_word()) {
+                if matches!(v.text(drive), [b'a'..=b'z'])
+                    && is_slash(next.kind)
+                    && (at == 1 || !v.joined(at - 1) || !v.back(at, 2).is_word())
+                {
                     hits.add(f::P_DRIVE, drive.start);
                 }
-                if drive.cats & cat::SCHEME != 0 && is_slash(next.kind) && matches!(v.text(drive), b"file" | b"php" | b"phar" | b"zip" | b"expect" | b"glob" | b"zlib" | b"jar" | b"compress" | b"ogg" | b"ssh2" | b"netdoc") {
+                if drive.cats & cat::SCHEME != 0
+                    && is_slash(next.kind)
+                    && matches!(
+                        v.text(drive),
+                        b"file"
+                            | b"php"
+                            | b"phar"
+                            | b"zip"
+                            | b"expect"
+                            | b"glob"
+                            | b"zlib"
+                            | b"jar"
+                            | b"compress"
+                            | b"ogg"
+                            | b"ssh2"
+                            | b"netdoc"
+                    )
+                {
                     hits.add(f::P_WRAPPER, drive.start);
                 }
             }
@@ -142,7 +205,10 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
             let root = at == 0 || !v.joined(at) || !v.back(at, 1).is_word();
             match v.text(next) {
                 b"etc" if further => hits.add(f::P_ETC, token.start),
-                b"proc" | b"root" | b"winnt" | b"boot" | b"windows" | b"system32" | b"usr" | b"opt" | b"var" if further && root => {
+                b"proc" | b"root" | b"winnt" | b"boot" | b"windows" | b"system32" | b"usr"
+                | b"opt" | b"var"
+                    if further && root =>
+                {
                     hits.add(f::P_SYSTEM_DIR, token.start);
                 }
                 _ => {}
@@ -150,11 +216,28 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
             if at == 0 && further && !v.is_path && is_root_directory(v.text(next)) {
                 hits.add(f::P_ABSOLUTE, token.start);
             }
-            if next.cats & cat::FILE != 0 && matches!(
-                v.text(next),
-                b"passwd" | b"shadow" | b"id_rsa" | b"id_dsa" | b"authorized_keys" | b"environ" | b"cmdline" | b"sudoers" | b"bash_history"
-                    | b"grub" | b"access_log" | b"error_log" | b"pagefile" | b"inputrc" | b"fstab" | b"crontab" | b"known_hosts"
-            ) {
+            if next.cats & cat::FILE != 0
+                && matches!(
+                    v.text(next),
+                    b"passwd"
+                        | b"shadow"
+                        | b"id_rsa"
+                        | b"id_dsa"
+                        | b"authorized_keys"
+                        | b"environ"
+                        | b"cmdline"
+                        | b"sudoers"
+                        | b"bash_history"
+                        | b"grub"
+                        | b"access_log"
+                        | b"error_log"
+                        | b"pagefile"
+                        | b"inputrc"
+                        | b"fstab"
+                        | b"crontab"
+                        | b"known_hosts"
+                )
+            {
                 hits.add(f::P_FILE, next.start);
             }
             // web-inf and meta-inf are three tokens.
@@ -165,15 +248,38 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
         if token.kind == b'.' && next.is_word() {
             let before = v.back(at, 1);
             if (is_slash(before.kind) || at == 0)
-                && matches!(v.text(next), b"ssh" | b"git" | b"svn" | b"env" | b"htaccess" | b"htpasswd" | b"bash_history" | b"aws" | b"bashrc" | b"profile" | b"mysql_history" | b"ds_store" | b"hg")
+                && matches!(
+                    v.text(next),
+                    b"ssh"
+                        | b"git"
+                        | b"svn"
+                        | b"env"
+                        | b"htaccess"
+                        | b"htpasswd"
+                        | b"bash_history"
+                        | b"aws"
+                        | b"bashrc"
+                        | b"profile"
+                        | b"mysql_history"
+                        | b"ds_store"
+                        | b"hg"
+                )
             {
                 hits.add(f::P_DOT_FILE, token.start);
             }
-            if is_server_extension(v.text(next)) && before.is_word() && is_slash(v.back(at, 2).kind) {
+            if is_server_extension(v.text(next)) && before.is_word() && is_slash(v.back(at, 2).kind)
+            {
                 if !v.is_path {
                     hits.add(f::P_LOG, before.start);
                 }
-                if matches!((v.text(before), v.text(next)), (b"boot" | b"win" | b"php" | b"my" | b"system" | b"desktop" | b"windows", b"ini") | (b"httpd" | b"nginx" | b"resolv" | b"my", b"conf") | (b"my", b"cnf")) {
+                if matches!(
+                    (v.text(before), v.text(next)),
+                    (
+                        b"boot" | b"win" | b"php" | b"my" | b"system" | b"desktop" | b"windows",
+                        b"ini"
+                    ) | (b"httpd" | b"nginx" | b"resolv" | b"my", b"conf")
+                        | (b"my", b"cnf")
+                ) {
                     hits.add(f::P_FILE, before.start);
                 }
             }
@@ -181,7 +287,10 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
         if matches!(token.kind, kind::FILE) && v.trace.nul {
             hits.add(f::P_NUL_EXTENSION, token.start);
         }
-        if token.kind == shape::CONTROL && v.low.get(usize::from(token.start)) == Some(&0) && (v.has(b'/') || v.has(b'\\')) {
+        if token.kind == shape::CONTROL
+            && v.low.get(usize::from(token.start)) == Some(&0)
+            && (v.has(b'/') || v.has(b'\\'))
+        {
             hits.add(f::P_NUL_EXTENSION, token.start);
         }
     }

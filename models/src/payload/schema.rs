@@ -94,7 +94,7 @@ pub enum Group {
     Shell,
     /// Templates, lookups, entities, filters, addresses, objects.
     Expression,
-    /// Balance and density of punctuation.
+    /// What the value is as a whole: prose, code, a list, an address.
     Shape,
     /// Hashed n-grams of token kinds.
     TokenGrams,
@@ -336,19 +336,13 @@ features! {
     B_QUOTE_ODD "shape-quote-odd" Shape None, "an odd number of single quotes";
     B_DOUBLE_ODD "shape-double-quote-odd" Shape None, "an odd number of double quotes";
     B_APOSTROPHE "shape-apostrophe" Shape None, "an apostrophe within a word, and no other quote";
-    B_PAREN "shape-parentheses" Shape None, "parentheses that do not match";
-    B_BRACE "shape-braces" Shape None, "braces or brackets that do not match";
-    B_DENSE1 "shape-dense-1" Shape None, "unusual punctuation is a quarter or more";
-    B_DENSE2 "shape-dense-2" Shape None, "unusual punctuation is half or more";
     B_PROSE "shape-prose" Shape None, "mostly plain words";
     B_LIST "shape-list" Shape None, "words and commas only";
     B_UA "shape-product" Shape None, "a product and version, as in User-Agent";
     B_URL "shape-address" Shape None, "an address with http or https";
     B_MIME "shape-media-type" Shape None, "a media type or quality";
     B_CODE "shape-code" Shape None, "an assignment, call or block of program code";
-    B_SHORT "shape-short" Shape None, "fewer than four tokens";
     B_REPEAT "shape-repeat" Shape None, "one character forty times or more";
-    B_LONG "shape-long" Shape None, "longer than 256 bytes";
 }
 
 /// Buckets of the n-grams of token kinds.

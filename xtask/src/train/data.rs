@@ -105,7 +105,13 @@ pub(crate) fn normalise(bytes: &[u8]) -> String {
     decode(bytes, true, &mut out, &mut spare);
     let mut key = String::new();
     for c in String::from_utf8_lossy(&out).to_lowercase().chars() {
-        let c = if c.is_ascii_digit() { '0' } else if c.is_whitespace() { ' ' } else { c };
+        let c = if c.is_ascii_digit() {
+            '0'
+        } else if c.is_whitespace() {
+            ' '
+        } else {
+            c
+        };
         if !(matches!(c, '0' | ' ') && key.ends_with(c)) {
             key.push(c);
         }
@@ -134,7 +140,10 @@ fn rows<const N: usize>(text: &[u8], columns: [&str; N]) -> Result<Vec<[String; 
     let mut out = Vec::new();
     for record in reader.byte_records() {
         let record = record?;
-        out.push(places.map(|at| String::from_utf8_lossy(record.get(at).unwrap_or_default()).into_owned()));
+        out.push(
+            places
+                .map(|at| String::from_utf8_lossy(record.get(at).unwrap_or_default()).into_owned()),
+        );
     }
     Ok(out)
 }
@@ -152,7 +161,9 @@ fn csv_file<const N: usize>(path: &Path, columns: [&str; N]) -> Result<Vec<[Stri
 /// gives its lines: without any of `< > ( ) = " ' & ;  : % $ \` and backticks there is no markup.
 fn is_fragment(text: &str, markup: bool) -> bool {
     let text = text.trim();
-    if markup && !text.contains(['<', '>', '(', ')', '=', '"', '\'', '&', ';', ':', '`', '%', '\\', '$']) {
+    if markup
+        && !text.contains(['<', '>', '(', ')', '=', '"', '\'', '&', ';', ':', '`', '%', '\\', '$'])
+    {
         return true;
     }
     let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '+');
@@ -172,7 +183,9 @@ fn as_sent(line: &str) -> Option<String> {
 }
 
 fn attack_lists(dir: &Path, out: &mut Vec<Sample>) -> Result<()> {
-    for [payload, class, source] in csv_file(&dir.join("attack_payloads.csv"), ["payload", "class", "source"])? {
+    for [payload, class, source] in
+        csv_file(&dir.join("attack_payloads.csv"), ["payload", "class", "source"])?
+    {
         let source = match source.as_str() {
             "PayloadsAllTheThings" => Source::AllTheThings,
             "fuzzdb" => Source::FuzzDb,
@@ -223,10 +236,13 @@ fn http_params(dir: &Path, out: &mut Vec<Sample>) -> Result<()> {
 
 /// The anomalous file is left out: its anomalies are misspelt names and numbers, not attacks.
 fn torpeda(dir: &Path, out: &mut Vec<Sample>) -> Result<()> {
-    for (file, label) in [("torpeda_normal.csv", Label::Benign), ("torpeda_sqli.csv", Label::Attack(Class::Sqli))] {
+    for (file, label) in
+        [("torpeda_normal.csv", Label::Benign), ("torpeda_sqli.csv", Label::Attack(Class::Sqli))]
+    {
         for [method, path, query] in csv_file(&dir.join(file), ["method", "path", "query"])? {
             let place = if method == "POST" { Place::Body } else { Place::Query };
-            let parts = vec![part(Place::Path, Form::Text, &path), part(place, Form::Pairs, &query)];
+            let parts =
+                vec![part(Place::Path, Form::Text, &path), part(place, Form::Pairs, &query)];
             out.push(Sample::new(Source::Torpeda, label, parts));
         }
     }
@@ -235,7 +251,10 @@ fn torpeda(dir: &Path, out: &mut Vec<Sample>) -> Result<()> {
 
 /// Splits a request target; absolute-form targets lose scheme and authority.
 pub(crate) fn target(target: &str) -> Vec<Part> {
-    let local = target.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..])).unwrap_or(target);
+    let local = target
+        .split_once("://")
+        .and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]))
+        .unwrap_or(target);
     let (path, query) = local.split_once('?').unwrap_or((local, ""));
     let mut parts = vec![part(Place::Path, Form::Text, path)];
     if !query.is_empty() {
@@ -260,7 +279,9 @@ fn atrdf(dir: &Path, out: &mut Vec<Sample>) -> Result<()> {
             Some("Cookie Injection") => Some(Class::Deserialization),
             Some("Log Forging") => Some(Class::Crlf),
             // Its three payloads are a script element and two template expressions.
-            Some(_) if request["url"].as_str().is_some_and(|u| u.contains("script")) => Some(Class::Xss),
+            Some(_) if request["url"].as_str().is_some_and(|u| u.contains("script")) => {
+                Some(Class::Xss)
+            }
             Some(_) => Some(Class::Ssti),
         };
         let mut parts = target(request["url"].as_str().unwrap_or_default());
@@ -333,10 +354,14 @@ mod tests {
 
     #[test]
     fn fragments_are_told_by_what_they_are_made_of() {
-        for (text, markup) in [("findstr", false), ("", false), ("1.7e+308", false), ("IMG STYLE w/expression", true)] {
+        for (text, markup) in
+            [("findstr", false), ("", false), ("1.7e+308", false), ("IMG STYLE w/expression", true)]
+        {
             assert!(is_fragment(text, markup), "{text}");
         }
-        for (text, markup) in [("id;", false), ("..", false), ("cat file", false), ("alert(1)", true), ("&lt", true)] {
+        for (text, markup) in
+            [("id;", false), ("..", false), ("cat file", false), ("alert(1)", true), ("&lt", true)]
+        {
             assert!(!is_fragment(text, markup), "{text}");
         }
     }

@@ -26,6 +26,10 @@ const ITERATIONS: u64 = 60;
 /// times does not know a thousand things.
 const COPIES: u8 = 3;
 
+/// The same for legitimate rows: few of them have any evidence, and those are what the model must
+/// not stumble over.
+const BENIGN_COPIES: u8 = 12;
+
 /// One piece of a value.
 struct Row {
     features: Vec<(usize, f32)>,
@@ -61,7 +65,7 @@ fn rows(samples: &[&Sample], mask: Mask) -> Vec<Row> {
     let mut keep = |row: Row| {
         let key = row.features.iter().map(|(at, v)| (*at, v.to_bits())).collect();
         let count = copies.entry((row.attack, key)).or_default();
-        if *count < COPIES {
+        if *count < if row.attack { COPIES } else { BENIGN_COPIES } {
             *count += 1;
             rows.push(row);
         }
@@ -94,7 +98,8 @@ fn rows(samples: &[&Sample], mask: Mask) -> Vec<Row> {
 pub(crate) fn train(samples: &[&Sample], mask: Mask) -> Result<Weights> {
     let rows = rows(samples, mask);
     // Columns that never occur would be carried through every step for nothing.
-    let used: HashSet<usize> = rows.iter().flat_map(|r| r.features.iter().map(|(at, _)| *at)).collect();
+    let used: HashSet<usize> =
+        rows.iter().flat_map(|r| r.features.iter().map(|(at, _)| *at)).collect();
     let mut used: Vec<usize> = used.into_iter().collect();
     used.sort_unstable();
     let column: HashMap<usize, usize> = used.iter().enumerate().map(|(n, at)| (*at, n)).collect();
@@ -125,7 +130,10 @@ pub(crate) fn train(samples: &[&Sample], mask: Mask) -> Result<Weights> {
 }
 
 /// The margin of each of `samples`: that of its worst piece.
-pub(crate) fn margins<'a>(weights: &Weights, samples: impl IntoIterator<Item = &'a Sample>) -> Vec<f32> {
+pub(crate) fn margins<'a>(
+    weights: &Weights,
+    samples: impl IntoIterator<Item = &'a Sample>,
+) -> Vec<f32> {
     let model = PayloadModel::new(weights.clone());
     let extractor = Extractor::default();
     let mut scratch = Scratch::default();
@@ -133,7 +141,9 @@ pub(crate) fn margins<'a>(weights: &Weights, samples: impl IntoIterator<Item = &
         .into_iter()
         .map(|sample| {
             let mut worst = NO_EVIDENCE;
-            extractor.features(&sample.values(), &mut scratch, |_, active| worst = worst.max(model.margin(active)));
+            extractor.features(&sample.values(), &mut scratch, |_, active| {
+                worst = worst.max(model.margin(active))
+            });
             worst
         })
         .collect()
@@ -158,7 +168,8 @@ pub(crate) fn calibrate(points: &[(f32, bool)]) -> Result<(f32, f32)> {
     }
     let x = Array2::from_shape_fn((picked.len(), 1), |(n, _)| f64::from(picked[n].0));
     let y: Array1<bool> = picked.iter().map(|p| p.1).collect();
-    let fitted = LogisticRegression::default().alpha(1e-3).max_iterations(200).fit(&Dataset::new(x, y))?;
+    let fitted =
+        LogisticRegression::default().alpha(1e-3).max_iterations(200).fit(&Dataset::new(x, y))?;
     let sign = if fitted.labels().pos.class { 1.0 } else { -1.0 };
     Ok(((sign * fitted.params()[0]) as f32, (sign * fitted.intercept()) as f32))
 }
@@ -171,8 +182,16 @@ mod tests {
     fn samples() -> Vec<Sample> {
         let mut all = Vec::new();
         for n in 0..60 {
-            all.push(Sample::text(Source::FuzzDb, Label::Attack(Class::Sqli), &format!("a{n}' or {n}={n}-- ")));
-            all.push(Sample::text(Source::Prose, Label::Benign, &format!("it's a plain {n}th line, or two")));
+            all.push(Sample::text(
+                Source::FuzzDb,
+                Label::Attack(Class::Sqli),
+                &format!("a{n}' or {n}={n}-- "),
+            ));
+            all.push(Sample::text(
+                Source::Prose,
+                Label::Benign,
+                &format!("it's a plain {n}th line, or two"),
+            ));
         }
         all
     }
@@ -190,8 +209,10 @@ mod tests {
 
     #[test]
     fn calibration_orders_and_centres() {
-        let points: Vec<(f32, bool)> =
-            (-40..40).map(|n| (n as f32 / 10.0, n >= 0 || n % 4 == 0)).chain((-40..0).map(|n| (n as f32 / 10.0, false))).collect();
+        let points: Vec<(f32, bool)> = (-40..40)
+            .map(|n| (n as f32 / 10.0, n >= 0 || n % 4 == 0))
+            .chain((-40..0).map(|n| (n as f32 / 10.0, false)))
+            .collect();
         let (slope, intercept) = calibrate(&points).unwrap();
         assert!(slope > 0.5, "{slope}");
         let even = -intercept / slope;

@@ -5,11 +5,7 @@ pub(crate) mod fit;
 pub(crate) mod synth;
 mod synth_lists;
 
-use std::{
-    collections::HashSet,
-    fs,
-    path::PathBuf,
-};
+use std::{collections::HashSet, fs, path::PathBuf};
 
 use anyhow::{Result, ensure};
 use jotwatch_models::payload::Weights;
@@ -39,20 +35,18 @@ pub(crate) const FALSE_POSITIVES: f64 = 0.003;
 
 /// No threshold is below this margin, even if the sources at hand would allow it: few of them have
 /// requests with any evidence, and the next may have more.
-const LOWEST: f32 = 1.0;
-
-/// Prose lines that are trained on, of 40,000: enough for its words, and the rest stays unseen.
-const PROSE_EVERY: usize = 4;
+const LOWEST: f32 = 1.5;
 
 /// What is trained on when `held_out` is not: all else, without what it also has.
-fn training<'a>(samples: &'a [Sample], generated: &'a [Sample], held_out: Option<Source>) -> Vec<&'a Sample> {
+fn training<'a>(
+    samples: &'a [Sample],
+    generated: &'a [Sample],
+    held_out: Option<Source>,
+) -> Vec<&'a Sample> {
     let keys: HashSet<&str> =
         samples.iter().filter(|s| Some(s.source) == held_out).map(|s| s.key.as_str()).collect();
-    let mut prose = 0;
-    let public = samples.iter().filter(|s| Some(s.source) != held_out && !keys.contains(s.key.as_str())).filter(|s| {
-        prose += usize::from(s.source == Source::Prose);
-        s.source != Source::Prose || prose % PROSE_EVERY == 0
-    });
+    let public =
+        samples.iter().filter(|s| Some(s.source) != held_out && !keys.contains(s.key.as_str()));
     public.chain(generated.iter().filter(|s| !keys.contains(s.key.as_str()))).collect()
 }
 
@@ -67,7 +61,10 @@ impl<'a> Foreign<'a> {
     /// # Errors
     /// What training says.
     pub(crate) fn measure(
-        samples: &'a [Sample], generated: &[Sample], mask: Mask, mut held: impl FnMut(Source, &Weights),
+        samples: &'a [Sample],
+        generated: &[Sample],
+        mask: Mask,
+        mut held: impl FnMut(Source, &Weights),
     ) -> Result<Self> {
         let mut rows = Vec::new();
         for source in Source::PUBLIC {
@@ -87,8 +84,10 @@ impl<'a> Foreign<'a> {
         let rows = || self.rows.iter().filter(|(s, _)| Some(s.source) != without);
         let mut threshold = LOWEST;
         for source in Source::PUBLIC {
-            let mut benign: Vec<f32> =
-                rows().filter(|(s, _)| s.source == source && s.label == Label::Benign).map(|r| r.1).collect();
+            let mut benign: Vec<f32> = rows()
+                .filter(|(s, _)| s.source == source && s.label == Label::Benign)
+                .map(|r| r.1)
+                .collect();
             benign.sort_by(f32::total_cmp);
             let allowed = (benign.len() as f64 * FALSE_POSITIVES) as usize;
             // The first that is too many stays below.
@@ -132,7 +131,12 @@ fn build(samples: &[Sample], generated: &[Sample], foreign: &Foreign<'_>) -> Res
     let settings = foreign.settings(None)?;
     // A hair above, so that the margin itself does not pass.
     let threshold = settings.probability(settings.threshold) + 1e-6;
-    Ok(Weights { slope: settings.slope, intercept: settings.intercept, threshold: threshold.min(1.0), ..weights })
+    Ok(Weights {
+        slope: settings.slope,
+        intercept: settings.intercept,
+        threshold: threshold.min(1.0),
+        ..weights
+    })
 }
 
 /// Trains and writes the artifact, or compares it.

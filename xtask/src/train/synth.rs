@@ -90,7 +90,8 @@ fn fill(template: &str, random: &mut Random, words: &[String], depth: u8) -> Str
                 }
             }
             _ => {
-                let list = LISTS.iter().find(|(known, _)| *known == name).map_or("", |(_, list)| list);
+                let list =
+                    LISTS.iter().find(|(known, _)| *known == name).map_or("", |(_, list)| list);
                 debug_assert!(!list.is_empty(), "no list {name}");
                 if depth < 4 {
                     let choice = choose(random, list);
@@ -109,7 +110,12 @@ fn vocabulary(samples: &[Sample]) -> Vec<String> {
         .iter()
         .filter(|s| s.source == Source::Prose)
         .take(4000)
-        .flat_map(|s| String::from_utf8_lossy(&s.parts[0].bytes).split(' ').map(str::to_lowercase).collect::<Vec<_>>())
+        .flat_map(|s| {
+            String::from_utf8_lossy(&s.parts[0].bytes)
+                .split(' ')
+                .map(str::to_lowercase)
+                .collect::<Vec<_>>()
+        })
         .filter(|w| (2..12).contains(&w.len()) && w.bytes().all(|b| b.is_ascii_lowercase()))
         .collect();
     words.sort_unstable();
@@ -121,7 +127,13 @@ fn vocabulary(samples: &[Sample]) -> Vec<String> {
 fn encode(text: &str, random: &mut Random) -> String {
     let percent = |all: bool| {
         text.bytes()
-            .map(|b| if all || !b.is_ascii_alphanumeric() { format!("%{b:02x}") } else { char::from(b).to_string() })
+            .map(|b| {
+                if all || !b.is_ascii_alphanumeric() {
+                    format!("%{b:02x}")
+                } else {
+                    char::from(b).to_string()
+                }
+            })
             .collect::<String>()
     };
     match random.below(12) {
@@ -164,12 +176,17 @@ pub(crate) fn generate(samples: &[Sample]) -> Vec<Sample> {
                     Form::Text => (Place::Body, encode(&text, &mut random)),
                     _ => (Place::Body, text),
                 };
-                out.push(Sample::new(Source::Generated, Label::Benign, vec![part(place, *form, &text)]));
+                out.push(Sample::new(
+                    Source::Generated,
+                    Label::Benign,
+                    vec![part(place, *form, &text)],
+                ));
             }
         }
     }
     // Attacks in the midst of text, so that plain words around them excuse nothing.
-    let attacks = samples.iter().filter(|s| matches!(s.label, Label::Attack(_)) && s.parts.len() == 1);
+    let attacks =
+        samples.iter().filter(|s| matches!(s.label, Label::Attack(_)) && s.parts.len() == 1);
     for sample in attacks.step_by(ATTACKS_IN_TEXT) {
         let text = |random: &mut Random| {
             let n = random.below(6);
@@ -185,7 +202,8 @@ pub(crate) fn generate(samples: &[Sample]) -> Vec<Sample> {
     // Text that people quote and abbreviate in.
     for sample in samples.iter().filter(|s| s.source == Source::Prose).step_by(23) {
         let text = String::from_utf8_lossy(&sample.parts[0].bytes).into_owned();
-        let (first, second) = (fill("«name»", &mut random, &words, 0), fill("«contraction»", &mut random, &words, 0));
+        let (first, second) =
+            (fill("«name»", &mut random, &words, 0), fill("«contraction»", &mut random, &words, 0));
         let text = match random.below(5) {
             0 => format!("{first}: \"{text}\""),
             1 => format!("{second} {text}"),
@@ -209,7 +227,9 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_rows() {
-        let rows = |samples: &[Sample]| -> Vec<String> { generate(samples).into_iter().map(|s| s.key).collect() };
+        let rows = |samples: &[Sample]| -> Vec<String> {
+            generate(samples).into_iter().map(|s| s.key).collect()
+        };
         assert_eq!(rows(&prose()), rows(&prose()));
     }
 
