@@ -78,7 +78,7 @@ fn template(v: &View<'_>, at: usize, hits: &mut Hits) {
                 hits.add(f::T_MATH, token.start);
             }
             b'(' if v.back(place, 1).is_word() && v.joined(place) => {
-                hits.add(f::T_CALL, token.start)
+                hits.add(f::T_CALL, token.start);
             }
             _ => {}
         }
@@ -203,15 +203,14 @@ fn xml(v: &View<'_>, at: usize, hits: &mut Hits) {
     let next = v.at(at + 1);
     match token.kind {
         shape::LT_BANG => match v.text(next) {
-            b"doctype" => {
+            b"doctype"
                 if v.find(at + 2, 8, |t| {
                     matches!(t.kind, b'[') || matches!(v.text(t), b"system" | b"public")
                 })
                 .is_some()
-                    && v.word(at + 2) != b"html"
-                {
-                    hits.add(f::M_DOCTYPE, token.start);
-                }
+                    && v.word(at + 2) != b"html" =>
+            {
+                hits.add(f::M_DOCTYPE, token.start);
             }
             b"entity" | b"element" | b"attlist" => hits.add(f::M_ENTITY, token.start),
             b"--" if v.kind(at + 2) == b'#' => hits.add(f::M_SSI, token.start),
@@ -220,10 +219,10 @@ fn xml(v: &View<'_>, at: usize, hits: &mut Hits) {
         shape::LT_QUESTION if v.text(next) == b"xml" => hits.add(f::M_XML, token.start),
         _ if token.is_word() => match v.text(token) {
             b"system" | b"public" if next.is_quote() && v.has(shape::LT_BANG) => {
-                hits.add(f::M_EXTERNAL, token.start)
+                hits.add(f::M_EXTERNAL, token.start);
             }
             b"xi" | b"xinclude" if v.has_any(&[b'<', shape::CLOSE_TAG]) => {
-                hits.add(f::M_XINCLUDE, token.start)
+                hits.add(f::M_XINCLUDE, token.start);
             }
             _ => {}
         },
@@ -244,18 +243,18 @@ fn filters(v: &View<'_>, at: usize, hits: &mut Hits) {
             }
         }
         b'(' if matches!(next.kind, b'|' | b'&' | b'!') && v.kind(at + 2) == b'(' => {
-            hits.add(f::L_FILTER, token.start)
+            hits.add(f::L_FILTER, token.start);
         }
         b'*' if matches!(next.kind, b')') && v.has(b'(') => hits.add(f::L_STAR, token.start),
         b'*' if matches!(next.kind, b'(') && at < 2 => hits.add(f::L_STAR, token.start),
         b':' if next.kind == b':' && v.back(at, 1).kind == kind::XPATH => {
-            hits.add(f::L_XPATH, token.start)
+            hits.add(f::L_XPATH, token.start);
         }
         b'/' | shape::SLASH2 if matches!(next.kind, b'*' | b'@') && v.has_any(b"'\"") => {
-            hits.add(f::L_XPATH, token.start)
+            hits.add(f::L_XPATH, token.start);
         }
         _ if token.kind == kind::XPATH && next.kind == b'(' && v.has_any(b"'|") => {
-            hits.add(f::L_XPATH, token.start)
+            hits.add(f::L_XPATH, token.start);
         }
         _ => {}
     }
@@ -292,17 +291,17 @@ fn nosql(v: &View<'_>, at: usize, hits: &mut Hits) {
             }
         }
         b'\'' | b'"' if matches!(next.kind, shape::OR2 | shape::AND2) => {
-            hits.add(f::Q_BOOL, token.start)
+            hits.add(f::Q_BOOL, token.start);
         }
         // In program code a return follows a semicolon, too, but no quote or end of a value before.
         b';' if at > 1 && !v.back(at, 1).is_quote() => {}
         b';' | b'\''
             if v.text(next) == b"return" || (v.text(next) == b"this" && v.kind(at + 2) == b'.') =>
         {
-            hits.add(f::Q_SCRIPT, token.start)
+            hits.add(f::Q_SCRIPT, token.start);
         }
         shape::AND2 | shape::OR2 if v.text(next) == b"this" && v.kind(at + 2) == b'.' => {
-            hits.add(f::Q_SCRIPT, token.start)
+            hits.add(f::Q_SCRIPT, token.start);
         }
         _ => {}
     }
@@ -355,7 +354,7 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
                 template(v, at, hits);
             }
             shape::BRACES | shape::HASH_BRACE | shape::PERCENT_BRACE | shape::LT_PERCENT => {
-                template(v, at, hits)
+                template(v, at, hits);
             }
             b':' => {
                 address(v, at, hits);

@@ -137,7 +137,7 @@ fn call(v: &View<'_>, at: usize, hits: &mut Hits) {
         b'(' if !next.spaced || !v.at(at + 2).is_word() => hits.add(f::X_CALL, token.start),
         b'`' => hits.add(f::X_CALL_TICK, token.start),
         b'.' if matches!(v.word(at + 2), b"call" | b"apply" | b"bind" | b"source") => {
-            hits.add(f::X_CALL_HIDDEN, token.start)
+            hits.add(f::X_CALL_HIDDEN, token.start);
         }
         b')' | b']' | b',' | b';' | b'.'
             if matches!(v.back(at, 1).kind, b'(' | b'[' | b'=' | b',' | b'\'' | b'.') =>
@@ -228,7 +228,7 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
                     if matches!(next.kind, b'/' | b')' | b']' | b'}') { at + 2 } else { at + 1 };
                 match v.kind(behind) {
                     b'>' | b'<' | shape::CLOSE_TAG if token.kind != b'`' => {
-                        hits.add(f::X_QUOTE_CLOSE, token.start)
+                        hits.add(f::X_QUOTE_CLOSE, token.start);
                     }
                     _ if v.kind(behind + 1) == b'=' && is_handler(v.word(behind)) => {
                         hits.add(f::X_QUOTE_HANDLER, token.start);
@@ -239,7 +239,7 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
                         hits.add(f::X_BREAK_SCRIPT, token.start);
                     }
                     _ if behind > at + 1 && v.at(behind).cats & cat::JS_CALL != 0 => {
-                        hits.add(f::X_BREAK_SCRIPT, token.start)
+                        hits.add(f::X_BREAK_SCRIPT, token.start);
                     }
                     _ => {}
                 }
@@ -261,7 +261,7 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
                 hits.add(f::X_IMPORT, token.start);
             }
             kind::EXPRESSION if matches!(next.kind, b'(' | b':') => {
-                hits.add(f::X_STYLE, token.start)
+                hits.add(f::X_STYLE, token.start);
             }
             _ if token.is_word() => {
                 if token.cats & cat::JS_CALL != 0 {
@@ -274,15 +274,11 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
                     hits.add(f::X_HANDLER, token.start);
                 }
                 match v.text(token) {
-                    b"url"
-                        if next.kind == b'('
-                            && v.has_any(&[b'<', b':'])
-                            && v.has(kind::JAVASCRIPT) =>
-                    {
-                        hits.add(f::X_STYLE, token.start)
+                    b"url" if next.kind == b'(' && v.has_any(b"<:") && v.has(kind::JAVASCRIPT) => {
+                        hits.add(f::X_STYLE, token.start);
                     }
                     b"namespace" | b"xmlns" if matches!(next.kind, b'=' | b':') => {
-                        hits.add(f::X_IMPORT, token.start)
+                        hits.add(f::X_IMPORT, token.start);
                     }
                     _ => {}
                 }

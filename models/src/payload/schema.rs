@@ -132,7 +132,7 @@ pub struct Feature {
 
 macro_rules! features {
     ($($name:ident $id:literal $group:ident $class:expr, $means:literal;)*) => {
-        #[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "become constants")]
+        #[expect(non_camel_case_types, reason = "become constants")]
         #[repr(usize)]
         enum Index { $($name),* }
         /// Places of the named features.

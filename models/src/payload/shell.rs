@@ -113,14 +113,14 @@ fn sure(v: &View<'_>, first: usize, hits: &mut Hits) {
         hits.add(f::C_COMMAND_PATH, token.start);
     }
     match text {
-        b"wget" | b"curl" | b"lynx" | b"fetch" if next.spaced => {
-            if v.find(at + 1, 10, |t| {
-                matches!(t.kind, kind::HTTP | shape::SLASH2) || t.kind == b'$'
-            })
-            .is_some()
-            {
-                hits.add(f::C_FETCH, token.start);
-            }
+        b"wget" | b"curl" | b"lynx" | b"fetch"
+            if next.spaced
+                && v.find(at + 1, 10, |t| {
+                    matches!(t.kind, kind::HTTP | shape::SLASH2) || t.kind == b'$'
+                })
+                .is_some() =>
+        {
+            hits.add(f::C_FETCH, token.start);
         }
         b"ping" | b"sleep" | b"timeout"
             if next.spaced
@@ -175,7 +175,7 @@ fn hidden(v: &View<'_>, at: usize, hits: &mut Hits) {
             hits.add(f::C_HIDDEN, token.start);
         }
         b'$' if matches!(v.kind(at + 1), b'@' | b'*') && word_before => {
-            hits.add(f::C_HIDDEN, token.start)
+            hits.add(f::C_HIDDEN, token.start);
         }
         _ => {}
     }
@@ -227,7 +227,7 @@ fn code(v: &View<'_>, at: usize, hits: &mut Hits) {
         b"cmd" | b"powershell" | b"certutil" | b"regsvr32"
             if next == b'.' && v.word(at + 2) == b"exe" =>
         {
-            hits.add(f::C_BIN, token.start)
+            hits.add(f::C_BIN, token.start);
         }
         _ => {}
     }
@@ -285,12 +285,11 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
             b'(' if v.kind(at + 1) == b')'
                 && v.kind(at + 2) == b'{'
                 && (v.at(at + 2).spaced || at == 0)
-                && v.at(at + 3).kind != shape::NONE =>
-            {
+                && v.at(at + 3).kind != shape::NONE
                 // A function's name may stand in front, but in program code only.
-                if at == 0 || !v.back(at, 1).is_word() {
-                    hits.add(f::C_SHELLSHOCK, token.start);
-                }
+                && (at == 0 || !v.back(at, 1).is_word()) =>
+            {
+                hits.add(f::C_SHELLSHOCK, token.start);
             }
             b'$' => {
                 match v.word(at + 1) {
@@ -306,7 +305,7 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
             shape::DOLLAR_BRACE
                 if matches!(v.word(at + 1), b"ifs" | b"path" | b"home" | b"pwd" | b"shell") =>
             {
-                hits.add(f::C_IFS, token.start)
+                hits.add(f::C_IFS, token.start);
             }
             b'>' | shape::ARROWS => {
                 let next = v.at(at + 1);
@@ -327,10 +326,10 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
             b'/' | b'\\' => {
                 match v.word(at + 1) {
                     b"bin" | b"sbin" if matches!(v.kind(at + 2), b'/' | b'\\') => {
-                        hits.add(f::C_BIN, token.start)
+                        hits.add(f::C_BIN, token.start);
                     }
                     b"dev" if matches!(v.word(at + 3), b"tcp" | b"udp") => {
-                        hits.add(f::C_REVERSE, token.start)
+                        hits.add(f::C_REVERSE, token.start);
                     }
                     _ => {}
                 }

@@ -204,7 +204,7 @@ fn open_quote(v: &View<'_>, at: usize, hits: &mut Hits) {
     match after.kind {
         // `--option` in backticks is documentation.
         shape::DASH2 | shape::COMMENT if quote.kind != b'`' => {
-            hits.add(f::S_QUOTE_COMMENT, quote.start)
+            hits.add(f::S_QUOTE_COMMENT, quote.start);
         }
         b'#' if v.kind(behind + 1) == shape::NONE => hits.add(f::S_QUOTE_COMMENT, quote.start),
         b';' => {
@@ -289,10 +289,7 @@ fn select(v: &View<'_>, at: usize, hits: &mut Hits) {
             )
             || is_bool(v.kind(end));
         let alone = v.kind(end) == shape::NONE;
-        if (telling && (clause || alone))
-            || (list && (clause || alone))
-            || (clause && from == at + 2)
-        {
+        if ((telling || list) && (clause || alone)) || (clause && from == at + 2) {
             hits.add(f::S_SELECT_FROM_STRICT, token.start);
         }
     }
@@ -333,10 +330,10 @@ fn call(v: &View<'_>, at: usize, hits: &mut Hits) {
             }
         }
         b"char" | b"chr" if v.at(at + 2).is_number() => hits.add(f::S_CONCAT_CHAR, token.start),
-        b"cast" | b"convert" => {
-            if v.find(at + 2, 16, |t| t.kind == kind::AS || t.kind == kind::SQL_WORD).is_some() {
-                hits.add(f::S_CONVERT, token.start);
-            }
+        b"cast" | b"convert"
+            if v.find(at + 2, 16, |t| t.kind == kind::AS || t.kind == kind::SQL_WORD).is_some() =>
+        {
+            hits.add(f::S_CONVERT, token.start);
         }
         _ => {}
     }
@@ -410,10 +407,10 @@ fn word(v: &View<'_>, at: usize, hits: &mut Hits) {
         }
         kind::HAVING if compare_after(v, at + 1).is_some() => hits.add(f::S_HAVING, token.start),
         kind::WHERE if compare_after(v, at + 1).is_some() => {
-            hits.add(f::S_WHERE_COMPARE, token.start)
+            hits.add(f::S_WHERE_COMPARE, token.start);
         }
         kind::LIMIT if next.is_number() && matches!(v.text(token), b"limit" | b"offset") => {
-            hits.add(f::S_LIMIT, token.start)
+            hits.add(f::S_LIMIT, token.start);
         }
         kind::LIMIT if next.is_word() && v.kind(at + 2) == b'(' => hits.add(f::S_CALL, token.start),
         kind::WAITFOR if next.kind == kind::DELAY || v.text(next) == b"time" => {
@@ -437,7 +434,7 @@ fn word(v: &View<'_>, at: usize, hits: &mut Hits) {
                 || v.find(at + 1, 12, |t| t.kind == kind::WHEN)
                     .is_some_and(|when| compare_after(v, when + 1).is_some()) =>
         {
-            hits.add(f::S_CASE_WHEN, token.start)
+            hits.add(f::S_CASE_WHEN, token.start);
         }
         kind::IF
             if next.kind == b'('
@@ -448,7 +445,7 @@ fn word(v: &View<'_>, at: usize, hits: &mut Hits) {
         }
         kind::OUTFILE => hits.add(f::S_OUTFILE, token.start),
         kind::NULL if next.kind == b',' && v.kind(at + 2) == kind::NULL => {
-            hits.add(f::S_NULLS, token.start)
+            hits.add(f::S_NULLS, token.start);
         }
         _ => {}
     }
