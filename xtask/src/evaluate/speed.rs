@@ -6,8 +6,11 @@ use std::{hint::black_box, io::Write, time::Instant};
 use anyhow::Result;
 use jotwatch_models::payload::{Form, PayloadModel, Place, Scratch, Value};
 
+/// A value of a head, to be written down.
+type Part = (Place, Form, &'static str);
+
 /// A head of some 500 bytes as a browser or client sends it, as values.
-const HEADS: &[(&str, &[(Place, Form, &str)])] = &[
+const HEADS: &[(&str, &[Part])] = &[
     (
         "API client",
         &[

@@ -142,7 +142,7 @@ pub(crate) fn margins<'a>(
         .map(|sample| {
             let mut worst = NO_EVIDENCE;
             extractor.features(&sample.values(), &mut scratch, |_, active| {
-                worst = worst.max(model.margin(active))
+                worst = worst.max(model.margin(active));
             });
             worst
         })
