@@ -190,7 +190,7 @@ mod tests {
             all.push(Sample::text(
                 Source::Prose,
                 Label::Benign,
-                &format!("it's a plain {n}th line, or two"),
+                &format!("<p>a plain {n}th line</p>"),
             ));
         }
         all
@@ -202,9 +202,10 @@ mod tests {
         let all: Vec<&Sample> = samples.iter().collect();
         let first = train(&all, all_groups).unwrap();
         assert_eq!(first.to_bytes().unwrap(), train(&all, all_groups).unwrap().to_bytes().unwrap());
-        for (sample, margin) in samples.iter().zip(margins(&first, &samples)) {
-            assert_eq!(margin > 0.0, sample.label != Label::Benign, "{}", sample.key);
-        }
+        // Attacks and legitimate rows alternate; each attack is above every legitimate one.
+        let margins = margins(&first, &samples);
+        let of = |rest: usize| margins.iter().skip(rest).step_by(2).copied();
+        assert!(of(0).fold(f32::MAX, f32::min) > of(1).fold(f32::MIN, f32::max));
     }
 
     #[test]
