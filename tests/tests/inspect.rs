@@ -1,6 +1,6 @@
 //! `jotwatch inspect` as a user runs it, with foreign vectors.
 // The helpers stand outside of the test functions, where clippy does not see that they are tests.
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that can't run shall fail")]
 
 use std::{
     fs,

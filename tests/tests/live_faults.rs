@@ -2,7 +2,6 @@
 //! surroundings are not as it wants them. The service goes on, and every loss is counted.
 
 // The helpers of these tests are tests too, though clippy's allowance covers only `#[test]`.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::{
     fs,

@@ -3,7 +3,6 @@
 //! killed takes nothing down with it.
 
 // The helpers of these tests are tests too, though clippy's allowance covers only `#[test]`.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::{
     fs,

@@ -2,7 +2,7 @@
 //! is good does, and without the daemon everything does.
 
 // The helpers of these tests are tests too, though clippy's allowance covers only `#[test]`.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![expect(clippy::unwrap_used, reason = "a test that can't run shall fail")]
 
 use std::{
     collections::HashMap,

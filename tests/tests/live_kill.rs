@@ -2,7 +2,6 @@
 //! The service runs in a network namespace of its own, the sensor in the host's.
 
 // The helpers of these tests are tests too, though clippy's allowance covers only `#[test]`.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::{
     fs,

@@ -2,7 +2,6 @@
 //! they are, joined with the service's own answer and process.
 
 // The helpers of these tests are tests too, though clippy's allowance covers only `#[test]`.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::{
     fs,

@@ -1,6 +1,6 @@
 //! However a sender cuts its bytes into segments, what is made of them is the same.
 // The helpers stand outside of the test functions, where clippy does not see that they are tests.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that can't run shall fail")]
 
 use std::{
     fs,
