@@ -24,9 +24,9 @@ const MAX_LINE: u64 = 1 << 20;
 
 /// Judge tokens: one a line on standard input, one JSON object a line on standard output.
 ///
-/// A token with a good signature and no finding above info is `valid`. One with a finding, or with
-/// a bad signature, is `invalid`. Where nothing is wrong but no key is at hand it is
-/// `unverifiable`. The token itself is never printed.
+/// A token with a good signature and no finding above info is `valid`. One with a finding, with a
+/// bad signature, or under a key that is too weak for its algorithm is `invalid`. Where nothing is
+/// wrong but no key is at hand it is `unverifiable`. The token itself is never printed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     jotwatch inspect < tokens.txt\n  \
@@ -107,7 +107,14 @@ fn judge(
         let detail = "a secret of the list verifies it";
         findings.push(Finding::new(FindingId::WeakSecret, detail));
     }
-    let verdict = validation.verdict(findings.iter());
+    let mut verdict = validation.verdict(findings.iter());
+    // RFC 7518, sections 3.2, 3.3 and 3.5 say of the length of keys that they must: who asks about
+    // one token gets a strict answer. On the wire it is `info`, or every request of a service with
+    // such a key would raise an alert.
+    if verdict == Verdict::Valid && findings.iter().any(|finding| finding.id == FindingId::KeyWeak)
+    {
+        verdict = Verdict::Invalid;
+    }
     let header = |name| {
         let text = decoded.header()?.get(name)?.as_str()?;
         Some(show(&text).into_owned())
