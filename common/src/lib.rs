@@ -188,8 +188,63 @@ pub struct Settings {
     pub pressure_at: u32,
     /// When so many bytes are pending in the ring, the reader is woken at once.
     pub wake_at: u32,
+    /// Body bytes copied of an answer to a [`Target`].
+    pub whole_budget: u32,
+}
+
+/// [`Target`]s at most.
+pub const TARGETS: usize = 16;
+
+/// A request target of which the answers are copied further than others: what tells the start
+/// `GET /the/target ` of a request from most others. Unused ones are all 0.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Target {
+    /// The first 8 bytes of the request, little endian.
+    pub first: u64,
+    /// The 8 bytes at `at`, the last of which is the space behind the target, little endian.
+    pub last: u64,
+    /// Where `last` stands.
+    pub at: u32,
     /// Always 0.
     pub reserved: u32,
+}
+
+impl Target {
+    /// What tells a GET of `target` from other requests; `None` where it is too short to.
+    #[must_use]
+    pub const fn new(target: &[u8]) -> Option<Self> {
+        let len = target.len() as u64;
+        if len < 3 || len > HEAD_LIMIT as u64 {
+            return None;
+        }
+        // The request's first bytes, then its last up to the space behind the target.
+        let (mut first, mut last) = ([b' '; 8], [b' '; 8]);
+        let mut i = 0;
+        while i < 8 {
+            first[i] = byte_of(target, i);
+            last[i] = byte_of(target, target.len() - 3 + i);
+            i += 1;
+        }
+        Some(Self {
+            first: u64::from_le_bytes(first),
+            last: u64::from_le_bytes(last),
+            at: len as u32 - 3,
+            reserved: 0,
+        })
+    }
+}
+
+/// Byte `at` of `GET target `.
+const fn byte_of(target: &[u8], at: usize) -> u8 {
+    const GET: &[u8; 4] = b"GET ";
+    if at < GET.len() {
+        GET[at]
+    } else if at - GET.len() < target.len() {
+        target[at - GET.len()]
+    } else {
+        b' '
+    }
 }
 
 /// Index into the per-CPU counters.

@@ -97,7 +97,9 @@ pub struct Flow {
     /// What the first bytes look like that are not HTTP/1, `OPAQUE_*`, until TCP has taken some;
     /// 0 if they may be; or [`EARLY`].
     pub suspect: u8,
-    pad: [u8; 2],
+    /// Not 0: the answer to the last request is copied further than others.
+    pub whole: u8,
+    pad: u8,
     /// Segments that brought the client's first byte.
     pub firsts: u32,
     /// Request bytes before this were acknowledged in a delivered record.
@@ -323,7 +325,8 @@ impl Flow {
         head_method: 0,
         told: 0,
         suspect: 0,
-        pad: [0; 2],
+        whole: 0,
+        pad: 0,
         firsts: 0,
         confirmed: 0,
         copied: 0,

@@ -108,7 +108,7 @@ fn discovery_leads_to_the_set_where_it_stands_where_it_must() {
         let mut learner = Learner::new([]);
         assert!(!sets(&mut learner, "/certs?v=1", "keys.example"));
         let lesson = read(&mut learner, &get(target, "id.example"), &document(issuer), true);
-        assert_eq!(matches!(lesson, Lesson::Announced), good, "{target} {issuer}: {lesson:?}");
+        assert_eq!(matches!(lesson, Lesson::Announced(_)), good, "{target} {issuer}: {lesson:?}");
         assert_eq!(sets(&mut learner, "/certs?v=1", "keys.example"), good);
         assert!(!sets(&mut learner, "/certs", "keys.example"));
         assert!(!sets(&mut learner, "/certs?v=1", "id.example"));

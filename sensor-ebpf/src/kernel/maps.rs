@@ -5,7 +5,9 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
 };
-use jotwatch_common::{Counter, Counters, Name, Offset, PORT_WORDS, Record, Settings};
+use jotwatch_common::{
+    Counter, Counters, Name, Offset, PORT_WORDS, Record, Settings, TARGETS, Target,
+};
 use jotwatch_ebpf::flow::Flow;
 
 /// Records for the daemon, in the order in which their memory was reserved.
@@ -26,6 +28,10 @@ pub(crate) static PORTS: Array<u64> = Array::with_max_entries(PORT_WORDS, 0);
 
 #[map]
 pub(crate) static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
+
+/// Request targets of which the answers are copied further than others.
+#[map]
+pub(crate) static WHOLE: Array<[Target; TARGETS]> = Array::with_max_entries(1, 0);
 
 #[map]
 pub(crate) static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);

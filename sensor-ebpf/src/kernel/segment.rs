@@ -21,7 +21,7 @@ use super::{
     emit::{Emit, Slot, half_of, words},
     maps::{
         CONTROL, Count, EMPTY, FLOWS, NETWORKS4, NETWORKS6, OPENING, OPENING_EMPTY, PORTS,
-        SETTINGS, bump, name_of,
+        SETTINGS, WHOLE, bump, name_of,
     },
     read::{load, network, socket_addresses},
 };
@@ -330,6 +330,8 @@ impl Run<'_> {
             0
         } else if DIRECTION == TO_SERVER {
             self.emit.settings.request_budget
+        } else if flow.whole != 0 {
+            self.emit.settings.whole_budget
         } else {
             self.emit.settings.response_budget
         };
@@ -373,6 +375,8 @@ impl Run<'_> {
         }
         if plan.request {
             self.emit.count.add(Counter::Requests, 1);
+            // SAFETY: the packet is this program's.
+            flow.whole = u8::from(unsafe { self.is_whole(s.first) });
         }
         if plan.copy == 0 {
             self.skipped::<DIRECTION>(flow, pressure, old);
@@ -510,6 +514,21 @@ impl Run<'_> {
                 i += 1;
             }
         }
+    }
+
+    /// Whether the answer to the request that begins this segment is to be copied further than
+    /// others. `first` are its first 8 bytes.
+    #[inline(always)]
+    unsafe fn is_whole(&self, first: u64) -> bool {
+        let Some(targets) = WHOLE.get_ptr(0) else { return false };
+        // SAFETY: a live map value; a torn view of a target fits nothing, or another request.
+        let targets = unsafe { &*targets };
+        targets.iter().any(|target| {
+            target.first == first
+                // SAFETY: the packet is this program's.
+                && unsafe { load::<8>(self.skb, self.payload_at + target.at) }
+                    .is_some_and(|last| u64::from_le_bytes(last) == target.last)
+        })
     }
 
     /// Copies a segment with payload for which there is no state.

@@ -35,12 +35,13 @@ use self::{
 };
 use crate::{
     capture::{Input, live},
-    config::{self, Config, DEFAULT_PATH},
+    config::{self, Config, DEFAULT_PATH, IssuerConfig},
     control::{self, EnforcementStatus, ServiceMode, Status},
     enforce::{Cut, CutOutcome, Enforcer, StateFile},
     event::{Body, Event, EventIds, Kind, SensorEvent, SensorState},
     fingerprint_key,
     keyring::{FetchMark, Keyring},
+    learn,
     pipeline::{Output, Pipeline, Settings},
     policy::Mode,
     services::Services,
@@ -259,16 +260,21 @@ impl Daemon {
     /// Takes everything that is in the ring, and lets time pass.
     fn read(&mut self) {
         let Self { capture, pipeline, sinks, keyring, search, enforcer, .. } = self;
-        let (mut stopped, search) = (Vec::new(), search.as_ref());
-        let mut out = Outlet { sinks, keyring, search, enforcer, stopped: &mut stopped };
+        let (mut wishes, search) = (Wishes::default(), search.as_ref());
+        let mut out = Outlet { sinks, keyring, search, enforcer, wishes: &mut wishes };
         capture.read(|input: Input<'_>| pipeline.push(&input, &mut out));
         pipeline.tick(now(), &mut out);
         for found in search.into_iter().flat_map(SecretSearch::found) {
             pipeline.weak_secret(&found, &mut out);
         }
-        for cookie in stopped {
+        for cookie in wishes.stopped {
             if let Err(error) = capture.stop_flow(cookie) {
                 // The flow's bytes go on to be copied and passed over: a cost, no loss.
+                tracing::debug!("{error}");
+            }
+        }
+        for target in wishes.whole {
+            if let Err(error) = capture.copy_whole(&target) {
                 tracing::debug!("{error}");
             }
         }
@@ -286,8 +292,8 @@ impl Daemon {
             self.enforcer.forget_allowed();
         }
         let Self { sinks, keyring, search, enforcer, .. } = self;
-        let (mut stopped, search) = (Vec::new(), search.as_ref());
-        let mut out = Outlet { sinks, keyring, search, enforcer, stopped: &mut stopped };
+        let (mut wishes, search) = (Wishes::default(), search.as_ref());
+        let mut out = Outlet { sinks, keyring, search, enforcer, wishes: &mut wishes };
         for mark in fetched {
             self.pipeline.fetched(mark, &mut out);
         }
@@ -424,10 +430,10 @@ impl Daemon {
 
     fn stop(mut self) {
         self.read();
-        let mut stopped = Vec::new();
+        let mut wishes = Wishes::default();
         let Self { sinks, keyring, search, enforcer, pipeline, .. } = &mut self;
         let search = search.as_ref();
-        pipeline.finish(&mut Outlet { sinks, keyring, search, enforcer, stopped: &mut stopped });
+        pipeline.finish(&mut Outlet { sinks, keyring, search, enforcer, wishes: &mut wishes });
         self.memory_file.save(self.pipeline.memory());
         self.learned_file.save(&self.pipeline, now());
         self.state_file.save(self.pipeline.lists());
@@ -442,13 +448,25 @@ impl Daemon {
     }
 }
 
-/// Hands events to the sinks, and gathers the flows that need no more copying.
+/// What the pipeline would have capture copy from now on.
+#[derive(Default)]
+struct Wishes {
+    /// Flows that need no more copying, by cookie.
+    stopped: Vec<u64>,
+    /// Targets of requests of which the answers teach keys.
+    whole: Vec<Box<[u8]>>,
+}
+
+/// Most of [`Wishes::whole`] at a time: capture knows no more.
+const MAX_WHOLE: usize = 16;
+
+/// Hands events to the sinks, and gathers what capture is to do.
 struct Outlet<'a> {
     sinks: &'a Sinks,
     keyring: &'a Keyring,
     search: Option<&'a SecretSearch>,
     enforcer: &'a mut Enforcer,
-    stopped: &'a mut Vec<u64>,
+    wishes: &'a mut Wishes,
 }
 
 impl Output for Outlet<'_> {
@@ -473,7 +491,13 @@ impl Output for Outlet<'_> {
 
     fn stop_flow(&mut self, cookie: u64) {
         if cookie != 0 {
-            self.stopped.push(cookie);
+            self.wishes.stopped.push(cookie);
+        }
+    }
+
+    fn copy_whole(&mut self, target: &[u8]) {
+        if self.wishes.whole.len() < MAX_WHOLE {
+            self.wishes.whole.push(target.into());
         }
     }
 }
@@ -523,6 +547,14 @@ fn capture_config(config: &Config) -> live::Config {
         ring_bytes: capture.ring_bytes(),
         request_body_budget: capture.request_body_budget,
         response_body_budget: capture.response_body_budget,
+        whole: match config.keys.learn {
+            true => {
+                let urls = config.issuers.iter().flat_map(IssuerConfig::learn_from);
+                let urls: Vec<String> = urls.map(|(_, url)| url).collect();
+                learn::known_targets(urls.iter().map(String::as_str))
+            }
+            false => Vec::new(),
+        },
     }
 }
 

@@ -1,6 +1,7 @@
 //! What header fields say about a message's framing (RFC 9112, section 6), and where they
 //! contradict each other.
 
+use super::document::Coding;
 use crate::finding::{Finding, FindingId};
 
 /// How long a message's body is.
@@ -36,8 +37,8 @@ pub(super) struct Fields {
     pub(super) expects_continue: bool,
     /// An `Upgrade` field is there.
     pub(super) upgrade: bool,
-    /// A content coding is on the body.
-    pub(super) coded: bool,
+    /// What coding is on the body.
+    pub(super) coding: Coding,
 }
 
 /// Without the optional white space of RFC 9110, section 5.6.3, at both ends.
@@ -60,7 +61,7 @@ impl Fields {
             13 if name.eq_ignore_ascii_case(b"authorization") => self.authorizations += 1,
             14 if name.eq_ignore_ascii_case(b"content-length") => self.see_length(value),
             16 if name.eq_ignore_ascii_case(b"content-encoding") => {
-                self.coded |= !value.is_empty() && !value.eq_ignore_ascii_case(b"identity");
+                self.coding = self.coding.with(value);
             }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.see_codings(value),
             _ => {}

@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use super::{
     Body, Limits, Request,
+    document::Coding,
     fields::{Fields, Framing, trim},
     message::{FieldSpans, Span},
 };
@@ -33,8 +34,8 @@ pub(super) struct RequestHead {
 /// A response as its head gives it.
 pub(super) struct ResponseHead {
     pub(super) status: u16,
-    /// A content coding is on the body.
-    pub(super) coded: bool,
+    /// What coding is on the body.
+    pub(super) coding: Coding,
     pub(super) framing: Framing,
     pub(super) findings: Vec<Finding>,
 }
@@ -143,7 +144,7 @@ pub(super) fn response(
     }
     Ok(ResponseHead {
         status,
-        coded: fields.coded,
+        coding: fields.coding,
         framing: if truncated { Framing::Unreliable } else { framing },
         findings,
     })

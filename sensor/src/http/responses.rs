@@ -173,7 +173,7 @@ impl Connection {
         (first_byte, at): (Time, Time),
         out: &mut Vec<HttpEvent>,
     ) {
-        let ResponseHead { status, coded, framing, findings } = parsed;
+        let ResponseHead { status, coding, framing, findings } = parsed;
         self.responses.enter(State::Head);
         if (100..=199).contains(&status) && status != 101 {
             // Interim: the final response is yet to come (RFC 9110, section 15.2).
@@ -193,7 +193,7 @@ impl Connection {
             exchange.response = Progress::Begun;
             exchange.response_bytes = len;
             exchange.last = at;
-            exchange.document = Document::new(exchange.asked, status, coded);
+            exchange.document = Document::new(exchange.asked, status, coding);
             method = Some(exchange.method);
             out.push(HttpEvent::Response {
                 id: exchange.id,

@@ -55,6 +55,10 @@ pub trait Output {
         CutOutcome::Failed
     }
 
+    /// Answers to GET requests for this target teach keys where they are whole: capture may copy
+    /// them further than others.
+    fn copy_whole(&mut self, _target: &[u8]) {}
+
     /// The rest of a flow is of no use: capture may stop copying it. `cookie` may be 0.
     fn stop_flow(&mut self, _cookie: u64) {}
 }

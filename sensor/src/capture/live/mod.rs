@@ -97,6 +97,7 @@ mod cgroup;
 pub mod probe;
 mod record;
 mod service;
+mod whole;
 
 use std::{
     fs::File,
@@ -115,10 +116,10 @@ use aya::{
 };
 use ipnet::IpNet;
 pub use jotwatch_common::Counter;
-use jotwatch_common::{BUDGET_LIMIT, Offset, PORT_WORDS, Settings};
+use jotwatch_common::{BUDGET_LIMIT, Offset, PORT_WORDS, Settings, TARGETS};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
-use self::{record::Decoder, service::Services};
+use self::{record::Decoder, service::Services, whole::Whole};
 use super::Input;
 
 /// The kernel programs, as built by `cargo xtask build-ebpf`.
@@ -151,6 +152,9 @@ pub struct Config {
     pub request_body_budget: u32,
     /// Body bytes copied of a response, at most [`BUDGET_LIMIT`].
     pub response_body_budget: u32,
+    /// Targets of requests of which the answers are copied up to [`BUDGET_LIMIT`]. More can be
+    /// told later: [`Capture::copy_whole`].
+    pub whole: Vec<Box<[u8]>>,
 }
 
 impl Default for Config {
@@ -162,6 +166,7 @@ impl Default for Config {
             ring_bytes: 16 << 20,
             request_body_budget: 8 << 10,
             response_body_budget: 1 << 10,
+            whole: Vec::new(),
         }
     }
 }
@@ -255,6 +260,8 @@ pub struct Capture {
     ring: RingBuf<MapData>,
     counters: PerCpuArray<MapData, [u64; Counter::COUNT]>,
     control: HashMap<MapData, u64, u32>,
+    whole: Array<MapData, [[u64; 3]; TARGETS]>,
+    targets: Whole,
     decoder: Decoder,
     services: Services,
     last_record: Option<Instant>,
@@ -307,6 +314,9 @@ impl Capture {
         let ring = take(&mut ebpf, "RECORDS")?;
         let counters = take(&mut ebpf, "COUNTERS")?;
         let control = take(&mut ebpf, "CONTROL")?;
+        let mut whole = take(&mut ebpf, "WHOLE")?;
+        let targets = Whole::new(config.whole.iter().map(|target| &**target));
+        write_whole(&mut whole, &targets)?;
         for (name, direction) in [
             (probe::INGRESS, CgroupSkbAttachType::Ingress),
             (probe::EGRESS, CgroupSkbAttachType::Egress),
@@ -322,6 +332,8 @@ impl Capture {
             ring,
             counters,
             control,
+            whole,
+            targets,
             decoder: Decoder::new(),
             services: Services::new(root, &config.ports),
             last_record: None,
@@ -385,6 +397,12 @@ impl Capture {
             .map_err(|e| Error::Map { name: "CONTROL", reason: e.to_string() })
     }
 
+    /// Has the kernel copy the answers to GET requests for this target up to [`BUDGET_LIMIT`],
+    /// from the next request on. Of such targets 16 are known at a time.
+    pub fn copy_whole(&mut self, target: &[u8]) -> Result<(), Error> {
+        if self.targets.add(target) { write_whole(&mut self.whole, &self.targets) } else { Ok(()) }
+    }
+
     /// All counters as of now.
     pub fn counters(&self) -> Result<Counters, Error> {
         let values = self
@@ -405,6 +423,13 @@ impl Capture {
             services_dropped: self.services.dropped,
         })
     }
+}
+
+fn write_whole(
+    map: &mut Array<MapData, [[u64; 3]; TARGETS]>,
+    targets: &Whole,
+) -> Result<(), Error> {
+    map.set(0, targets.words(), 0).map_err(|e| Error::Map { name: "WHOLE", reason: e.to_string() })
 }
 
 fn load_object(
@@ -515,7 +540,7 @@ fn set_up(ebpf: &mut Ebpf, config: &Config, ring_bytes: u32) -> Result<(), Error
         by_address: u32::from(!config.addresses.is_empty()),
         pressure_at: ring_bytes / 4 * 3,
         wake_at: ring_bytes / 16,
-        reserved: 0,
+        whole_budget: BUDGET_LIMIT,
     };
     let mut map: Array<&mut MapData, [u32; 6]> = borrow(ebpf, "SETTINGS")?;
     map.set(0, bytemuck::cast::<Settings, [u32; 6]>(settings), 0).map_err(fail("SETTINGS"))
