@@ -16,6 +16,7 @@ mod clock;
 mod ends;
 mod growth;
 mod hash;
+mod index;
 mod input;
 mod judge;
 mod outcome;
