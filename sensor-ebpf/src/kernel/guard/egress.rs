@@ -2,19 +2,22 @@
 
 use aya_ebpf::{
     bindings::__sk_buff,
-    helpers::generated::{bpf_get_socket_cookie, bpf_ktime_get_ns},
+    helpers::generated::{bpf_get_socket_cookie, bpf_ktime_get_ns, bpf_skb_cgroup_id},
     macros::cgroup_skb,
     programs::SkBuffContext,
 };
 use jotwatch_common::{
-    Record, TO_CLIENT,
+    Record, TCP_ACK, TCP_SYN, TO_CLIENT,
     guard::tables::{Counter, MODE_HOLD, VERDICT_PASS},
 };
 use jotwatch_ebpf::packet;
 
 use super::{
     ingress::policy_of,
-    maps::{TRACKS, VERDICTS, count, is_dead, is_denied_flow},
+    maps::{
+        BPF_NOEXIST, EMPTY, HANDSHAKES, TRACKS, VERDICTS, count, handshake_key, is_dead,
+        is_denied_flow,
+    },
     read::{load, network},
 };
 
@@ -30,7 +33,11 @@ unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
     unsafe {
         let policy = policy_of(skb)?;
         let cookie = bpf_get_socket_cookie(skb.cast());
-        let track = &mut *TRACKS.get_ptr_mut(cookie)?;
+        let Some(track) = TRACKS.get_ptr_mut(cookie) else {
+            answers_syn(skb);
+            return None;
+        };
+        let track = &mut *track;
         let now = bpf_ktime_get_ns();
         let denied = is_denied_flow(cookie, now);
         if (track.holds == 0 || policy.mode != MODE_HOLD) && !denied {
@@ -75,5 +82,30 @@ unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
             return None;
         }
         Some(false)
+    }
+}
+
+/// Where the connection's first byte will be, if this is TCP's answer to a SYN: only that says which
+/// SYN counts.
+#[inline(always)]
+unsafe fn answers_syn(skb: *mut __sk_buff) -> Option<()> {
+    unsafe {
+        let mut record: Record = core::mem::zeroed();
+        let tcp_at = network::<TO_CLIENT>(skb, &mut record).ok()?;
+        let tcp = packet::tcp(&load(skb, tcp_at)?)?;
+        if tcp.flags & (TCP_SYN | TCP_ACK) != TCP_SYN | TCP_ACK {
+            return None;
+        }
+        let cgroup = bpf_skb_cgroup_id(skb);
+        let key = handshake_key(cgroup, &record, tcp.source, tcp.destination)?;
+        let track = match HANDSHAKES.get_ptr_mut(key) {
+            Some(track) => track,
+            None => {
+                let _: Result<(), i32> = HANDSHAKES.insert(key, &EMPTY, BPF_NOEXIST);
+                HANDSHAKES.get_ptr_mut(key)?
+            }
+        };
+        (*track).expect(tcp.ack);
+        Some(())
     }
 }

@@ -20,8 +20,8 @@ use jotwatch_ebpf::{
 
 use super::{
     maps::{
-        EMPTY, PIECES, POLICIES, PORT_POLICIES, SCRATCH, TRACKS, count, is_allowed_net, is_dead,
-        is_denied_flow, is_denied_net,
+        BPF_NOEXIST, HANDSHAKES, PIECES, POLICIES, PORT_POLICIES, SCRATCH, TRACKS, count,
+        handshake_key, is_allowed_net, is_dead, is_denied_flow, is_denied_net,
     },
     messages::{DENY, PASS, REJECT, WAIT, Walk, read_all, tell_cut},
     read::{load, network, socket_addresses},
@@ -142,46 +142,43 @@ unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
         s.outcome = PASS;
         s.offset = 0;
         s.holding = 0;
-        let mut walk = Walk { scratch: s, skb };
-        if listener {
-            // No socket of its own yet, and so no state: only whole messages pass, and what
-            // comes behind them starts one.
+        let cgroup = s.held.cgroup;
+        s.taken = 0;
+        let track = if listener {
+            // Where TCP does not take data with a SYN, it comes again behind it.
             if tcp.flags & TCP_SYN != 0 {
-                s.seq = s.seq.wrapping_add(1);
-            }
-            s.known = 1;
-            read_all(&mut walk);
-            let s = &mut *walk.scratch;
-            if s.outcome != PASS {
-                return drop_for(counter_of(s.outcome), policy);
-            }
-            if s.piece != 0 {
                 return drop_for(Counter::Ahead, policy);
             }
-            return Some(true);
-        }
-        let tp = bpf_tcp_sock(sk);
-        if tp.is_null() {
-            return None;
-        }
-        let taken = (*tp).rcv_nxt;
-        let track = match track {
-            Some(track) => track,
-            None => {
-                let _: Result<(), i32> = TRACKS.insert(cookie, &EMPTY, 0);
-                let track = TRACKS.get_ptr_mut(cookie)?;
-                if (*tp).bytes_received == 0 {
-                    (*track).mode = track::KNOWN;
-                    (*track).start = taken;
+            let key = handshake_key(cgroup, &record, s.held.local_port, tcp.source)?;
+            match HANDSHAKES.get_ptr_mut(key) {
+                Some(track) => track,
+                None => return drop_for(Counter::Ahead, policy),
+            }
+        } else {
+            let tp = bpf_tcp_sock(sk);
+            if tp.is_null() {
+                return None;
+            }
+            s.taken = (*tp).rcv_nxt;
+            match track {
+                Some(track) => track,
+                None => {
+                    let key = handshake_key(cgroup, &record, s.held.local_port, tcp.source)?;
+                    let before = HANDSHAKES.get_ptr(key);
+                    s.fresh = Track::NEW;
+                    s.fresh.born(s.taken, (*tp).bytes_received, before.map(|before| &*before));
+                    // Not over that of another processor which was quicker.
+                    let _: Result<(), i32> = TRACKS.insert(cookie, &s.fresh, BPF_NOEXIST);
+                    TRACKS.get_ptr_mut(cookie)?
                 }
-                track
             }
         };
+        let mut walk = Walk { scratch: s, skb };
         if !lock(&raw mut (*track).busy) {
             return drop_for(Counter::Contended, policy);
         }
         let track = &mut *track;
-        let result = tracked(&mut walk, track, policy, cookie, taken);
+        let result = tracked(&mut walk, track, policy);
         (&raw mut track.busy).write_volatile(0);
         result
     }
@@ -219,17 +216,16 @@ unsafe fn lock(busy: *mut u64) -> bool {
 
 /// A segment with payload of a connection whose state is there.
 #[inline(always)]
-unsafe fn tracked(
-    walk: &mut Walk,
-    track: &mut Track,
-    policy: &Policy,
-    cookie: u64,
-    taken: u32,
-) -> Option<bool> {
+unsafe fn tracked(walk: &mut Walk, track: &mut Track, policy: &Policy) -> Option<bool> {
     unsafe {
         let s = &mut *walk.scratch;
         let now = s.now;
-        let arrival = track.arrive(s.seq, s.len, taken, now);
+        let listener = s.held.cookie == 0;
+        let arrival = if listener {
+            track.begin(s.seq, s.len, now)
+        } else {
+            track.arrive(s.seq, s.len, s.taken, now)
+        };
         if arrival == track::OLD || arrival == track::BODY {
             return Some(true);
         }
@@ -251,12 +247,13 @@ unsafe fn tracked(
         s.known = u32::from(track.mode == track::KNOWN);
         s.next_mode = track::UNKNOWN;
         s.next = 0;
-        s.holding = u32::from(track.holds != 0);
+        // A listening socket's answer can't be held: the request waits instead.
+        s.holding = u32::from(listener || track.holds != 0);
         if s.have >= HEAD_CAP {
             return drop_for(Counter::TooLong, policy);
         }
         if s.have > 0 {
-            let kept = PIECES.get_ptr(cookie);
+            let kept = PIECES.get_ptr(s.held.cookie);
             let Some(kept) = kept else {
                 return drop_for(Counter::Broken, policy);
             };
@@ -273,7 +270,9 @@ unsafe fn tracked(
                 track.waits = now;
             } else if now.wrapping_sub(track.waits) > policy.hold {
                 if policy.closed != 0 {
-                    tell_cut(&mut s.held);
+                    if !listener {
+                        tell_cut(&mut s.held);
+                    }
                 } else {
                     count(Counter::Expired);
                     track.forget();
@@ -291,6 +290,9 @@ unsafe fn tracked(
             if s.next_mode == track::UNKNOWN && track.mode == track::UNKNOWN && s.known == 0 {
                 count(Counter::Untracked);
                 return Some(true);
+            }
+            if listener && s.piece != 0 {
+                return drop_for(Counter::Ahead, policy);
             }
             let until = s.seq.wrapping_add(s.len);
             track.pass(until, s.next, s.next_mode, now);
