@@ -142,7 +142,7 @@ features! {
         RouteServiceSurprise "route-service-surprise" "surprise" 0.0..24.0 NOW "how rarely anybody uses the route of the service";
         RoutesHour "routes-hour" "log2(1+n)" 0.0..16.0 NOW "distinct routes of the subject in the last hour";
         RoutesHourZ "routes-hour-z" "z" -32.0..32.0 HISTORY "the same against the subject's usual hour";
-        SequenceSurprise "sequence-surprise" "surprise" 0.0..24.0 NOW "how rarely the route follows on the subject's last one, for anybody";
+        SequenceSurprise "sequence-surprise" "surprise" 0.0..24.0 NOW "how rarely the route follows on the subject's last one, for anybody; route-service-surprise where that one is too rare to tell";
         SequenceSurpriseRecent "sequence-surprise-recent" "surprise" 0.0..24.0 NOW "its mean over the subject's latest requests";
         ObjectRun "object-run" "log2(1+n)" 0.0..16.0 NOW "length of the present run of object numbers in small steps in one direction";
         ObjectsHour "objects-hour" "log2(1+n)" 0.0..24.0 NOW "distinct objects in the last hour that the subject had not asked for today";

@@ -44,6 +44,17 @@ impl Vector {
         self.set(feature, value.unwrap_or(f32::NAN));
     }
 
+    /// Makes absent what compares with the subject's own past, while that is learned.
+    pub(super) fn keep_apart_from_history(&mut self) {
+        if self.learning {
+            for (value, feature) in self.values.iter_mut().zip(&FEATURES) {
+                if feature.history {
+                    *value = f32::NAN;
+                }
+            }
+        }
+    }
+
     /// All absent.
     pub fn clear(&mut self) {
         *self = Self::default();
