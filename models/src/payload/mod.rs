@@ -9,6 +9,7 @@
 //! value.
 
 mod artifact;
+mod clean;
 pub mod decode;
 mod expression;
 mod extract;
@@ -29,7 +30,7 @@ pub use artifact::{ModelError, Weights, schema_hash};
 pub use extract::Active;
 pub use schema::{Class, Feature, Group};
 
-use extract::{Buffers, Piece};
+use extract::{Buffers, How, Piece};
 use lex::Words;
 
 /// Parts (parameters, cookies, JSON strings) that are scored of a request: real ones have a few
@@ -180,7 +181,7 @@ pub struct PayloadScore {
     pub class: Option<Class>,
     /// Place of the worst value in the slice that was scored.
     pub value: Option<usize>,
-    /// What was found there, decoded.
+    /// What was found there, decoded; empty where it stands under a secret's name.
     pub excerpt: Excerpt,
     /// The heaviest named features of the worst value, heaviest first.
     pub reasons: [Option<Reason>; MAX_REASONS],
@@ -270,36 +271,57 @@ impl Extractor {
         budget: &mut Budget,
         each: &mut impl FnMut(&Piece<'_>),
     ) {
-        let place = value.place;
+        let plain = How { plus: false, place: value.place, secret: false };
         let Scratch { buffers, json } = scratch;
+        let mut part = |part: &[u8], how: How| {
+            buffers.value(&self.words, budget.grant(part), how, &mut *each);
+        };
         match value.form {
-            Form::Text => buffers.value(&self.words, budget.grant(value.bytes), false, place, each),
+            Form::Text => part(value.bytes, plain),
             Form::Pairs => {
+                let how = How { plus: true, ..plain };
                 for pair in value.bytes.split(|b| *b == b'&') {
-                    for part in pair.splitn(2, |b| *b == b'=') {
-                        buffers.value(&self.words, budget.grant(part), true, place, &mut *each);
-                    }
+                    named(pair, how, &mut part);
                 }
             }
             Form::Cookies => {
                 for pair in value.bytes.split(|b| *b == b';') {
-                    for part in pair.trim_ascii().splitn(2, |b| *b == b'=') {
-                        buffers.value(&self.words, budget.grant(part), false, place, &mut *each);
-                    }
+                    named(pair.trim_ascii(), plain, &mut part);
                 }
             }
             Form::Json => {
-                let (mut at, mut stray) = (0, false);
+                let (mut at, mut stray, mut secret) = (0, false, false);
                 while decode::json_string(value.bytes, &mut at, &mut stray, json) {
-                    buffers.value(&self.words, budget.grant(json), false, place, &mut *each);
+                    part(json, How { secret, ..plain });
+                    // Names and values look alike: what stands behind such a name is its value.
+                    secret = names_secret(json);
                 }
                 if stray {
                     // What is no JSON to us may be something to the service.
-                    buffers.value(&self.words, budget.grant(value.bytes), false, place, each);
+                    part(value.bytes, How { secret: true, ..plain });
                 }
             }
         }
     }
+}
+
+/// Gives `part` the name and the value of `a=b`.
+fn named(pair: &[u8], how: How, part: &mut impl FnMut(&[u8], How)) {
+    let mut halves = pair.splitn(2, |b| *b == b'=');
+    let name = halves.next().unwrap_or_default();
+    part(name, how);
+    if let Some(value) = halves.next() {
+        part(value, How { secret: names_secret(name), ..how });
+    }
+}
+
+/// Whether a value of this name may be a secret.
+fn names_secret(name: &[u8]) -> bool {
+    const LONGEST: usize = 64;
+    const WORDS: [&[u8]; 9] =
+        [b"pass", b"pwd", b"secret", b"token", b"auth", b"key", b"sess", b"sid", b"cred"];
+    let name = name.get(..LONGEST).unwrap_or(name);
+    WORDS.iter().any(|word| name.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word)))
 }
 
 /// The classifier.
@@ -426,6 +448,9 @@ impl PayloadModel {
             }
         }
         score.class = class;
-        score.excerpt = Excerpt::of(piece.text, shown);
+        score.excerpt = match piece.secret {
+            true => Excerpt::EMPTY,
+            false => Excerpt::of(piece.text, shown),
+        };
     }
 }
