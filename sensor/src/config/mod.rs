@@ -9,6 +9,7 @@ mod enforcement;
 mod error;
 mod issuers;
 mod revocation;
+mod scoring;
 mod services;
 
 use std::{
@@ -27,6 +28,7 @@ pub use self::{
     error::Error,
     issuers::{IssuerConfig, KeysConfig, MAX_ISSUERS},
     revocation::RevocationConfig,
+    scoring::ScoringConfig,
     services::{MemorySettings, RouteConfig, ServiceConfig},
 };
 use crate::{finding::Severity, sinks::SinksConfig, weak::WeakSecrets};
@@ -57,6 +59,8 @@ pub struct Config {
     pub clients: ClientsConfig,
     /// How the end of a token is told.
     pub revocation: RevocationConfig,
+    /// How requests are scored.
+    pub scoring: ScoringConfig,
     /// What is done about bad requests.
     pub enforcement: EnforcementConfig,
     /// How much of tokens is remembered, and for how long.

@@ -529,7 +529,9 @@ fn load_key(config: &Config) -> anyhow::Result<FingerprintKey> {
 
 fn settings(config: &Config, key: &FingerprintKey, salt: [u8; 16]) -> anyhow::Result<Settings> {
     let settings = Settings::new(config, key.clone(), salt);
-    let settings = settings.with_weak_secrets(config.tokens.weak_secrets()?);
+    let settings = settings
+        .with_weak_secrets(config.tokens.weak_secrets()?)
+        .with_models(config.scoring.models()?);
     Ok(Settings { service_wait: SERVICE_WAIT, ..settings })
 }
 

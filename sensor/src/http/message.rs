@@ -61,6 +61,39 @@ pub struct Request {
 }
 
 impl Request {
+    /// A request whose parts are known otherwise than from its bytes on the wire. `at` is its
+    /// time.
+    #[must_use]
+    pub fn from_parts<'a>(
+        method: &[u8],
+        target: &[u8],
+        headers: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+        body: Vec<u8>,
+        at: Time,
+    ) -> Self {
+        let mut head = Vec::with_capacity(512);
+        let mut keep = |part: &[u8]| {
+            let len = |head: &Vec<u8>| u32::try_from(head.len()).unwrap_or(u32::MAX);
+            let start = len(&head);
+            head.extend_from_slice(part);
+            (start, len(&head))
+        };
+        let (method, target) = (keep(method), keep(target));
+        let headers =
+            headers.into_iter().map(|(name, value)| (keep(name), keep(value.trim_ascii())));
+        Self {
+            method,
+            target,
+            minor_version: 1,
+            headers: headers.collect(),
+            head,
+            body: Body { bytes: body, complete: true },
+            first_byte: at,
+            last_byte: at,
+            findings: Vec::new(),
+        }
+    }
+
     fn span(&self, (start, end): Span) -> &[u8] {
         self.head.get(start as usize..end as usize).unwrap_or_default()
     }

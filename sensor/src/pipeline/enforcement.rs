@@ -80,7 +80,8 @@ impl Reporter<'_, '_> {
             client: open.client,
             method: open.request.method(),
             target: open.request.target(),
-            score: None,
+            score: open.score.as_ref().map(|score| score.value),
+            suspected: open.score.as_ref().is_some_and(|score| score.suspected),
         };
         let decision = enforcement.policy.decide(
             self.lists.allowed.in_force(),
@@ -210,7 +211,7 @@ impl Reporter<'_, '_> {
 
 impl Open {
     /// Everything that is wrong with the exchange, as the policy takes it.
-    fn evidence(&self) -> impl Iterator<Item = Evidence<'_>> {
+    pub(super) fn evidence(&self) -> impl Iterator<Item = Evidence<'_>> {
         let of_response = |finding| Evidence { finding, of_credentials: true, vouched: None };
         let response = self.response.iter().flat_map(|response| &response.findings);
         // An answer to a forged token that was not the caller's says nothing against the caller.

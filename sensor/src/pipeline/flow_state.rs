@@ -4,9 +4,8 @@ use smallvec::SmallVec;
 
 use super::{
     Wait,
+    assess::{Assessed, to_score},
     ending::{Endings, endings},
-    enforcement::note_denied,
-    history::{History, Observed},
     output::Reporter,
     starts::{Fate, Starts},
 };
@@ -17,8 +16,9 @@ use crate::{
     flow::{self, Flow, Stream},
     http::{self, Connection, HttpEvent, Request, Response},
     memory::{UseHandle, outcome, weigh},
+    score::Score,
     time::Time,
-    token::{Location, TokenReport, dpop},
+    token::{Location, TokenReport},
 };
 
 /// Flow events of malformed bytes that one connection may raise; the rest is only counted.
@@ -40,6 +40,8 @@ pub(super) struct Open {
     pub(super) response: Option<Response>,
     /// The client: the peer, or whom a trusted proxy names.
     pub(super) client: IpAddr,
+    /// How likely it is an attack; `None` where nothing is scored.
+    pub(super) score: Option<Score>,
     /// What it ends, if the service says so.
     endings: Endings,
     /// The uses of its tokens, until the answer is known.
@@ -395,33 +397,9 @@ impl FlowState {
     ) {
         reporter.stats.requests += 1;
         request.findings.extend(std::mem::take(&mut self.pending));
-        let mut tokens = reporter.judge.judge(&request);
+        let Assessed { tokens, client, uses, public, fresh, score } =
+            reporter.assess(&self.key, &mut request);
         reporter.stats.tokens += tokens.tokens.len() as u64;
-        let service = reporter.services.on(self.key.server.port());
-        let peer = self.key.client.ip();
-        let client = reporter.clients.of(peer, &request);
-        let asn = if tokens.tokens.is_empty() { None } else { reporter.clients.asn(client) };
-        let mut history = History {
-            memory: reporter.memory,
-            now: reporter.now,
-            key: &self.key,
-            request: &request,
-            service,
-            client,
-            asn,
-        };
-        let Observed { uses, public, fresh } = history.observe(&mut tokens.tokens);
-        let denied = &reporter.lists.denied;
-        note_denied(denied, reporter.now, [peer, client], &mut request, &mut tokens.tokens);
-        let shown = dpop::Shown {
-            request: &request,
-            peer,
-            proxied: reporter.clients.is_proxy(peer),
-            public_urls: service.map_or(&[], |service| &service.public_urls),
-            proofs_due: service.is_none_or(|service| service.dpop),
-            now: request.last_byte,
-        };
-        dpop::check(&mut tokens.tokens, &shown);
         let endings = endings(&reporter.settings.endpoints, &request, &tokens.tokens, &fresh);
         // Proofs bring their keys.
         let issued = tokens.tokens.iter().filter(|token| token.location != Location::Dpop);
@@ -434,6 +412,7 @@ impl FlowState {
             tokens,
             response: None,
             client,
+            score,
             endings,
             uses,
             public,
@@ -477,6 +456,10 @@ impl FlowState {
         if !open.public {
             let findings: SmallVec<[Finding; 0]> = open.findings().cloned().collect();
             open.outcome = outcome(&findings, response.status);
+        }
+        if let Some(mut score) = open.score.take_if(|score| !score.reasons().is_empty()) {
+            score.weigh(open.evidence().map(to_score));
+            open.score = Some(score);
         }
         let answered = open.outcome.is_some() || !response.findings.is_empty();
         open.response = Some(response);

@@ -10,6 +10,7 @@
 //! than [`Settings::answer`] for the head.
 #![forbid(unsafe_code)]
 
+mod assess;
 mod ending;
 mod enforcement;
 mod flow_state;
@@ -28,8 +29,8 @@ use hashlink::{LinkedHashMap, linked_hash_map::RawEntryMut};
 use smallvec::SmallVec;
 
 pub use self::{
-    ending::Endpoints, on_arrival::HeadVerdict, output::Output, settings::Settings,
-    starts::StartStats, stats::Stats, unknown_keys::UnknownKeyStats,
+    assess::Assessment, ending::Endpoints, on_arrival::HeadVerdict, output::Output,
+    settings::Settings, starts::StartStats, stats::Stats, unknown_keys::UnknownKeyStats,
 };
 use self::{
     flow_state::{FlowState, Open},
@@ -47,6 +48,7 @@ use crate::{
     learn::Learner,
     memory::Memory,
     revocation::RevocationList,
+    score::Scorer,
     services::Services,
     time::Time,
     token::{Judge, validate::Policy},
@@ -86,6 +88,8 @@ struct Shared {
     judge: Judge,
     memory: Memory,
     lists: Lists,
+    /// Nothing is scored without one.
+    scorer: Option<Scorer>,
     services: Arc<Services>,
     clients: Arc<Clients>,
     learner: Learner,
@@ -106,19 +110,14 @@ struct Shared {
 }
 
 impl Shared {
-    /// Lets a connection act, and takes note of what it holds and waits for.
-    fn act(
-        &mut self,
-        state: &mut FlowState,
-        out: &mut impl Output,
-        act: impl FnOnce(&mut FlowState, &mut Reporter<'_, '_>),
-    ) {
-        let mut reporter = Reporter {
+    fn reporter<'p, 'o>(&'p mut self, out: &'o mut impl Output) -> Reporter<'p, 'o> {
+        Reporter {
             settings: &self.settings,
             ids: &self.ids,
             judge: &mut self.judge,
             memory: &mut self.memory,
             lists: &mut self.lists,
+            scorer: &mut self.scorer,
             services: &self.services,
             clients: &self.clients,
             learner: &mut self.learner,
@@ -131,12 +130,23 @@ impl Shared {
             unattributed: &mut self.unattributed,
             events: &mut self.events,
             spare: &mut self.spare,
-        };
+        }
+    }
+
+    /// Lets a connection act, and takes note of what it holds and waits for.
+    fn act(
+        &mut self,
+        state: &mut FlowState,
+        out: &mut impl Output,
+        act: impl FnOnce(&mut FlowState, &mut Reporter<'_, '_>),
+    ) {
+        let mut reporter = self.reporter(out);
         let before = state.held_bytes();
         act(state, &mut reporter);
+        let waits = reporter.waits;
         self.held_bytes = self.held_bytes - before + state.held_bytes();
         let key = state.key;
-        for wait in reporter.waits {
+        for wait in waits {
             match wait {
                 Wait::Confirmation => {
                     self.confirmations.push_back((
@@ -195,6 +205,7 @@ impl Pipeline {
                 judge: Judge::new(settings.judge.clone()),
                 memory: Memory::new(settings.memory_secret, settings.memory.clone()),
                 lists: Lists::default(),
+                scorer: scorer(&settings),
                 services: Arc::default(),
                 clients: Arc::default(),
                 learner: learner(&settings),
@@ -234,6 +245,7 @@ impl Pipeline {
             self.shared.judge.forget_learned();
         }
         self.shared.learner = learner(&settings);
+        self.shared.scorer = scorer(&settings);
         // Another list is tried on keys that were tried before.
         self.shared.tried = Tried::new();
         self.shared.settings = settings;
@@ -457,6 +469,10 @@ impl Pipeline {
 
 fn learner(settings: &Settings) -> Learner {
     Learner::new(settings.learn_from.iter().map(|(issuer, url)| (&**issuer, &**url)))
+}
+
+fn scorer(settings: &Settings) -> Option<Scorer> {
+    settings.models.clone().map(Scorer::new)
 }
 
 /// The state of a flow, which is marked as the one seen last.

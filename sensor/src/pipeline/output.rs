@@ -20,6 +20,7 @@ use crate::{
     keyring::FetchMark,
     learn::Learner,
     memory::{Memory, Outcome},
+    score::{Score, Scorer},
     services::Services,
     time::Time,
     token::{Judge, Scheme, Token, validate::SignatureCheck},
@@ -70,6 +71,7 @@ pub(super) struct Reporter<'p, 'o> {
     pub(super) judge: &'p mut Judge,
     pub(super) memory: &'p mut Memory,
     pub(super) lists: &'p mut Lists,
+    pub(super) scorer: &'p mut Option<Scorer>,
     pub(super) services: &'p Services,
     pub(super) clients: &'p Clients,
     pub(super) learner: &'p mut Learner,
@@ -136,6 +138,7 @@ impl Reporter<'_, '_> {
                 latency_us: micros(request.last_byte, response.first_byte),
                 bytes: end.map_or(0, |end| end.response_bytes),
             }),
+            score: open.score.clone(),
             outcome: open.outcome_of(&findings).as_str(),
             tokens: open.tokens.tokens.iter().map(|token| self.token_view(token)).collect(),
             findings,
@@ -145,7 +148,8 @@ impl Reporter<'_, '_> {
             Event {
                 id: self.ids.id(Kind::Request, Some(key), request.first_byte, open.id),
                 at: request.first_byte,
-                severity: event::severity(&body.findings),
+                severity: event::severity(&body.findings)
+                    .max(body.score.as_ref().map_or(Severity::Info, Score::severity)),
                 body: Body::Request(Box::new(body)),
             },
         );

@@ -211,7 +211,7 @@ fn show_at_most(text: &str, max: usize) -> Cow<'_, str> {
 }
 
 /// A cookie's or field's name for a [`Location`], safe to print and no longer than 64 characters.
-fn show_name(name: &[u8]) -> extract::Name {
+pub(crate) fn show_name(name: &[u8]) -> extract::Name {
     const MAX_NAME: usize = 64;
     Cow::Owned(show_at_most(&String::from_utf8_lossy(name), MAX_NAME).into_owned())
 }
