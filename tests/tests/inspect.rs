@@ -4,7 +4,6 @@
 
 use std::{
     fs,
-    io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -14,30 +13,14 @@ use serde_json::{Value, json};
 
 /// What the command prints for these lines, and its exit code.
 fn inspect(arguments: &[&str], lines: &[String]) -> (Vec<Value>, i32) {
-    let mut child = Command::new(binary::jotwatch())
-        .arg("inspect")
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut input = child.stdin.take().unwrap();
-    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    let writer = std::thread::spawn(move || input.write_all(text.as_bytes()));
-    let output = child.wait_with_output().unwrap();
-    let _ = writer.join().unwrap();
-    let answers: Vec<Value> = String::from_utf8(output.stdout)
-        .unwrap()
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let arguments: Vec<&str> = ["inspect"].iter().chain(arguments).copied().collect();
+    let (answers, code) = binary::answers(&arguments, lines);
     for (answer, line) in answers.iter().zip(lines) {
         let shown = answer.to_string();
         let signature = line.rsplit('.').next().unwrap();
         assert!(signature.len() < 20 || !shown.contains(signature), "a token is printed");
     }
-    (answers, output.status.code().unwrap())
+    (answers, code)
 }
 
 fn verdicts(arguments: &[&str], lines: &[String]) -> Vec<String> {
