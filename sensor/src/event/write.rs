@@ -73,7 +73,7 @@ impl Cut {
         Self {
             claims: false,
             context: false,
-            text: 16,
+            text: 12,
             detail: 0,
             findings: 2,
             tokens: 0,
@@ -208,9 +208,10 @@ impl RequestEvent {
         event.name("outcome", self.outcome);
         if let Some(score) = &self.score {
             event.number("score", score.value.into());
-            event.array("reasons", score.reasons().iter().take(cut.findings), |object, reason| {
-                write_reason(object, reason, cut);
-            });
+            if !cut.bare() {
+                let reasons = score.reasons().iter().take(cut.findings);
+                event.array("reasons", reasons, |object, reason| write_reason(object, reason, cut));
+            }
         }
         event.array("tokens", self.tokens.iter().take(cut.tokens), |object, token| {
             token.write(object, cut);

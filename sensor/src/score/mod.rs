@@ -114,16 +114,13 @@ impl Score {
     /// Weighs what was found, in the place of what was weighed before: an answer adds findings and
     /// changes how grave others are.
     pub fn weigh<'a>(&mut self, evidence: impl Iterator<Item = Evidence<'a>>) {
-        /// Findings that are kept as reasons.
-        const MAX_FINDINGS: usize = 16;
         self.reasons.retain(|reason| reason.source != Source::Finding);
         let mut weighed = fusion::Weighed::new(self.payload);
-        let mut kept = 0;
         for Evidence { finding, of_credentials } in evidence {
             let score = weighed.add_finding(finding, of_credentials);
             let known = self.reasons.iter().any(|reason| reason.id == finding.id.as_str());
-            if score > 0 && !known && kept < MAX_FINDINGS {
-                kept += 1;
+            // No more of them than there are names of findings.
+            if score > 0 && !known {
                 self.reasons.push(Reason {
                     source: Source::Finding,
                     id: finding.id.as_str(),
