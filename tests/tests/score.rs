@@ -65,7 +65,7 @@ fn tokens_are_judged_and_held_against_the_lines_before() {
         request(&good, "192.0.2.1", 1_700_000_010),
         request(&good, "192.0.2.1", 1_700_000_020),
         request(&forged, "192.0.2.1", 1_700_000_030),
-        request(&good, "198.51.100.9", 1_700_000_040),
+        request(&good, "198.51.100.9", 1_700_000_400),
         request(&good, "192.0.2.1", 1_700_009_000),
     ];
     let (answers, code) = score(&["--config", config.to_str().unwrap()], &requests);
