@@ -90,6 +90,28 @@ fn tokens_are_judged_and_held_against_the_lines_before() {
     }
 }
 
+/// A token that was seen before is not looked at again where it was harmless, and only there.
+#[test]
+fn an_attack_in_a_claim_is_found_each_time() {
+    let claims = r#"{"sub":"ann","name":"x' union select password from users-- -"}"#;
+    let request = |claims: &str| {
+        let token = sign(HS256_HEADER, claims, SECRET);
+        json!({"path": "/", "headers": {"Authorization": format!("Bearer {token}")}})
+    };
+    let (bad, good) = (request(claims), request(r#"{"sub":"ann","name":"O'Brien"}"#));
+    let (answers, code) = score(&[], &[bad.clone(), good.clone(), bad, good]);
+    assert_eq!(code, 0);
+    for (at, answer) in answers.iter().enumerate() {
+        let reasons = answer["reasons"].as_array().unwrap().iter();
+        let payload: Vec<&str> = reasons
+            .filter(|reason| reason["source"] == "payload")
+            .filter_map(|reason| reason["detail"].as_str())
+            .collect();
+        assert_eq!(payload.is_empty(), at % 2 == 1, "{answer}");
+        assert!(at % 2 == 1 || payload[0].starts_with("sqli in a claim: "), "{payload:?}");
+    }
+}
+
 #[test]
 fn a_bad_line_is_told_and_the_others_are_scored() {
     let lines = ["{\"path\":\"/\"}", "nonsense", "{\"path\":7}", "[]", "", "{\"path\":\"/x\"}"];

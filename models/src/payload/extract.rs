@@ -82,8 +82,8 @@ pub(super) struct Piece<'a> {
     pub(super) active: &'a Active,
     /// The decoded bytes of the piece.
     pub(super) text: &'a [u8],
-    /// It stands where a secret does: never to be shown.
-    pub(super) secret: bool,
+    /// What its value is called.
+    pub(super) name: Name<'a>,
     hits: &'a Hits,
 }
 
@@ -94,22 +94,49 @@ impl Piece<'_> {
     }
 }
 
+/// What a value is called.
+#[derive(Clone, Copy)]
+pub(super) enum Name<'a> {
+    /// It has none, or is one itself.
+    None,
+    /// This.
+    Is(&'a [u8]),
+    /// It holds names and values alike.
+    Mixed,
+}
+
+impl Name<'_> {
+    /// Whether a value of this name may be a secret, never to be shown.
+    pub(super) fn is_secret(self) -> bool {
+        const LONGEST: usize = 64;
+        const WORDS: [&[u8]; 9] =
+            [b"pass", b"pwd", b"secret", b"token", b"auth", b"key", b"sess", b"sid", b"cred"];
+        let name = match self {
+            Self::None => return false,
+            Self::Is(name) => name.get(..LONGEST).unwrap_or(name),
+            Self::Mixed => return true,
+        };
+        let holds =
+            |word: &&[u8]| name.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
+        WORDS.iter().any(holds)
+    }
+}
+
 /// How a value is written, and where it stood.
 #[derive(Clone, Copy)]
-pub(super) struct How {
+pub(super) struct How<'a> {
     /// As in [`decode`].
     pub(super) plus: bool,
     pub(super) place: Place,
-    /// Its name says that it is a secret.
-    pub(super) secret: bool,
+    pub(super) name: Name<'a>,
 }
 
 /// What is known of a piece before it is read.
 #[derive(Clone, Copy)]
-struct What {
+struct What<'a> {
     trace: Trace,
     place: Place,
-    secret: bool,
+    name: Name<'a>,
     base64: bool,
     object: bool,
 }
@@ -166,10 +193,10 @@ impl Buffers {
         &mut self,
         words: &Words,
         raw: &[u8],
-        how: How,
+        how: How<'_>,
         mut each: impl FnMut(&Piece<'_>),
     ) {
-        let How { plus, place, secret } = how;
+        let How { plus, place, name } = how;
         let object = expression::is_object(raw);
         let inert = !object && is_inert(raw);
         if inert && raw.len() < MIN_BASE64 {
@@ -188,7 +215,7 @@ impl Buffers {
         let mut from = 0;
         while !inert && from < self.decoded.len() || (from == 0 && object) {
             let end = (from + MAX_WINDOW).min(self.decoded.len());
-            let what = What { trace, place, secret, base64: false, object };
+            let what = What { trace, place, name, base64: false, object };
             self.piece(words, from..end, what, &mut each);
             if end == self.decoded.len() {
                 break;
@@ -199,7 +226,7 @@ impl Buffers {
         if base64_text(self.decoded.trim_ascii(), &mut base64) {
             let hidden = decode(&base64, false, &mut self.decoded, &mut self.spare);
             let end = self.decoded.len().min(MAX_WINDOW);
-            let what = What { trace: hidden, place, secret, base64: true, object };
+            let what = What { trace: hidden, place, name, base64: true, object };
             self.piece(words, 0..end, what, &mut each);
         }
         self.base64 = base64;
@@ -212,10 +239,10 @@ impl Buffers {
         &mut self,
         words: &Words,
         range: std::ops::Range<usize>,
-        what: What,
+        what: What<'_>,
         each: &mut impl FnMut(&Piece<'_>),
     ) {
-        let What { trace, place, secret, base64, object } = what;
+        let What { trace, place, name, base64, object } = what;
         let text = self.decoded.get(range).unwrap_or_default();
         self.low.clear();
         self.low.extend(text.iter().map(u8::to_ascii_lowercase));
@@ -254,7 +281,7 @@ impl Buffers {
         self.active.named.extend(hits.iter().map(|at| at as u16));
         token_grams(&self.tokens, &mut self.seen_tokens, &mut self.active.token_grams);
         char_grams(&self.low, &mut self.seen_chars, &mut self.active.char_grams);
-        each(&Piece { active: &self.active, text, secret, hits: &self.hits });
+        each(&Piece { active: &self.active, text, name, hits: &self.hits });
     }
 }
 

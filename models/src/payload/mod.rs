@@ -30,7 +30,7 @@ pub use artifact::{ModelError, Weights, schema_hash};
 pub use extract::Active;
 pub use schema::{Class, Feature, Group};
 
-use extract::{Buffers, How, Piece};
+use extract::{Buffers, How, Name, Piece};
 use lex::Words;
 
 /// Parts (parameters, cookies, JSON strings) that are scored of a request: real ones have a few
@@ -194,18 +194,24 @@ pub struct PayloadScore {
 pub struct Scratch {
     buffers: Buffers,
     json: Vec<u8>,
+    /// The JSON string before that one.
+    name: Vec<u8>,
 }
 
 impl Default for Scratch {
     fn default() -> Self {
-        Self { buffers: Buffers::new(), json: Vec::with_capacity(4096) }
+        Self {
+            buffers: Buffers::new(),
+            json: Vec::with_capacity(4096),
+            name: Vec::with_capacity(4096),
+        }
     }
 }
 
 #[cfg(test)]
 impl Scratch {
     fn capacity(&self) -> usize {
-        self.buffers.capacity() + self.json.capacity()
+        self.buffers.capacity() + self.json.capacity() + self.name.capacity()
     }
 }
 
@@ -271,9 +277,9 @@ impl Extractor {
         budget: &mut Budget,
         each: &mut impl FnMut(&Piece<'_>),
     ) {
-        let plain = How { plus: false, place: value.place, secret: false };
-        let Scratch { buffers, json } = scratch;
-        let mut part = |part: &[u8], how: How| {
+        let plain = How { plus: false, place: value.place, name: Name::None };
+        let Scratch { buffers, json, name } = scratch;
+        let mut part = |part: &[u8], how: How<'_>| {
             buffers.value(&self.words, budget.grant(part), how, &mut *each);
         };
         match value.form {
@@ -290,15 +296,16 @@ impl Extractor {
                 }
             }
             Form::Json => {
-                let (mut at, mut stray, mut secret) = (0, false, false);
+                let (mut at, mut stray) = (0, false);
+                name.clear();
                 while decode::json_string(value.bytes, &mut at, &mut stray, json) {
-                    part(json, How { secret, ..plain });
-                    // Names and values look alike: what stands behind such a name is its value.
-                    secret = names_secret(json);
+                    // Names and values look alike: what stands behind a name is its value.
+                    part(json, How { name: Name::Is(name), ..plain });
+                    std::mem::swap(json, name);
                 }
                 if stray {
                     // What is no JSON to us may be something to the service.
-                    part(value.bytes, How { secret: true, ..plain });
+                    part(value.bytes, How { name: Name::Mixed, ..plain });
                 }
             }
         }
@@ -306,22 +313,13 @@ impl Extractor {
 }
 
 /// Gives `part` the name and the value of `a=b`.
-fn named(pair: &[u8], how: How, part: &mut impl FnMut(&[u8], How)) {
+fn named(pair: &[u8], how: How<'_>, part: &mut impl FnMut(&[u8], How<'_>)) {
     let mut halves = pair.splitn(2, |b| *b == b'=');
     let name = halves.next().unwrap_or_default();
     part(name, how);
     if let Some(value) = halves.next() {
-        part(value, How { secret: names_secret(name), ..how });
+        part(value, How { name: Name::Is(name), ..how });
     }
-}
-
-/// Whether a value of this name may be a secret.
-fn names_secret(name: &[u8]) -> bool {
-    const LONGEST: usize = 64;
-    const WORDS: [&[u8]; 9] =
-        [b"pass", b"pwd", b"secret", b"token", b"auth", b"key", b"sess", b"sid", b"cred"];
-    let name = name.get(..LONGEST).unwrap_or(name);
-    WORDS.iter().any(|word| name.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word)))
 }
 
 /// The classifier.
@@ -448,7 +446,7 @@ impl PayloadModel {
             }
         }
         score.class = class;
-        score.excerpt = match piece.secret {
+        score.excerpt = match piece.name.is_secret() {
             true => Excerpt::EMPTY,
             false => Excerpt::of(piece.text, shown),
         };

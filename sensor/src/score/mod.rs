@@ -17,7 +17,9 @@ mod values;
 
 use std::{fmt, sync::Arc};
 
-use jotwatch_models::payload::{ModelError, PayloadModel, PayloadScore, Scratch};
+use jotwatch_models::payload::{
+    Form, ModelError, PayloadModel, PayloadScore, Place, Scratch, Value,
+};
 use smallvec::SmallVec;
 
 pub use self::proof::{PROVEN, is_proven};
@@ -179,8 +181,14 @@ impl Scorer {
         tokens: &TokenReport,
         evidence: impl Iterator<Item = Evidence<'a>>,
     ) -> Score {
-        let values = Values::of(request, tokens);
-        let payload = self.payload.score(values.as_slice(), &mut self.scratch);
+        let values = Values::of(request);
+        let mut payload = self.payload.score(values.as_slice(), &mut self.scratch);
+        let mut in_claim = false;
+        if let Some(claims) = self.claims(tokens)
+            && (payload.value.is_none() || claims.probability > payload.probability)
+        {
+            (payload, in_claim) = (PayloadScore { unscored: payload.unscored, ..claims }, true);
+        }
         let mut score = Score {
             suspected: payload.is_attack,
             unscored: payload.unscored,
@@ -191,21 +199,41 @@ impl Scorer {
         };
         let alone = fusion::percent(score.payload);
         if alone > 0 {
-            payload_reasons(&payload, &values, alone, &mut score.reasons);
+            let place = match payload.value {
+                _ if in_claim => "a claim".to_owned(),
+                at => at.map(|at| values.place(at)).unwrap_or_default(),
+            };
+            payload_reasons(&payload, &place, alone, &mut score.reasons);
         }
         score.weigh(evidence);
         score
+    }
+
+    /// The worst of the tokens' claims, where there is anything to tell of them.
+    fn claims(&mut self, tokens: &TokenReport) -> Option<PayloadScore> {
+        let mut worst: Option<PayloadScore> = None;
+        let known = tokens.tokens.iter().filter_map(|token| token.decoded.as_ref());
+        for known in known.filter(|known| !known.is_harmless()) {
+            let bytes = known.claims().map(|claims| claims.raw()).unwrap_or_default();
+            let claims = Value { place: Place::Claim, form: Form::Json, bytes };
+            let score = self.payload.score(&[claims], &mut self.scratch);
+            if score.value.is_none() {
+                known.note_harmless();
+            } else if worst.is_none_or(|worst| score.probability > worst.probability) {
+                worst = Some(score);
+            }
+        }
+        worst
     }
 }
 
 /// What the payload model's score rests on: the class and the place, then each structure.
 fn payload_reasons(
     payload: &PayloadScore,
-    values: &Values<'_>,
+    place: &str,
     score: u8,
     reasons: &mut SmallVec<[Reason; 0]>,
 ) {
-    let place = payload.value.map(|at| values.place(at)).unwrap_or_default();
     let class = payload.class.map_or("attack", |class| class.id());
     for (rank, reason) in payload.reasons.iter().flatten().enumerate() {
         let means = reason.feature.means;

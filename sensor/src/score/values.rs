@@ -3,7 +3,7 @@
 use jotwatch_models::payload::{Form, Place, Value};
 use smallvec::SmallVec;
 
-use crate::{http::Request, token::TokenReport};
+use crate::http::Request;
 
 /// Header fields that carry credentials, which are judged as such, or that the cookie rules are
 /// for.
@@ -18,8 +18,8 @@ pub(super) struct Values<'a> {
 }
 
 impl<'a> Values<'a> {
-    /// Path, query, header fields, cookies, body and the claims of the tokens.
-    pub(super) fn of(request: &'a Request, tokens: &'a TokenReport) -> Self {
+    /// Path, query, body, cookies and header fields.
+    pub(super) fn of(request: &'a Request) -> Self {
         let mut values = SmallVec::new();
         let (path, query) = split_target(request.target());
         let mut add = |place, form, bytes: &'a [u8]| {
@@ -41,10 +41,6 @@ impl<'a> Values<'a> {
         if !encoded {
             let body = &request.body.bytes;
             add(Place::Body, body_form(body, content_type), body);
-        }
-        for token in &tokens.tokens {
-            let claims = token.decoded.as_ref().and_then(|known| known.claims());
-            add(Place::Claim, Form::Json, claims.map(|claims| claims.raw()).unwrap_or_default());
         }
         let headers = values.len();
         let mut names = SmallVec::new();
@@ -79,9 +75,8 @@ impl<'a> Values<'a> {
             (_, Some(Place::Path)) => "the path".to_owned(),
             (_, Some(Place::Query)) => "the query".to_owned(),
             (_, Some(Place::Body)) => "the body".to_owned(),
-            (_, Some(Place::Claim)) => "a claim".to_owned(),
             (_, Some(Place::Cookie)) => "a cookie".to_owned(),
-            (_, Some(Place::Header) | None) => "a header".to_owned(),
+            _ => "a header".to_owned(),
         }
     }
 }

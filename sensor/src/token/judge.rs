@@ -1,7 +1,13 @@
 //! The judge: finds a request's tokens, decodes each distinct one once, and judges how they
 //! stand together.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use hashlink::LruCache;
 use smallvec::SmallVec;
@@ -92,9 +98,22 @@ pub struct Known {
     /// Where asked for, and it is signed with an HMAC.
     pub hmac: Option<Arc<HmacSample>>,
     facts: Facts,
+    harmless: AtomicBool,
 }
 
 impl Known {
+    /// Whether [`note_harmless`](Self::note_harmless) was called.
+    #[must_use]
+    pub fn is_harmless(&self) -> bool {
+        self.harmless.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that there is nothing of an attack on services in the claims, so that they need
+    /// not be looked at again.
+    pub fn note_harmless(&self) {
+        self.harmless.store(true, Ordering::Relaxed);
+    }
+
     /// Who it is about and what it allows.
     #[must_use]
     pub fn facts(&self) -> &Facts {
@@ -343,7 +362,8 @@ impl Judge {
             true => hmac_sample(token, &decoded).map(Arc::new),
             false => None,
         };
-        Known { decoded, validation, digests, proof: None, hmac, facts }
+        let harmless = AtomicBool::new(false);
+        Known { decoded, validation, digests, proof: None, hmac, facts, harmless }
     }
 
     /// As [`learn`](Self::learn), but under the key that the token brings: an issuer's have
@@ -354,7 +374,8 @@ impl Judge {
         let proof = Some(Proof::new(token, &decoded));
         let facts = Facts::of(&decoded);
         let digests = Digests { deny_key: self.token_keys.of(token), ..Digests::default() };
-        Known { decoded, validation, digests, proof, hmac: None, facts }
+        let harmless = AtomicBool::new(false);
+        Known { decoded, validation, digests, proof, hmac: None, facts, harmless }
     }
 }
 
