@@ -224,9 +224,14 @@ impl<E: Entry> Table<E> {
     /// without ever stopping for long.
     #[inline]
     pub(super) fn expire(&mut self, now: Second, gone: &mut impl FnMut(u32, &E)) {
-        if self.tick < now / TICK {
+        if !self.is_settled(now) {
             self.expire_some(now, gone);
         }
+    }
+
+    /// Whether [`expire`](Self::expire) has nothing to do.
+    pub(super) fn is_settled(&self, now: Second) -> bool {
+        self.tick >= now / TICK
     }
 
     fn expire_some(&mut self, now: Second, gone: &mut impl FnMut(u32, &E)) {

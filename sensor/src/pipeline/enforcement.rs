@@ -40,6 +40,9 @@ pub(super) fn note_denied(
     request: &mut Request,
     tokens: &mut [Token],
 ) {
+    if list.is_empty() {
+        return;
+    }
     if let Some(terms) = addresses.into_iter().find_map(|address| list.address(now, address)) {
         request.findings.push(denylisted(FindingId::AddressDenylisted, &terms));
     }
@@ -70,6 +73,10 @@ impl Reporter<'_, '_> {
     /// Decides on a request by what is known of it, and acts at once. It may be called again when
     /// more is known; what was done is done once.
     pub(super) fn decide(&mut self, flow: &FlowState, open: &mut Open) {
+        if open.is_clean() {
+            // Rules act on findings; a score, which other rules act on, is not given yet.
+            return;
+        }
         let enforcement = &self.settings.enforcement;
         let service = self.services.on(flow.key.server.port());
         let mode = service.and_then(|service| service.mode).unwrap_or(enforcement.mode);
