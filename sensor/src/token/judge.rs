@@ -246,22 +246,25 @@ impl Judge {
         self.counters.over_limit += u64::from(found.over_limit);
         let proven = found.candidates.iter().any(|c| c.location == Location::Dpop);
         let mut proofs = 0;
-        let token = |candidate: Candidate<'_>| {
-            let hashed = proven && candidate.location.role() == Role::Method;
+        let mut report = TokenReport::default();
+        for candidate in found.candidates {
             proofs += u32::from(candidate.location == Location::Dpop);
-            let hash = hashed.then(|| dpop::token_hash(&candidate.bytes));
-            let token = self.token(candidate, request.last_byte, proofs == 1)?;
-            Some(Token { hash, ..token })
-        };
-        let tokens = found.candidates.into_iter().filter_map(token).collect();
-        let mut report = TokenReport { tokens, findings: Vec::new() };
+            report.tokens.extend(self.token(candidate, request.last_byte, proofs == 1, proven));
+        }
         judge_together(&mut report);
         report
     }
 
     /// `first_proof`: no proof came before. There may be one (RFC 9449, section 4.3), that there
-    /// are more is a finding, and to verify them all would be dear.
-    fn token(&mut self, candidate: Candidate<'_>, now: Time, first_proof: bool) -> Option<Token> {
+    /// are more is a finding, and to verify them all would be dear. `proven`: a proof comes with
+    /// the request.
+    fn token(
+        &mut self,
+        candidate: Candidate<'_>,
+        now: Time,
+        first_proof: bool,
+        proven: bool,
+    ) -> Option<Token> {
         let Candidate { location, scheme, kind, bytes } = candidate;
         let (fingerprint, beginning) = self.key.fingerprint_parts(&bytes);
         let mut token = Token {
@@ -275,6 +278,9 @@ impl Judge {
             hash: None,
             findings: Vec::new(),
         };
+        if proven && token.location.role() == Role::Method {
+            token.hash = Some(dpop::token_hash(&bytes));
+        }
         if kind == Kind::Opaque {
             token.deny_key = self.token_keys.of(&bytes);
             return Some(token);
