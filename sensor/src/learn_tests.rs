@@ -1,7 +1,7 @@
 use super::{Learner, Lesson};
 use crate::{
     capture::Direction,
-    http::{Body, Chunk, Connection, HttpEvent, Limits, Request, Response},
+    http::{Body, Chunk, Connection, Events, HttpEvent, Limits, Request, Response},
     time::Time,
 };
 
@@ -9,11 +9,11 @@ const JWK: &str =
     r#"{"kty":"OKP","crv":"Ed25519","kid":"1","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
 
 fn request(head: &str) -> Request {
-    let mut events = Vec::new();
+    let mut events = Events::default();
     let chunk = Chunk::Data(head.as_bytes());
     let limits = Limits::default();
     Connection::new(false).push(Direction::ToServer, Time::EPOCH, chunk, &limits, &mut events);
-    match events.into_iter().next() {
+    match events.take().into_iter().next() {
         Some(HttpEvent::Request { request, .. }) => *request,
         other => panic!("{other:?}"),
     }

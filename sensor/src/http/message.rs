@@ -1,14 +1,12 @@
 //! The values that the HTTP stage gives out.
 
-use smallvec::SmallVec;
-
 use crate::{capture::OpaqueKind, finding::Finding, time::Time};
 
 /// Where a piece of a head lies in [`Request::head`]: a half-open byte range.
 pub(crate) type Span = (u32, u32);
 
-/// Where the names and values of header fields lie; most requests have at most 16.
-pub(crate) type FieldSpans = SmallVec<[(Span, Span); 16]>;
+/// Where the names and values of header fields lie.
+pub(crate) type FieldSpans = Vec<(Span, Span)>;
 
 /// A header field, borrowed from its head. The name keeps the case that was sent; the value has
 /// no leading or trailing white space (RFC 9110, section 5.5).
@@ -90,6 +88,21 @@ impl Request {
             body: Body { bytes: body, complete: true },
             first_byte: at,
             last_byte: at,
+            findings: Vec::new(),
+        }
+    }
+
+    /// One without content.
+    pub(crate) fn blank() -> Self {
+        Self {
+            head: Vec::new(),
+            method: (0, 0),
+            target: (0, 0),
+            minor_version: 0,
+            headers: FieldSpans::new(),
+            body: Body::default(),
+            first_byte: Time::EPOCH,
+            last_byte: Time::EPOCH,
             findings: Vec::new(),
         }
     }

@@ -35,6 +35,7 @@
 mod chunked;
 mod connection;
 mod document;
+mod events;
 mod exchange;
 mod fields;
 mod head;
@@ -47,6 +48,7 @@ mod search;
 mod tests;
 
 pub use connection::Connection;
+pub use events::Events;
 pub use message::{Body, Header, HttpEvent, Request, Response};
 
 /// Reads the whole head of a request by itself, whatever body follows it.
@@ -61,7 +63,8 @@ pub fn request_head(
     // Empty lines in front are no part of it (RFC 9112, section 2.2).
     let begin = head.iter().position(|b| !matches!(b, b'\r' | b'\n')).unwrap_or(head.len());
     let head = head.get(begin..).unwrap_or_default();
-    Ok(head::request(head, false, (at, at), limits)?.request)
+    let blank = Box::new(Request::blank());
+    Ok(head::request(head, false, (at, at), limits, blank)?.request)
 }
 
 /// What bounds a [`Connection`].

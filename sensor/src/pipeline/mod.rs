@@ -42,7 +42,7 @@ use crate::{
     clients::Clients,
     enforce::Lists,
     event::EventIds,
-    http::HttpEvent,
+    http::Events,
     keyring::FetchMark,
     keys::{Key, KeyStore, Pin},
     learn::Learner,
@@ -79,6 +79,8 @@ type Flows = LinkedHashMap<FlowKey, Box<FlowState>, foldhash::fast::RandomState>
 pub struct Pipeline {
     /// Oldest first by last segment.
     flows: Flows,
+    /// No connection is idle for long enough before this.
+    idle_due: Time,
     shared: Shared,
 }
 
@@ -104,7 +106,7 @@ struct Shared {
     ids: EventIds,
     stats: Stats,
     /// What the HTTP stage gives out, between its turn and the next one's.
-    events: Vec<HttpEvent>,
+    events: Events,
     /// Empty queues for the next connections that need one.
     spare: Vec<VecDeque<Open>>,
 }
@@ -201,6 +203,7 @@ impl Pipeline {
     pub fn new(settings: Settings) -> Self {
         Self {
             flows: LinkedHashMap::default(),
+            idle_due: Time::EPOCH,
             shared: Shared {
                 judge: Judge::new(settings.judge.clone()),
                 memory: Memory::new(settings.memory_secret, settings.memory.clone()),
@@ -220,7 +223,7 @@ impl Pipeline {
                 now: Time::EPOCH,
                 held_bytes: 0,
                 stats: Stats::default(),
-                events: Vec::new(),
+                events: Events::default(),
                 spare: Vec::new(),
             },
         }
@@ -249,6 +252,7 @@ impl Pipeline {
         // Another list is tried on keys that were tried before.
         self.shared.tried = Tried::new();
         self.shared.settings = settings;
+        self.idle_due = Time::EPOCH;
     }
 
     /// Holds tokens against these keys and this policy from now on.
@@ -374,18 +378,29 @@ impl Pipeline {
                 Wait::Tail(id) | Wait::Answer(id) => state.report_unfinished(id, wait, reporter),
             });
         }
-        while let Some((&flow, state)) = self.flows.front() {
-            if self.shared.now.since(state.last_seen) < self.shared.settings.idle {
-                break;
-            }
-            self.close(flow, out);
-            self.shared.stats.flows_expired += 1;
+        if self.shared.now >= self.idle_due {
+            self.close_idle(out);
         }
         let shared = &mut self.shared;
         while shared.unattributed.front().is_some_and(|&(due, ..)| due <= shared.now) {
             let Some((.., event)) = shared.unattributed.pop_front() else { break };
             out.event(event);
         }
+    }
+
+    fn close_idle(&mut self, out: &mut impl Output) {
+        let idle = self.shared.settings.idle;
+        while let Some((&flow, state)) = self.flows.front() {
+            let due = state.last_seen + idle;
+            if self.shared.now < due {
+                // Those behind it were seen later, and it will be seen no earlier.
+                self.idle_due = due;
+                return;
+            }
+            self.close(flow, out);
+            self.shared.stats.flows_expired += 1;
+        }
+        self.idle_due = self.shared.now + idle;
     }
 
     /// The source has ended: every connection is closed, oldest first.

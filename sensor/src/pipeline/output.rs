@@ -16,7 +16,7 @@ use crate::{
         RequestEvent, RequestView, ResponseView, TOKEN_TEXT_MAX, Text, TokenView, Verdict,
     },
     finding::{Finding, Severity},
-    http::HttpEvent,
+    http::Events,
     keyring::FetchMark,
     learn::Learner,
     memory::{Memory, Outcome},
@@ -83,7 +83,7 @@ pub(super) struct Reporter<'p, 'o> {
     /// What the flow waits for from now on.
     pub(super) waits: SmallVec<[Wait; 4]>,
     /// Scratch for [`FlowState`]: empty, and kept for its memory.
-    pub(super) events: &'p mut Vec<HttpEvent>,
+    pub(super) events: &'p mut Events,
     /// The memory of empty queues, to be used again.
     pub(super) spare: &'p mut Vec<VecDeque<Open>>,
     pub(super) unattributed: &'p mut Unattributed,
@@ -254,6 +254,15 @@ impl Open {
     fn outcome_of(&self, findings: &[Finding]) -> Outcome {
         let findings = if self.public { &[] } else { findings };
         Outcome::of(findings, self.response.as_ref().map(|response| response.status))
+    }
+
+    /// Whether nothing is wrong with the exchange so far.
+    pub(super) fn is_clean(&self) -> bool {
+        self.request.findings.is_empty()
+            && self.tokens.findings.is_empty()
+            && self.tokens.tokens.iter().all(|token| token.findings.is_empty())
+            && self.response.as_ref().is_none_or(|response| response.findings.is_empty())
+            && self.outcome.is_none()
     }
 
     /// Everything that is wrong with the exchange.
