@@ -74,7 +74,7 @@ impl Reporter<'_, '_> {
     /// more is known; what was done is done once.
     pub(super) fn decide(&mut self, flow: &FlowState, open: &mut Open) {
         if open.is_clean() {
-            // Rules act on findings; a score, which other rules act on, is not given yet.
+            // Rules act on findings and on scores that rest on something.
             return;
         }
         let enforcement = &self.settings.enforcement;

@@ -256,13 +256,14 @@ impl Open {
         Outcome::of(findings, self.response.as_ref().map(|response| response.status))
     }
 
-    /// Whether nothing is wrong with the exchange so far.
+    /// Whether nothing speaks against the exchange so far.
     pub(super) fn is_clean(&self) -> bool {
         self.request.findings.is_empty()
             && self.tokens.findings.is_empty()
             && self.tokens.tokens.iter().all(|token| token.findings.is_empty())
             && self.response.as_ref().is_none_or(|response| response.findings.is_empty())
             && self.outcome.is_none()
+            && self.score.as_ref().is_none_or(|score| score.value == 0)
     }
 
     /// Everything that is wrong with the exchange.
