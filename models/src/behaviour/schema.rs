@@ -217,6 +217,27 @@ mod tests {
         }
     }
 
+    /// `JOTWATCH_BLESS=1` writes the table anew.
+    #[test]
+    fn the_page_lists_them_as_they_are() {
+        use std::fmt::Write as _;
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/features.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let (before, _) = page.split_once("\n| feature |").unwrap();
+        let mut want = format!(
+            "{before}\n| feature | group | unit | range | history | what |\n|---|---|---|---|---|---|\n"
+        );
+        for Feature { id, unit, low, high, source, group, history } in FEATURES {
+            let (group, history) = (group.id(), if history { "yes" } else { "" });
+            writeln!(want, "| `{id}` | {group} | {unit} | {low}..{high} | {history} | {source} |")
+                .unwrap();
+        }
+        if std::env::var_os("JOTWATCH_BLESS").is_some() {
+            std::fs::write(path, &want).unwrap();
+        }
+        assert!(page == want, "docs/features.md is not what the schema says");
+    }
+
     #[test]
     fn groups_stand_together_in_their_order() {
         let mut groups: Vec<Group> = FEATURES.iter().map(|f| f.group).collect();

@@ -57,11 +57,12 @@ pub(super) fn of_token(
             to.set_option(F::TokenLifetimeZ, issuer.see(log2_1p(lifetime), token.first_use));
         }
         to.set(F::TokenFirstUse, flag(token.first_use));
-        let seen = subject.held.see(token, tag(request.device), tag(names.network));
+        let seen =
+            subject.held.see(names.token, token.first_use, tag(names.device), tag(names.network));
         to.set_option(F::TokenDeviceChanged, seen.device_changed.map(flag));
         to.set_option(F::TokenNetworkChanged, seen.network_changed.map(flag));
         to.set(F::TokenSwitches, log2_1p(seen.switches.into()));
-        subject.tokens.add_known(token.fingerprint, seen.first_this_hour, Tokens::EXACT);
+        subject.tokens.add_known(names.token, seen.first_this_hour, Tokens::EXACT);
     }
     let past = subject.past(HOUR_MS);
     let tokens = subject.tokens.last(past);
@@ -90,7 +91,7 @@ pub(super) fn of_client(
     set_sight(to, F::AddressNew, F::AddressSurprise, address);
     let network = subject.own_networks.see(tag(names.network));
     set_sight(to, F::NetworkNew, F::NetworkSurprise, network);
-    let device = subject.own_devices.see(tag(request.device));
+    let device = subject.own_devices.see(tag(names.device));
     set_sight(to, F::DeviceNew, F::DeviceSurprise, device);
     if let Some(country) = client.country {
         let country = subject.own_countries.see(u16::from_be_bytes(country));
@@ -179,7 +180,7 @@ pub(super) fn of_access(
     handle: &mut Handle,
     to: &mut Vector,
 ) {
-    let route = request.route.template;
+    let route = names.route;
     let hour = hour_of(request.at_ms);
     let first_this_hour = subject.routes.add(route);
     let own = subject.own_routes.see(tag(route));
@@ -191,8 +192,8 @@ pub(super) fn of_access(
 
     of_peers_routes(subject, shared, names, route, hour, first_this_hour, to);
     of_route(subject, shared, request, names, hour, first_this_hour, handle, to);
-    of_sequence(subject, shared, request, to);
-    of_objects(subject, shared, request, names.group, to);
+    of_sequence(subject, shared, request, names, to);
+    of_objects(subject, shared, request, names, to);
 }
 
 /// How rare the route is for the role.
@@ -239,7 +240,7 @@ fn of_route(
     if joins {
         everybody.present.add(hour);
     }
-    let key = request.route.template;
+    let key = names.route;
     // Who makes up paths makes up routes: an hour of a subject brings a bounded number of them.
     let known = first_this_hour || shared.routes.find(key).is_some();
     let seen = if known { shared.routes.see(key, RouteUse::default) } else { None };
@@ -270,10 +271,16 @@ fn of_route(
 
 /// How surprising the route is behind the one before; where that is too rare to tell, how rare
 /// the route is at all.
-fn of_sequence(subject: &mut Subject, shared: &mut Shared, request: &Request, to: &mut Vector) {
+fn of_sequence(
+    subject: &mut Subject,
+    shared: &mut Shared,
+    request: &Request,
+    names: &Names,
+    to: &mut Vector,
+) {
     let hour = hour_of(request.at_ms);
-    let from = mix(subject.last_route.into(), request.service);
-    let key = mix(from, request.route.template);
+    let from = mix(subject.last_route.into(), names.service);
+    let key = mix(from, names.route);
     let count = |shared: &Shared, key| shared.sequences.get(key).map_or(0.0, |n| n.at(hour));
     let all = count(shared, from);
     let surprise = if all >= ENOUGH_SEQUENCES {
@@ -293,7 +300,7 @@ fn of_sequence(subject: &mut Subject, shared: &mut Shared, request: &Request, to
             }
         }
     }
-    subject.last_route = ((request.route.template >> 32) as u32).max(1);
+    subject.last_route = ((names.route >> 32) as u32).max(1);
 }
 
 /// Objects that are walked through.
@@ -301,10 +308,10 @@ fn of_objects(
     subject: &mut Subject,
     shared: &Shared,
     request: &Request,
-    group: u64,
+    names: &Names,
     to: &mut Vector,
 ) {
-    let route = request.route.template;
+    let route = names.route;
     if let Some(object) = request.route.object {
         let new = subject.objects.add(mix(route, object));
         subject.walk.see(tag(route), object, new);
@@ -317,7 +324,7 @@ fn of_objects(
     to.set(F::ObjectsHour, log2_1p(objects));
     to.set_option(F::ObjectsHourZ, subject.usual.objects_hour.z_of(objects));
     to.set_option(F::ObjectsDayZ, subject.usual.objects_day.z_of(subject.objects.day()));
-    if let Some(peers) = shared.peers.get(group).filter(|peers| peers.is_warm()) {
+    if let Some(peers) = shared.peers.get(names.group).filter(|peers| peers.is_warm()) {
         to.set_option(F::ObjectsHourPeersZ, peers.objects.z_of(objects));
     }
 }

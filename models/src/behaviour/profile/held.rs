@@ -1,6 +1,6 @@
 //! The tokens that a subject uses, and with which client each was first used.
 
-use super::{super::TokenUse, wire::wire};
+use super::wire::wire;
 
 /// Tokens that are told apart: a browser's, a phone's, and one that is about to end.
 const TOKENS: usize = 3;
@@ -55,8 +55,8 @@ impl Tokens {
         self.held.iter_mut().for_each(|held| held.marks &= !NOW);
     }
 
-    pub(super) fn see(&mut self, token: &TokenUse, device: u16, network: u16) -> Use {
-        let fingerprint = ((token.fingerprint >> 32) as u32).max(1);
+    pub(super) fn see(&mut self, token: u64, first_use: bool, device: u16, network: u16) -> Use {
+        let fingerprint = ((token >> 32) as u32).max(1);
         // Rotated, so that the same device and network don't cancel.
         let client = device ^ network.rotate_left(5);
         let known = self.held.iter().position(|held| held.fingerprint == fingerprint);
@@ -66,7 +66,7 @@ impl Tokens {
         }
         let Some(held) = self.held.first_mut() else { return Use::default() };
         if known.is_none() {
-            let marks = if token.first_use { WHOLE } else { 0 };
+            let marks = if first_use { WHOLE } else { 0 };
             *held = Held { fingerprint, device, network, last: client, switches: 0, marks };
         }
         let first_this_hour = held.marks & NOW == 0;
@@ -89,15 +89,10 @@ impl Tokens {
 mod tests {
     use super::*;
 
-    const fn token(fingerprint: u64, first_use: bool) -> TokenUse {
-        let fingerprint = fingerprint << 32;
-        TokenUse { fingerprint, issuer: 1, issued_s: None, expires_s: None, first_use }
-    }
-
     #[test]
     fn a_stolen_token_changes_its_client_back_and_forth() {
         let mut tokens = Tokens::default();
-        let first = tokens.see(&token(1, true), 10, 20);
+        let first = tokens.see(1 << 32, true, 10, 20);
         assert_eq!(
             first,
             Use {
@@ -108,13 +103,13 @@ mod tests {
             }
         );
         for n in 0..10 {
-            let stolen = tokens.see(&token(1, false), 11, 21);
+            let stolen = tokens.see(1 << 32, false, 11, 21);
             assert_eq!(stolen.device_changed, Some(true));
             assert_eq!((stolen.network_changed, stolen.switches), (Some(true), 2 * n + 1));
-            assert_eq!(tokens.see(&token(1, false), 10, 20).device_changed, Some(false));
+            assert_eq!(tokens.see(1 << 32, false, 10, 20).device_changed, Some(false));
         }
         // It moves, and does not come back.
-        let moved = tokens.see(&token(1, false), 10, 22);
+        let moved = tokens.see(1 << 32, false, 10, 22);
         assert_eq!((moved.device_changed, moved.network_changed), (Some(false), Some(true)));
     }
 
@@ -122,14 +117,14 @@ mod tests {
     fn a_token_whose_first_use_was_not_seen_says_nothing_at_first() {
         let mut tokens = Tokens::default();
         let unknown = Use { first_this_hour: true, ..Use::default() };
-        assert_eq!(tokens.see(&token(1, false), 10, 20), unknown);
-        let again = tokens.see(&token(1, false), 10, 20);
+        assert_eq!(tokens.see(1 << 32, false, 10, 20), unknown);
+        let again = tokens.see(1 << 32, false, 10, 20);
         assert_eq!((again.device_changed, again.first_this_hour), (Some(false), false));
         tokens.roll();
-        assert!(tokens.see(&token(1, false), 10, 20).first_this_hour);
-        for other in 2..5 {
-            tokens.see(&token(other, true), 10, 20);
+        assert!(tokens.see(1 << 32, false, 10, 20).first_this_hour);
+        for other in 2..5_u64 {
+            tokens.see(other << 32, true, 10, 20);
         }
-        assert_eq!(tokens.see(&token(1, false), 10, 20), unknown, "forgotten");
+        assert_eq!(tokens.see(1 << 32, false, 10, 20), unknown, "forgotten");
     }
 }

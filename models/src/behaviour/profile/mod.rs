@@ -13,6 +13,8 @@ mod familiar;
 mod features;
 mod held;
 mod math;
+#[cfg(test)]
+mod oracle_tests;
 mod persist;
 mod place;
 mod rhythm;
@@ -71,15 +73,22 @@ struct Names {
     subject: u64,
     address: u64,
     network: u64,
+    device: u64,
+    token: u64,
+    route: u64,
     /// Subjects of the role, or without one, at the service.
     group: u64,
     /// All subjects at the service.
     service: u64,
 }
 
-/// Set apart from roles and routes.
+/// What a hash is of. All are mixed once more: parts of them stand for the whole in small places.
 const NO_ROLE: u64 = 1;
 const SERVICE: u64 = 2;
+const ROLE: u64 = 3;
+const DEVICE: u64 = 4;
+const TOKEN: u64 = 5;
+const ROUTE: u64 = 6;
 
 impl Profiles {
     /// Empty profiles under a secret of the installation: addresses are hashed with it.
@@ -179,13 +188,16 @@ impl Profiles {
         let (address, network) = networks_of(&request.client);
         let subject = mix(request.subject as u64, (request.subject >> 64) as u64);
         let group = match request.role {
-            Some(role) => mix(role, request.service),
+            Some(role) => mix(mix(ROLE, role), request.service),
             None => mix(NO_ROLE, request.service),
         };
         Names {
             subject,
             address: hasher.hash(&address),
             network: hasher.hash(&network),
+            device: mix(request.device, DEVICE),
+            token: request.token.map_or(0, |token| mix(token.fingerprint, TOKEN)),
+            route: mix(request.route.template, ROUTE),
             group,
             service: mix(SERVICE, request.service),
         }
