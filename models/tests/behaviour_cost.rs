@@ -4,7 +4,6 @@
 use std::{
     hint::black_box,
     net::{IpAddr, Ipv4Addr},
-    time::Instant,
 };
 
 use jotwatch_models::behaviour::{
@@ -16,6 +15,14 @@ use jotwatch_models::behaviour::{
 fn own_time() -> u64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     text.split(' ').next().unwrap().parse().unwrap()
+}
+
+/// Memory of this process in MiB.
+#[expect(clippy::unwrap_used, reason = "without the size there is nothing to measure")]
+fn resident() -> usize {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = text.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() / 1024
 }
 
 /// The `k`th request of some that come to `subjects` in turn.
@@ -71,22 +78,26 @@ fn what_a_request_and_its_answer_cost() {
             }
             (own_time() - start) / count
         };
-        for round in 0..(4 * subjects).div_ceil(500_000) {
-            run(round * 500_000, 500_000);
+        let before = resident();
+        for round in 0..(4 * subjects).div_ceil(50_000) {
+            run(round * 50_000, 50_000);
         }
-        let from = (4 * subjects).div_ceil(500_000) * 500_000;
-        let cost = run(from, 300_000);
+        let from = (4 * subjects).div_ceil(50_000) * 50_000;
+        let cost = run(from, 50_000);
+        println!("{} MiB resident more than before", resident() - before);
         println!(
             "{subjects} subjects: {cost} ns a request with its answer; {} MiB, {:?}",
             profiles.heap_bytes() >> 20,
             profiles.counts()
         );
-        let start = Instant::now();
+        let start = own_time();
         let mut file = Vec::new();
         profiles.save(&mut file).unwrap();
-        let saved = start.elapsed();
-        let start = Instant::now();
+        let saved = own_time() - start;
+        let start = own_time();
         profiles.load(&mut file.as_slice()).unwrap();
-        println!("save {saved:?}, load {:?}, {} MiB", start.elapsed(), file.len() >> 20);
+        let loaded = own_time() - start;
+        let (saved, loaded) = (saved / 1_000_000, loaded / 1_000_000);
+        println!("saved in {saved} ms, loaded in {loaded} ms, {} MiB", file.len() >> 20);
     }
 }

@@ -171,6 +171,18 @@ pub(super) fn of_bytes_of_peers(subject: &Subject, shared: &Shared, group: u64, 
     }
 }
 
+/// What a request is the first of in its hour, for its subject.
+#[derive(Clone, Copy)]
+struct Turn {
+    hour: u32,
+    /// Of its route.
+    first_this_hour: bool,
+    /// Of its group of peers.
+    joins_group: bool,
+    /// Of its service.
+    joins_service: bool,
+}
+
 /// What was asked for.
 pub(super) fn of_access(
     subject: &mut Subject,
@@ -190,54 +202,48 @@ pub(super) fn of_access(
     to.set_option(F::RoutesHourZ, subject.usual.routes.z_of(routes));
     to.set_option(F::ScopeMissing, request.scope_covers.map(|covers| flag(!covers)));
 
-    of_peers_routes(subject, shared, names, route, hour, first_this_hour, to);
-    of_route(subject, shared, request, names, hour, first_this_hour, handle, to);
+    let [joins_group, joins_service] = subject.joins(names.group, names.service);
+    let turn = Turn { hour, first_this_hour, joins_group, joins_service };
+    of_peers_routes(shared, names, turn, to);
+    of_route(subject, shared, request, names, turn, handle, to);
     of_sequence(subject, shared, request, names, to);
     of_objects(subject, shared, request, names, to);
 }
 
 /// How rare the route is for the role.
-fn of_peers_routes(
-    subject: &mut Subject,
-    shared: &mut Shared,
-    names: &Names,
-    route: u64,
-    hour: u32,
-    first_this_hour: bool,
-    to: &mut Vector,
-) {
-    let joins = subject.joins(names.group);
+fn of_peers_routes(shared: &mut Shared, names: &Names, turn: Turn, to: &mut Vector) {
+    let hour = turn.hour;
     let Some((_, peers)) = shared.peers.see(names.group, Peers::default) else { return };
     let present = peers.present.at(hour);
-    if joins {
+    if turn.joins_group {
         peers.present.add(hour);
     }
-    let key = mix(names.group, route);
+    let key = mix(names.group, names.route);
     if present >= PEER_HOURS {
         let used = shared.peer_routes.get(key).map_or(0.0, |used| used.at(hour));
         to.set(F::RouteRoleSurprise, surprise(used, present));
     }
-    if first_this_hour && let Some((_, used)) = shared.peer_routes.see(key, Weight::default) {
+    if turn.first_this_hour
+        && let Some((_, used)) = shared.peer_routes.see(key, Weight::default)
+    {
         used.add(hour);
     }
 }
 
 /// How rare the route is for anybody, and what a request of it is like.
-#[expect(clippy::too_many_arguments, reason = "called once; each is a part of the request")]
 fn of_route(
-    subject: &mut Subject,
+    subject: &Subject,
     shared: &mut Shared,
     request: &Request,
     names: &Names,
-    hour: u32,
-    first_this_hour: bool,
+    turn: Turn,
     handle: &mut Handle,
     to: &mut Vector,
 ) {
-    let joins = subject.joins(names.service);
+    let Turn { hour, first_this_hour, .. } = turn;
     let Some((_, everybody)) = shared.peers.see(names.service, Peers::default) else { return };
     let present = everybody.present.at(hour);
-    if joins {
+    if turn.joins_service {
         everybody.present.add(hour);
     }
     let key = names.route;

@@ -147,8 +147,8 @@ pub(super) struct Subject {
     pub(super) own_devices: Familiar<4>,
     pub(super) own_routes: Familiar<16>,
 
-    /// Groups of peers that this hour counts for, by a bit of their hash.
-    groups: u32,
+    /// Groups of peers, and services, that this hour counts for, by a bit of their hash each.
+    groups: [u16; 2],
     /// A part of the hash of the session's last route; 0 where there is none.
     pub(super) last_route: u32,
     /// A step more than the surprise of the latest sequences; 0 where there is none.
@@ -165,7 +165,7 @@ wire!(Subject {
     statuses: Statuses,
     own_addresses: Familiar<OWN_ADDRESSES>, own_networks: Familiar<4>, own_countries: Familiar<4>,
     own_devices: Familiar<4>, own_routes: Familiar<16>,
-    groups: u32, last_route: u32, sequence: u16,
+    groups: [u16; 2], last_route: u32, sequence: u16,
 });
 
 /// What a subject did in an hour that is over.
@@ -217,7 +217,7 @@ impl Subject {
             own_countries: Familiar::default(),
             own_devices: Familiar::default(),
             own_routes: Familiar::default(),
-            groups: 0,
+            groups: [0; 2],
             last_route: 0,
             sequence: 0,
         }
@@ -307,7 +307,7 @@ impl Subject {
         self.own_countries.roll(hours);
         self.own_devices.roll(hours);
         self.own_routes.roll(hours);
-        self.groups = 0;
+        self.groups = [0; 2];
         done
     }
 
@@ -333,12 +333,15 @@ impl Subject {
         (self.last_ms % window_ms) as f32 / window_ms as f32
     }
 
-    /// Whether a group of peers has not had this hour of the subject yet.
-    pub(super) const fn joins(&mut self, group: u64) -> bool {
-        let bit = 1 << (group % 32);
-        let first = self.groups & bit == 0;
-        self.groups |= bit;
-        first
+    /// Whether a group of peers, and a service, have not had this hour of the subject yet.
+    pub(super) fn joins(&mut self, group: u64, service: u64) -> [bool; 2] {
+        let [groups, services] = &mut self.groups;
+        [(groups, group), (services, service)].map(|(joined, hash)| {
+            let bit = 1 << (hash % 16);
+            let first = *joined & bit == 0;
+            *joined |= bit;
+            first
+        })
     }
 
     /// An answer was given.
