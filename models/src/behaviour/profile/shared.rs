@@ -139,7 +139,7 @@ impl Address {
 /// How many of each kind are kept. What is over it makes room by age, and is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Subjects, some 480 bytes each.
+    /// Subjects, some 510 bytes each.
     pub subjects: usize,
     /// Issuers.
     pub issuers: usize,
@@ -158,7 +158,7 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// A million subjects; of the rest what the largest hosts have, some 16 MiB in all.
+    /// A million subjects; of the rest what the largest hosts have, some 15 MiB in all.
     fn default() -> Self {
         Self {
             subjects: 1_000_000,

@@ -36,6 +36,9 @@ const BYTES: u64 = 64;
 /// Answers before their shares say something.
 const ENOUGH_ANSWERS: u8 = 4;
 
+/// Routes that a subject is used to.
+const OWN_ROUTES: usize = 20;
+
 /// Addresses that a subject is used to.
 pub(super) const OWN_ADDRESSES: usize = 8;
 
@@ -145,7 +148,7 @@ pub(super) struct Subject {
     pub(super) own_networks: Familiar<4>,
     pub(super) own_countries: Familiar<4>,
     pub(super) own_devices: Familiar<4>,
-    pub(super) own_routes: Familiar<16>,
+    pub(super) own_routes: Familiar<OWN_ROUTES>,
 
     /// Groups of peers, and services, that this hour counts for, by a bit of their hash each.
     groups: [u16; 2],
@@ -164,7 +167,7 @@ wire!(Subject {
     intervals: Intervals, week: Week, places: Places, walk: Walk, held: Tokens,
     statuses: Statuses,
     own_addresses: Familiar<OWN_ADDRESSES>, own_networks: Familiar<4>, own_countries: Familiar<4>,
-    own_devices: Familiar<4>, own_routes: Familiar<16>,
+    own_devices: Familiar<4>, own_routes: Familiar<OWN_ROUTES>,
     groups: [u16; 2], last_route: u32, sequence: u16,
 });
 
