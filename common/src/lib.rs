@@ -188,6 +188,10 @@ pub struct Settings {
     pub pressure_at: u32,
     /// When so many bytes are pending in the ring, the reader is woken at once.
     pub wake_at: u32,
+    /// The reader is woken at most this often while less than `wake_at` is pending, in nanoseconds.
+    pub wake_every: u32,
+    /// How often a flow was stopped: programs look for one only where this has changed.
+    pub stops: u32,
     /// Body bytes copied of an answer to a [`Target`].
     pub whole_budget: u32,
 }
@@ -347,6 +351,57 @@ impl Counter {
             Self::Reordered => "reordered",
             Self::Markers => "markers",
         }
+    }
+}
+
+/// What a CPU's programs keep.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct PerCpu {
+    /// What is counted one by one.
+    pub counters: Counters,
+    /// Messages that were copied whole as one record, by direction: how many (to the server each
+    /// the start of a request), and their payload bytes. Not in `counters`: two additions for
+    /// most segments, not five.
+    pub whole: [[u64; 2]; 2],
+    /// When this CPU last looked how much is pending in the ring.
+    pub looked_at: u64,
+    /// About how many bytes are pending.
+    pub pending: u32,
+    /// How many of them this CPU has put since it looked.
+    pub since: u32,
+    /// Not 0: the reader was woken since less than `wake_at` was pending.
+    pub woken: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+impl PerCpu {
+    /// Its size in 64-bit words.
+    pub const WORDS: usize = size_of::<Self>() / 8;
+
+    /// All that was counted.
+    #[must_use]
+    pub const fn totals(&self) -> Counters {
+        let mut values = self.counters.values;
+        let [[requests, request_bytes], [responses, response_bytes]] = self.whole;
+        let (segments, bytes) =
+            (requests.wrapping_add(responses), request_bytes.wrapping_add(response_bytes));
+        let more = [
+            (Counter::Segments, segments),
+            (Counter::PayloadBytes, bytes),
+            (Counter::Requests, requests),
+            (Counter::Records, segments),
+            (Counter::CapturedBytes, bytes),
+        ];
+        let mut i = 0;
+        while i < more.len() {
+            let (counter, n) = more[i];
+            let value = &mut values[counter as usize];
+            *value = value.wrapping_add(n);
+            i += 1;
+        }
+        Counters { values }
     }
 }
 

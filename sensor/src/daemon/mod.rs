@@ -141,7 +141,8 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let capture = live::Capture::start(&capture_config(&config))?;
+    let mut capture = live::Capture::start(&capture_config(&config))?;
+    capture.hurry(cuts(&config))?;
     tracing::info!("watching port {:?} in cgroup {}", config.capture.ports, cgroup.display());
     let learned_file = LearnedFile::open(&config.daemon.state_dir, &mut pipeline, now());
     let (guarding, tables) = Guarding::start(&config, &key)?;
@@ -359,6 +360,9 @@ impl Daemon {
         self.files = files;
         self.sinks.reopen();
         self.config = config;
+        if let Err(error) = self.capture.hurry(cuts(&self.config)) {
+            tracing::warn!("records may come later than they should: {error}");
+        }
         self.tell_files();
         Ok(())
     }
@@ -558,6 +562,12 @@ fn capture_config(config: &Config) -> live::Config {
             false => Vec::new(),
         },
     }
+}
+
+/// Whether a verdict may cut a connection, and so is wanted soon.
+fn cuts(config: &Config) -> bool {
+    let services = config.services.iter().filter_map(|service| service.mode);
+    services.chain([config.enforcement.mode]).any(|mode| mode != Mode::Alert)
 }
 
 /// The wall clock.

@@ -10,7 +10,6 @@ use jotwatch_common::{
     Record, TCP_ACK, TCP_SYN, TO_CLIENT,
     guard::tables::{Counter, MODE_HOLD, VERDICT_PASS},
 };
-use jotwatch_ebpf::packet;
 
 use super::{
     ingress::policy_of,
@@ -18,7 +17,7 @@ use super::{
         BPF_NOEXIST, EMPTY, HANDSHAKES, TRACKS, VERDICTS, count, handshake_key, is_dead,
         is_denied_flow,
     },
-    read::{load, network},
+    read::{headers, packet_addresses},
 };
 
 /// 1 passes the segment; 0 drops it, and TCP sends it again by itself.
@@ -43,10 +42,7 @@ unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
         if (track.holds == 0 || policy.mode != MODE_HOLD) && !denied {
             return None;
         }
-        let mut record: Record = core::mem::zeroed();
-        let tcp_at = network::<TO_CLIENT>(skb, &mut record).ok()?;
-        let tcp = packet::tcp(&load(skb, tcp_at)?)?;
-        if tcp_at + tcp.len >= (*skb).len {
+        if headers(skb).ok()?.len == 0 {
             return None;
         }
         if policy.closed == 0 && is_dead(policy, now) {
@@ -90,12 +86,14 @@ unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
 #[inline(always)]
 unsafe fn answers_syn(skb: *mut __sk_buff) -> Option<()> {
     unsafe {
-        let mut record: Record = core::mem::zeroed();
-        let tcp_at = network::<TO_CLIENT>(skb, &mut record).ok()?;
-        let tcp = packet::tcp(&load(skb, tcp_at)?)?;
+        let packet = headers(skb).ok()?;
+        let tcp = packet.tcp;
         if tcp.flags & (TCP_SYN | TCP_ACK) != TCP_SYN | TCP_ACK {
             return None;
         }
+        let mut record: Record = core::mem::zeroed();
+        record.family = packet.family;
+        packet_addresses::<TO_CLIENT>(skb, &packet, &mut record)?;
         let cgroup = bpf_skb_cgroup_id(skb);
         let key = handshake_key(cgroup, &record, tcp.source, tcp.destination)?;
         let track = match HANDSHAKES.get_ptr_mut(key) {

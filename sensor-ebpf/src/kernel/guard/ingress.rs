@@ -13,10 +13,7 @@ use jotwatch_common::{
     Record, TCP_SYN, TO_SERVER,
     guard::tables::{Counter, HEAD_CAP, Policy},
 };
-use jotwatch_ebpf::{
-    packet,
-    track::{self, Track},
-};
+use jotwatch_ebpf::track::{self, Track};
 
 use super::{
     maps::{
@@ -24,7 +21,7 @@ use super::{
         handshake_key, is_allowed_net, is_dead, is_denied_flow, is_denied_net,
     },
     messages::{DENY, PASS, REJECT, WAIT, Walk, read_all, tell_cut},
-    read::{load, network, socket_addresses},
+    read::{Packet, headers, packet_addresses, socket_addresses},
 };
 
 const TCP_LISTEN: u32 = 10;
@@ -67,15 +64,8 @@ unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
     unsafe {
         let policy = policy_of(skb)?;
         let s = &mut *SCRATCH.get_ptr_mut(bpf_get_smp_processor_id() as u32)?;
-        let mut record: Record = core::mem::zeroed();
-        let tcp_at = network::<TO_SERVER>(skb, &mut record).ok()?;
-        let tcp = packet::tcp(&load(skb, tcp_at)?)?;
-        let payload_at = tcp_at + tcp.len;
-        let total = (*skb).len;
-        if payload_at > total {
-            return None;
-        }
-        let len = total - payload_at;
+        let packet = headers(skb).ok()?;
+        let Packet { family, tcp, payload_at, len } = packet;
         let sk: *mut bpf_sock = (*skb).__bindgen_anon_2.sk;
         if sk.is_null() {
             return None;
@@ -88,9 +78,12 @@ unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
         let state = (*sk).state;
         let listener = state == TCP_LISTEN || state == TCP_NEW_SYN_RECV;
         let mut cookie = 0;
-        if !listener {
+        let mut record: Record = core::mem::zeroed();
+        record.family = family;
+        if listener {
+            packet_addresses::<TO_SERVER>(skb, &packet, &mut record)?;
+        } else {
             cookie = bpf_get_socket_cookie(skb.cast());
-            record.remote_port = 0;
             socket_addresses(sk, &mut record);
         }
         let track = if listener { None } else { TRACKS.get_ptr_mut(cookie) };
