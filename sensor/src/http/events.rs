@@ -15,6 +15,7 @@ const MAX_SPARE_FIELDS: usize = 64;
 #[derive(Debug, Default)]
 pub struct Events {
     list: Vec<HttpEvent>,
+    #[expect(clippy::vec_box, reason = "the boxes are what is kept")]
     spare: Vec<Box<Request>>,
 }
 
