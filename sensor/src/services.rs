@@ -22,6 +22,8 @@ pub struct Service {
     pub public_urls: Vec<String>,
     /// Whether tokens that are bound to a key come with a proof of it.
     pub dpop: bool,
+    /// Whether credentials for it may be encrypted, where it says so itself.
+    pub encrypted: Option<bool>,
     /// What its routes ask for.
     pub routes: RouteScopes,
     /// What is done about bad requests to it, where it has a mode of its own.
@@ -73,6 +75,15 @@ fn load(config: &ServiceConfig) -> anyhow::Result<Service> {
     }
     let (name, audiences) = (config.name.clone(), config.audiences.clone());
     let public_urls = config.public_urls.iter().map(|url| url.get_ref().clone()).collect();
-    let (dpop, mode, dry_run) = (config.dpop, config.mode, config.dry_run);
-    Ok(Service { port: config.port, name, audiences, public_urls, dpop, routes, mode, dry_run })
+    Ok(Service {
+        port: config.port,
+        name,
+        audiences,
+        public_urls,
+        dpop: config.dpop,
+        encrypted: config.encrypted,
+        routes,
+        mode: config.mode,
+        dry_run: config.dry_run,
+    })
 }

@@ -63,6 +63,8 @@ fn show(status: &Status, out: &mut impl Write) -> io::Result<()> {
     }
     writeln!(out, "\npipeline")?;
     show_counters(&serde_json::to_value(&status.pipeline).unwrap_or_default(), "", out)?;
+    writeln!(out, "\nmemory of tokens")?;
+    show_counters(&serde_json::to_value(status.memory).unwrap_or_default(), "", out)?;
     if !status.issuers.is_empty() {
         writeln!(out, "\nissuers")?;
     }

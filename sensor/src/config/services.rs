@@ -28,6 +28,8 @@ pub struct ServiceConfig {
     /// in front checks the proofs and keeps them.
     #[serde(default = "yes")]
     pub dpop: bool,
+    /// Whether credentials for it may be encrypted, whatever the issuers' tables say.
+    pub encrypted: Option<bool>,
     /// An OpenAPI document in JSON, with the scopes of its operations.
     pub openapi: Option<PathBuf>,
     /// Routes and their scopes, beside those of the document.

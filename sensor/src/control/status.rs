@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     enforce::{CutCounts, denylist::DenyCounts, tables::TableCounts},
     keyring::IssuerStatus,
+    memory::MemoryCounters,
     pipeline,
     sinks::SinkStatus,
 };
@@ -32,6 +33,8 @@ pub struct Status {
     pub kernel: KernelStatus,
     /// The stages behind capture.
     pub pipeline: pipeline::Stats,
+    /// What is remembered of tokens, and what was forgotten of them by cause.
+    pub memory: MemoryCounters,
     /// Whose keys are at hand.
     pub issuers: Vec<IssuerStatus>,
     /// Where events go.

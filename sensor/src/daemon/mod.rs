@@ -381,6 +381,7 @@ impl Daemon {
             balance: balance::of(&kernel, &pipeline),
             kernel: balance::kernel_status(&kernel),
             pipeline,
+            memory: self.pipeline.memory().counters(),
             issuers: self.keyring.status(),
             sinks: self.sinks.status(),
         })

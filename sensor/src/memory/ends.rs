@@ -82,6 +82,7 @@ pub(super) enum EndOf {
     Subject,
     AnyJti,
     Fingerprint,
+    Grant,
 }
 
 pub(super) fn end_key(of: EndOf, hash: u64) -> u128 {

@@ -25,6 +25,7 @@ pub(super) enum Is {
     ListedJti,
     Record,
     Header,
+    Grant,
 }
 
 impl Names {

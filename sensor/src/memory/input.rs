@@ -151,6 +151,8 @@ pub struct Use<'a> {
     pub id: Option<&'a str>,
     /// `sid`, the session at the issuer.
     pub session: Option<&'a str>,
+    /// `azp` or `client_id`, the client that it was issued to.
+    pub client_id: Option<&'a str>,
     /// `nonce`, of single-use tokens without `jti`.
     pub nonce: Option<&'a str>,
     /// `aud`.
@@ -196,6 +198,7 @@ impl<'a> Use<'a> {
             subject: None,
             id: None,
             session: None,
+            client_id: None,
             nonce: None,
             audiences: &[],
             expires: None,
@@ -239,6 +242,16 @@ pub enum Revocation<'a> {
         issuer: &'a str,
         /// `sid`.
         session: &'a str,
+    },
+    /// All tokens that one client was issued in a session until now: what came of one refresh
+    /// token.
+    Grant {
+        /// `iss`.
+        issuer: &'a str,
+        /// `sid`.
+        session: &'a str,
+        /// `azp` or `client_id`; empty without one.
+        client: &'a str,
     },
     /// All tokens of a subject that were issued until now; from a list, all.
     Subject {

@@ -364,9 +364,21 @@ impl Memory {
                 token.flags |= Token::REVOKED;
             }
             let any = used.id.map_or(0, |id| self.names.short(Is::ListedJti, &[id.as_bytes()]));
+            let grant = match (used.issuer, used.session) {
+                (Some(issuer), Some(session)) => self.names.short(
+                    Is::Grant,
+                    &[
+                        issuer.as_bytes(),
+                        session.as_bytes(),
+                        used.client_id.unwrap_or_default().as_bytes(),
+                    ],
+                ),
+                _ => 0,
+            };
             let keys = [
                 (EndOf::Jti, token.jti),
                 (EndOf::AnyJti, any),
+                (EndOf::Grant, grant),
                 (EndOf::Session, token.session),
                 (EndOf::Subject, token.subject),
             ];
@@ -383,7 +395,7 @@ impl Memory {
                     continue;
                 };
                 let leeway = i64::from(self.times.leeway);
-                let later = matches!(of, Some(EndOf::Subject))
+                let later = matches!(of, Some(EndOf::Subject | EndOf::Grant))
                     && token.first > ended.since
                     && used.issued.is_none_or(|at| at.saturating_add(leeway) > ended.wall);
                 if later {
@@ -425,6 +437,10 @@ impl Memory {
             }
             Revocation::Session { issuer, session } => {
                 end_key(EndOf::Session, short(Is::Session, issuer, session))
+            }
+            Revocation::Grant { issuer, session, client } => {
+                let parts = [issuer.as_bytes(), session.as_bytes(), client.as_bytes()];
+                end_key(EndOf::Grant, self.names.short(Is::Grant, &parts))
             }
             Revocation::Subject { issuer, subject } => {
                 end_key(EndOf::Subject, short(Is::Subject, issuer, subject))

@@ -146,7 +146,7 @@ struct Pending {
 }
 
 /// How full the memory is and what it has forgotten.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct MemoryCounters {
     /// Tokens remembered.
     pub tokens: usize,
@@ -357,9 +357,9 @@ impl Memory {
         let slot = match self.ended.find(key) {
             Some(slot) => {
                 let Some(known) = self.ended.get_mut(slot) else { return };
-                // A subject that logs in again may log out again; all else ends once.
-                let since =
-                    if matches!(what, Revocation::Subject { .. }) { now } else { known.since };
+                // Who logs in again may log out again; all else ends once.
+                let again = matches!(what, Revocation::Subject { .. } | Revocation::Grant { .. });
+                let since = if again { now } else { known.since };
                 *known = Ended { since, ..entry };
                 slot
             }

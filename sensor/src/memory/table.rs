@@ -32,7 +32,7 @@ pub(super) enum Gone {
 }
 
 /// How many entries were forgotten, by cause.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Forgotten {
     /// Past their end.
     pub age: u64,

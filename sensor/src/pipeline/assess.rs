@@ -6,8 +6,9 @@ use smallvec::SmallVec;
 
 use super::{
     Pipeline,
+    ending::takes_any,
     enforcement::{evidence_of, note_denied},
-    history::{History, Observed},
+    history::{History, Observed, expect_encryption},
     output::{Output, Reporter},
 };
 use crate::{
@@ -39,6 +40,7 @@ impl Reporter<'_, '_> {
     pub(super) fn assess(&mut self, key: &FlowKey, request: &mut Request) -> Assessed {
         let mut tokens = self.judge.judge(request);
         let service = self.services.on(key.server.port());
+        expect_encryption(service, &mut tokens.tokens);
         let peer = key.client.ip();
         let client = self.clients.of(peer, request);
         let asn = if tokens.tokens.is_empty() { None } else { self.clients.asn(client) };
@@ -56,6 +58,7 @@ impl Reporter<'_, '_> {
             now: request.last_byte,
         };
         dpop::check(&mut tokens.tokens, &shown);
+        let public = public || takes_any(&self.settings.endpoints, request, &tokens.tokens);
         let score = self.scorer.as_mut().map(|scorer| {
             scorer.score(request, &tokens, evidence_of(request, &tokens).map(to_score))
         });

@@ -3,8 +3,10 @@
 //!
 //! Nothing ends before the service has said so: a request that was refused has ended nothing.
 //! And nobody's session ends in the sensor's eyes on the word of whoever may send a request: a
-//! revocation request shows the very token that it ends, and ends no other; a logout token counts
-//! only where a key of its issuer verified it and it is what the specification asks for.
+//! revocation request shows the very token that it ends; a refresh token ends what was issued of it
+//! only where a key of its issuer verified it, as an invented one is answered 200, too (RFC 7009,
+//! section 2.2); a logout token counts only where a key of its issuer verified it and it is what the
+//! specification asks for.
 
 use smallvec::SmallVec;
 
@@ -54,6 +56,8 @@ pub(super) enum Ending {
     Token(TokenKeys),
     /// A session.
     Session { issuer: Box<str>, session: Box<str> },
+    /// What a client was issued in a session.
+    Grant { issuer: Box<str>, session: Box<str>, client: Box<str> },
     /// Every session of a subject.
     Subject { issuer: Box<str>, subject: Box<str> },
 }
@@ -73,6 +77,9 @@ impl Ending {
             &match self {
                 Self::Token(keys) => Revocation::Token(*keys),
                 Self::Session { issuer, session } => Revocation::Session { issuer, session },
+                Self::Grant { issuer, session, client } => {
+                    Revocation::Grant { issuer, session, client }
+                }
                 Self::Subject { issuer, subject } => Revocation::Subject { issuer, subject },
             },
         );
@@ -98,7 +105,10 @@ pub(super) fn endings(
         };
         let ending = match &**name {
             // RFC 7009, section 2.1.
-            "token" if at(&endpoints.revocation) => Some(Ending::Token(token_keys(token, known))),
+            "token" if at(&endpoints.revocation) => {
+                endings.extend(grant(known).map(Box::new));
+                Some(Ending::Token(token_keys(token, known)))
+            }
             "logout_token" if endpoints.logout.is_empty() || at(&endpoints.logout) => {
                 logout(token, known, request.last_byte).filter(|_| fresh)
             }
@@ -107,6 +117,39 @@ pub(super) fn endings(
         endings.extend(ending.map(Box::new));
     }
     endings
+}
+
+/// Whether the request is answered 200 whatever its tokens are: a revocation of tokens that were
+/// invented is, too (RFC 7009, section 2.2).
+pub(super) fn takes_any(endpoints: &Endpoints, request: &Request, tokens: &[Token]) -> bool {
+    let shown =
+        |token: &Token| matches!(&token.location, Location::Form(name) if &**name == "token");
+    request.method() == b"POST"
+        && !tokens.is_empty()
+        && tokens.iter().all(shown)
+        && std::str::from_utf8(request.target())
+            .is_ok_and(|target| endpoints.revocation.iter().any(|path| ends_with(target, path)))
+}
+
+/// What was issued of a refresh token, and is to end with it (RFC 7009, section 2.1). `None` where
+/// the token is none for certain, or names no session that would tell what is.
+fn grant(known: &Known) -> Option<Ending> {
+    let claims = known.claims()?;
+    let text = |name| claims.get(name).and_then(json::Value::as_str);
+    let typ = known.header()?.get("typ").and_then(json::Value::as_str);
+    // Keycloak has `typ` among the claims, Cognito `token_use`; others name the header's type.
+    let refresh = text("typ").is_some_and(|typ| matches!(&*typ, "Refresh" | "Offline"))
+        || text("token_use").is_some_and(|usage| usage == "refresh")
+        || typ.is_some_and(|typ| same_type(&typ, "rt+jwt") || same_type(&typ, "refresh+jwt"));
+    if !refresh || known.validation.signature != SignatureCheck::Good {
+        return None;
+    }
+    let facts = known.facts();
+    Some(Ending::Grant {
+        issuer: facts.text(facts.issuer)?.into(),
+        session: facts.text(facts.session)?.into(),
+        client: facts.text(facts.client).unwrap_or_default().into(),
+    })
 }
 
 /// What a logout token ends: its session, or, where it names none, all of its subject

@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use crate::{
     capture::FlowKey,
+    finding::FindingId,
     http::Request,
     memory::{
         Check, Memory, Observation, Purpose, ServiceUse, TokenKeys, Use, UseHandle,
@@ -17,7 +18,10 @@ use crate::{
     },
     services::Service,
     time::Time,
-    token::{Facts, Known, Location, Role, Text, Token, validate::SignatureCheck},
+    token::{
+        Facts, Kind, Known, Location, Role, Text, Token,
+        validate::{SignatureCheck, unexpected_encryption},
+    },
 };
 
 /// A request whose tokens are to be looked at.
@@ -108,6 +112,7 @@ impl History<'_> {
             subject: facts.text(facts.subject),
             id: facts.text(facts.id),
             session: facts.text(facts.session),
+            client_id: facts.text(facts.client),
             nonce: facts.text(facts.nonce),
             audiences: list(&mut audiences, facts, &facts.audiences),
             expires: facts.expires,
@@ -132,6 +137,21 @@ impl History<'_> {
             )
         };
         self.memory.observe(self.now, &used)
+    }
+}
+
+/// Holds credentials to what the service says of encrypted ones, instead of what the issuers'
+/// tables say.
+pub(super) fn expect_encryption(service: Option<&Service>, tokens: &mut [Token]) {
+    let Some(may_be) = service.and_then(|service| service.encrypted) else { return };
+    let encrypted = |token: &&mut Token| {
+        token.location.role() != Role::Matter && token.kind == Kind::Jwe && token.decoded.is_some()
+    };
+    for token in tokens.iter_mut().filter(encrypted) {
+        token.findings.retain(|finding| finding.id != FindingId::EncryptionUnexpected);
+        if !may_be {
+            unexpected_encryption(&mut token.findings);
+        }
     }
 }
 

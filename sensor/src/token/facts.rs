@@ -32,8 +32,10 @@ pub struct Facts {
     pub subject: Option<Text>,
     /// `jti`.
     pub id: Option<Text>,
-    /// `sid`.
+    /// `sid`, or `session_state` as older versions of Keycloak have it.
     pub session: Option<Text>,
+    /// `azp` or `client_id`: the client that it was issued to.
+    pub client: Option<Text>,
     /// `nonce`.
     pub nonce: Option<Text>,
     /// `tid`, `tenant_id`, `tenant` or `org_id`.
@@ -76,7 +78,8 @@ impl Facts {
                 b"iss" => facts.issuer = facts.keep(value),
                 b"sub" => facts.subject = facts.keep(value),
                 b"jti" => facts.id = facts.keep(value),
-                b"sid" => facts.session = facts.keep(value),
+                b"sid" | b"session_state" => facts.session = facts.keep(value),
+                b"azp" | b"client_id" => facts.client = facts.keep(value),
                 b"nonce" => facts.nonce = facts.keep(value),
                 b"tid" | b"tenant_id" | b"tenant" | b"org_id" => facts.tenant = facts.keep(value),
                 b"cnf" => facts.key_thumbprint = value.get("jkt").and_then(|key| facts.keep(key)),

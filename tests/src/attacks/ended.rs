@@ -7,6 +7,7 @@ use crate::signer;
 
 pub(super) fn cases(_: &World, out: &mut Vec<Case>) {
     revoked(out);
+    refresh_revoked(out);
     logged_out(out);
     listed(out);
 }
@@ -51,6 +52,54 @@ fn revoked(out: &mut Vec<Case>) {
         ]
     };
     out.push(case("without a key", play(200), play(400)));
+}
+
+/// The refresh token is revoked, and an access token of the same grant used on.
+fn refresh_revoked(out: &mut Vec<Case>) {
+    let of = |sid: &str, client: &str| {
+        Credential::new("RS256").claim("sid", sid).claim("azp", client).claim("jti", "t-access")
+    };
+    let access = of("s-9", "shop").sign();
+    let refresh = |sid: &str, client: &str| {
+        of(sid, client).claim("typ", "Refresh").claim("jti", "t-refresh").no_claim("scope")
+    };
+    let play = |refresh: &str, status| {
+        vec![
+            Step::bearer(&access),
+            revoke(refresh).at(2).status(status),
+            Step::bearer(&access).at(60),
+        ]
+    };
+    let own = || play(&refresh("s-9", "shop").sign(), 200);
+    let mut add = |name: &str, twin: Vec<Step>| out.push(case(name, own(), twin));
+    add("its refresh token revoked", play(&refresh("s-9", "shop").sign(), 503));
+    add(
+        "its refresh token revoked, not another session's",
+        play(&refresh("s-8", "shop").sign(), 200),
+    );
+    add(
+        "its refresh token revoked, not another client's",
+        play(&refresh("s-9", "desk").sign(), 200),
+    );
+    // What is issued after a new login lives.
+    let fresh = of("s-9", "shop").claim("jti", "t-new").claim("iat", START + 30).sign();
+    let again = vec![
+        Step::bearer(&access),
+        revoke(&refresh("s-9", "shop").sign()).at(2),
+        Step::bearer(&fresh).at(90),
+    ];
+    add("its refresh token revoked, not one of a new login", again);
+    // Anybody can invent a refresh token, and it is answered 200 (RFC 7009, section 2.2): that is
+    // found, and ends nothing.
+    let forged = refresh("s-9", "shop").sign_by(&signer::attacker().rsa);
+    let honest = play(&refresh("s-8", "shop").sign(), 200);
+    out.push(Case::new(
+        Class::AfterTheEnd,
+        "an invented refresh token revoked",
+        &["signature-invalid"],
+        play(&forged, 200),
+        honest,
+    ));
 }
 
 /// A session or a subject that its issuer ended.

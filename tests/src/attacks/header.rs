@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Case, Class, Credential, World};
+use super::{Case, Class, Credential, Step, World};
 use crate::{
     signer::{self, hmac_tag},
     tokens::base64url,
@@ -162,7 +162,11 @@ fn shapes(out: &mut Vec<Case>) {
     };
     let (signs, encrypts) = (five("https://id.example"), five("https://hs.example"));
     let name = "five parts where the issuer signs";
-    out.push(case(name, &["encryption-unexpected"], signs, encrypts));
+    out.push(case(name, &["encryption-unexpected"], signs, encrypts.clone()));
+    // Its issuer encrypts, and the service takes no such token.
+    let at = |port| vec![Step::bearer(&encrypts).to(port)];
+    let name = "five parts where the service takes none";
+    out.push(Case::new(Class::Header, name, &["encryption-unexpected"], at(8081), at(8080)));
     let good = Credential::new("RS256");
     let token = good.sign();
     if let [header, payload, signature] = token.split('.').collect::<Vec<_>>()[..] {

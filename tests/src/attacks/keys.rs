@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Case, Class, Credential, Step, World};
+use super::{Case, Class, Credential, Step, World, run::REMOTE};
 use crate::signer::{self, Signer, hmac_tag, pem};
 
 /// What [`World`] lists as weak.
@@ -21,6 +21,7 @@ pub(super) fn cases(_: &World, out: &mut Vec<Case>) {
     changed(out);
     mismatch(out);
     weak(out);
+    missing(out);
 }
 
 fn case(name: String, find: &'static str, attack: Vec<Step>, twin: Vec<Step>) -> Case {
@@ -153,4 +154,17 @@ fn weak(out: &mut Vec<Case>) {
     let attack = vec![Step::bearer(signed(&own, "HS256", CONFIGURED))];
     let twin = vec![Step::bearer(Credential::new("HS256").sign())];
     out.push(case("the secret of a configured issuer".into(), "weak-secret", attack, twin));
+}
+
+/// A key that is not among its issuer's even after they were fetched again.
+fn missing(out: &mut Vec<Case>) {
+    for alg in LEARNED {
+        let good = Credential::new(alg).claim("iss", REMOTE);
+        let forged = good.clone().header("kid", "invented").sign_by(signer::attacker().of(alg));
+        for (status, answer) in [(401, "refused"), (200, "accepted")] {
+            let play = |token: &str| vec![Step::bearer(token).status(status)];
+            let name = format!("{alg}: a key that no fetch brings, {answer}");
+            out.push(case(name, "kid-unknown", play(&forged), play(&good.sign())));
+        }
+    }
 }

@@ -57,6 +57,32 @@ fn addresses(out: &mut Vec<Case>) {
         ],
         vec![here(), here().from("2001:db8:66::1").at(300), here().at(301), here().at(400)],
     );
+    // The owner is at home by both IP versions, and uses both on.
+    let home = || vec![here(), here().from("2001:db8:1::7").at(30), here().at(100)];
+    let ends = |mut steps: Vec<Step>, step: Step| {
+        steps.push(step);
+        steps
+    };
+    add(
+        "a third place beside both IP versions",
+        ends(home(), here().at(300).from(THIEF)),
+        ends(home(), here().at(140).from(PHONE)),
+    );
+    add(
+        "a late move, and the owner goes on",
+        vec![
+            here(),
+            here().from("2001:db8:1::7").at(30),
+            here().at(300).from(THIEF),
+            here().at(400),
+        ],
+        vec![
+            here(),
+            here().from("2001:db8:1::7").at(30),
+            here().at(300).from(PHONE),
+            here().from("2001:db8:1::7").at(400),
+        ],
+    );
     add("hours later", vec![here(), here().at(3_000).from(THIEF)], vec![here(), here().at(3_000)]);
     add(
         "in a cookie",

@@ -8,7 +8,8 @@ use jotwatch::{
     config::{self, Config},
     event::{Body, Event},
     finding::{Finding, Severity},
-    fingerprint_key, keyring,
+    fingerprint_key,
+    keyring::{self, FetchMark},
     pipeline::{Output, Pipeline, Settings},
     revocation::RevocationList,
     services::Services,
@@ -17,6 +18,9 @@ use jotwatch::{
 
 use super::{Case, Step};
 use crate::capture::{Capture, Connection, Link};
+
+/// The issuer whose keys are fetched. A dialogue is followed by a fetch that brings the same keys.
+pub(super) const REMOTE: &str = "https://remote.example";
 
 /// A configuration with its keys and services read, on which any number of dialogues may play.
 pub struct Stage {
@@ -60,6 +64,10 @@ impl Output for Seen {
         if event.severity > Severity::Info && findings.is_empty() {
             self.finds.insert("event-without-finding");
         }
+    }
+
+    fn unknown_key(&mut self, issuer: Option<&str>, _kid: &str) -> Option<FetchMark> {
+        (issuer == Some(REMOTE)).then_some(FetchMark { source: 0, number: 1 })
     }
 }
 
@@ -118,6 +126,7 @@ impl Stage {
         while let Some(input) = packets.next().expect("a packet") {
             pipeline.push(&input, &mut seen);
         }
+        pipeline.fetched(FetchMark { source: 0, number: 2 }, &mut seen);
         pipeline.finish(&mut seen);
         seen.requests = pipeline.stats().requests;
         seen.tokens = pipeline.stats().tokens;

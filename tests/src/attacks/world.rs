@@ -27,6 +27,7 @@ pub const START: u64 = 1_767_323_045;
 /// | `https://id.example` | RS, PS, ES and EdDSA keys; `aud`, `typ`, claims and lifetime are held to |
 /// | `https://hs.example` | an HMAC secret |
 /// | `https://es.example` | the same public keys, but only ES256 is allowed |
+/// | `https://remote.example` | the same public keys, which are fetched |
 /// | `https://keyless.example` | no keys at all |
 /// | `https://weak.example` | an HMAC secret that stands in the list of weak ones |
 ///
@@ -72,6 +73,11 @@ jwks_file = "@/id.jwks"
 algorithms = ["ES256"]
 
 [[issuer]]
+issuer = "https://remote.example"
+jwks_url = "https://remote.example/keys"
+jwks_file = "@/id.jwks"
+
+[[issuer]]
 issuer = "https://keyless.example"
 
 [[issuer]]
@@ -102,6 +108,7 @@ public = true
 port = 8081
 name = "billing"
 audiences = ["billing"]
+encrypted = false
 
 [[service]]
 port = 8082

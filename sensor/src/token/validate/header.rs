@@ -111,7 +111,8 @@ pub(super) fn unexpected_serialization(findings: &mut Vec<Finding>) {
     findings.push(Finding::new(FindingId::SerializationUnexpected, "JSON serialisation"));
 }
 
-pub(super) fn unexpected_encryption(findings: &mut Vec<Finding>) {
+/// Credentials are encrypted that should be signed.
+pub(crate) fn unexpected_encryption(findings: &mut Vec<Finding>) {
     let detail = "five parts where three are due";
     findings.push(Finding::new(FindingId::EncryptionUnexpected, detail));
 }

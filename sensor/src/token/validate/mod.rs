@@ -11,7 +11,7 @@ mod injection;
 mod policy;
 mod signature;
 
-pub(crate) use self::header::same_type;
+pub(crate) use self::header::{same_type, unexpected_encryption};
 pub use self::{
     policy::{DEFAULT_LEEWAY, IssuerPolicy, Policy},
     signature::SignatureCheck,
