@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, File},
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, ErrorKind, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::{Arc, Condvar, Mutex, PoisonError},
@@ -251,6 +251,38 @@ impl Sensor {
             thread::sleep(Duration::from_millis(5));
         }
         Ok(status)
+    }
+
+    /// Runs `jotwatch ARGUMENTS` against it with `input`.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn run(&self, arguments: &[&str], input: &str) -> Result<Output> {
+        let mut child = Command::new(jotwatch())
+            .args(arguments)
+            .arg("--config")
+            .arg(&self.config)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        match child.stdin.take().context("no input")?.write_all(input.as_bytes()) {
+            // Who finds fault with its arguments is gone before it reads.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+            written => written?,
+        }
+        Ok(child.wait_with_output()?)
+    }
+
+    /// The same with `--json`, which succeeds.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn ask(&self, arguments: &[&str], input: &str) -> Result<Value> {
+        let output = self.run(&[arguments, &["--json"]].concat(), input)?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{arguments:?}: {error}");
+        Ok(serde_json::from_slice(&output.stdout)?)
     }
 
     /// Sends it a signal.

@@ -7,13 +7,11 @@ use std::{
     fs,
     io::{ErrorKind, Read as _, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
-    process::{Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
 use jotwatch_tests::{
-    binary::jotwatch,
     net::{Place, privileged},
     sensor::{Sensor, findings},
     services::{
@@ -25,7 +23,7 @@ use jotwatch_tests::{
     tokens,
 };
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 
 const KILL: &str = "[enforcement]\nmode = \"kill\"\n";
 
@@ -54,32 +52,6 @@ fn is_shut_out(net: &Place) -> Result<()> {
     let connected = net.inside(|| Ok(TcpStream::connect_timeout(&addr(), limit).map(drop)))?;
     ensure!(connected.is_err_and(|error| error.kind() == ErrorKind::TimedOut), "it is let in");
     Ok(())
-}
-
-/// Runs `jotwatch LIST COMMAND` against the sensor.
-fn lists(sensor: &Sensor, arguments: &[&str], input: &str) -> Result<Output> {
-    let mut child = Command::new(jotwatch())
-        .args(arguments)
-        .arg("--config")
-        .arg(sensor.config())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    match child.stdin.take().context("no input")?.write_all(input.as_bytes()) {
-        // Who finds fault with its arguments is gone before it reads.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
-        written => written?,
-    }
-    Ok(child.wait_with_output()?)
-}
-
-/// The same, with `--json`, and good.
-fn asked(sensor: &Sensor, arguments: &[&str], input: &str) -> Result<Value> {
-    let output = lists(sensor, &[arguments, &["--json"]].concat(), input)?;
-    let error = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{arguments:?}: {error}");
-    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 #[test]
@@ -138,7 +110,7 @@ fn a_tampered_token_is_denied_until_its_time_is_over() -> Result<()> {
             findings(event).contains(&"token-denylisted".to_owned())
         })?;
         let key = event["tokens"][0]["deny_key"].as_str().context("no deny_key")?;
-        let list = asked(&sensor, &["deny", "list"], "")?;
+        let list = sensor.ask(&["deny", "list"], "")?;
         assert_eq!(list["entries"][0]["entry"]["token_key"], key, "{list}");
         assert_eq!(list["entries"][0]["source"], "verdict");
         sensor.wait_for_status("the end of the entry", |status| {
@@ -183,8 +155,7 @@ fn people_deny_and_allow_and_it_survives_a_restart() -> Result<()> {
         assert_eq!(answers()?, 200);
 
         // By the token itself, on standard input; it comes back as its key.
-        let added = asked(
-            &sensor,
+        let added = sensor.ask(
             &["deny", "add", "--token", "--reason", "INC-7"],
             &format!("Bearer {}\n", good()),
         )?;
@@ -193,21 +164,21 @@ fn people_deny_and_allow_and_it_survives_a_restart() -> Result<()> {
         let audit = sensor.wait_for("the audit event", |event| event["change"] == "deny-add")?;
         assert_eq!(audit["entry"]["token_key"], key, "{audit}");
         assert_eq!((&audit["reason"], &audit["by"]["uid"]), (&json!("INC-7"), &json!(0)));
-        asked(&sensor, &["deny", "remove", "--token-key", &key], "")?;
+        sensor.ask(&["deny", "remove", "--token-key", &key], "")?;
         assert_eq!(answers()?, 200);
 
         // By address, and what is allowed wins.
-        asked(&sensor, &["deny", "add", "127.0.0.0/8", "--for", "1h"], "")?;
+        sensor.ask(&["deny", "add", "127.0.0.0/8", "--for", "1h"], "")?;
         is_shut_out(&net)?;
-        asked(&sensor, &["allow", "add", "127.0.0.1"], "")?;
+        sensor.ask(&["allow", "add", "127.0.0.1"], "")?;
         assert_eq!(answers()?, 200);
-        asked(&sensor, &["allow", "flush"], "")?;
+        sensor.ask(&["allow", "flush"], "")?;
         is_shut_out(&net)?;
-        asked(&sensor, &["deny", "flush"], "")?;
+        sensor.ask(&["deny", "flush"], "")?;
         assert_eq!(answers()?, 200);
 
         // By subject; and what can't be done is said in one line.
-        asked(&sensor, &["deny", "add", "--subject", "somebody-good"], "")?;
+        sensor.ask(&["deny", "add", "--subject", "somebody-good"], "")?;
         is_reset(place, addr(), &good())?;
         for (arguments, code) in [
             (&["deny", "remove", "192.0.2.1"][..], 1),
@@ -218,7 +189,7 @@ fn people_deny_and_allow_and_it_survives_a_restart() -> Result<()> {
             (&["allow", "add", "192.0.2.1", "--route", "/"], 2),
             (&["deny", "add", "192.0.2.1", "--for", "soon"], 2),
         ] {
-            let output = lists(&sensor, arguments, "\n")?;
+            let output = sensor.run(arguments, "\n")?;
             let error = String::from_utf8(output.stderr)?;
             assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
             assert_eq!(error.lines().count(), 1, "{error}");

@@ -13,7 +13,7 @@ use crate::{
     config::Config,
     enforce::{
         Cut, Enforcer,
-        guard::{self, Guard, Service},
+        guard::{self, Beating, Guard, Service},
         keys::TokenKeys,
         tables::{MemoryTables, Tables},
     },
@@ -63,6 +63,16 @@ fn services(config: &Config) -> Vec<Service> {
 }
 
 impl Guarding {
+    /// Beats for the programs of an earlier daemon while this one starts: the kernel takes a while
+    /// to check new ones.
+    pub(super) fn bridge(config: &Config) -> Option<Beating> {
+        if services(config).iter().all(|service| service.mode == Mode::Alert) {
+            return None;
+        }
+        let pins = guard::pin_folder(config.capture.cgroup.as_deref()).ok()?;
+        Beating::start(&pins)
+    }
+
     /// Starts the guard if a service asks for more than alerts; gives the tables that are looked
     /// up.
     ///

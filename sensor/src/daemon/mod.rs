@@ -119,6 +119,7 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
     let signals = Signals::catch().context("signals can't be handled")?;
     let cgroup = live::cgroup_path(config.capture.cgroup.as_deref())?;
     let _lock = WatchLock::take(&cgroup, &config.capture.ports)?;
+    let beating = Guarding::bridge(&config);
     let key = load_key(&config)?;
     let salt = fingerprint_key::random_salt()?;
     let keyring = Keyring::start(&config)?;
@@ -176,6 +177,7 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
     daemon.refresh_tables();
     daemon.tell(SensorState::Started);
     daemon.tell_files();
+    drop(beating);
     let result = daemon.watch(&signals, &control);
     daemon.stop();
     result

@@ -2,20 +2,18 @@
 //!
 //! **What outlives the daemon.** The denylists and the heartbeat are pinned in the BPF file system
 //! where a folder for them is given. The programs are not pinned while the daemon runs: when it is
-//! killed they go with it, and at once everything passes. A daemon that stops in good order leaves
-//! them attached ([`Guard::leave`]), so that a restart has no gap: the next daemon finds the
-//! denylists filled, attaches its own programs and removes the old ones. Should none come, the
-//! programs see the heartbeat stop, and everything passes (with `fail = "open"`). [`detach`] removes
-//! whatever is left.
+//! killed they go with it, and at once everything passes; where a service fails closed they are
+//! pinned, and go on holding. A daemon that stops in good order leaves them attached
+//! ([`Guard::leave`]), so that a restart has no gap: the next daemon finds the denylists filled,
+//! beats while it starts ([`Beating`]), attaches its own programs and removes the old ones. Should
+//! none come, the programs see the heartbeat stop, and everything passes (with `fail = "open"`).
+//! [`detach`] removes whatever is left.
 
 use std::{
     fs::{self, File},
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    os::{
-        fd::AsFd as _,
-        unix::fs::{DirBuilderExt as _, MetadataExt as _},
-    },
+    os::{fd::AsFd as _, unix::fs::DirBuilderExt as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -25,7 +23,6 @@ use aya::{
     maps::{Array, HashMap, MapData, MapError, PerCpuArray, RingBuf},
     programs::{
         CgroupAttachMode, CgroupSkb, CgroupSkbAttachType,
-        cgroup_skb::CgroupSkbLink,
         links::{FdLink, PinnedLink},
     },
     util::{KernelVersion, nr_cpus},
@@ -41,6 +38,7 @@ use jotwatch_common::guard::{
 };
 use rustix::time::{ClockId, clock_gettime};
 
+pub use super::pins::{Beating, PIN_ROOT, detach, pin_folder, pin_folders};
 use super::{
     kernel::KernelTables,
     tables::{AllowKey, ServiceId},
@@ -57,9 +55,6 @@ static OBJECT: &[u8] =
 
 /// The oldest kernel that they are written for: `bpf_loop`.
 pub const MINIMUM_KERNEL: (u8, u8) = (5, 17);
-
-/// Where the maps of all instances are pinned.
-pub const PIN_ROOT: &str = "/sys/fs/bpf/jotwatch";
 
 /// The programs.
 pub const PROGRAMS: [&str; 2] = ["guard_ingress", "guard_egress"];
@@ -188,10 +183,10 @@ impl std::fmt::Debug for VerdictKey {
     }
 }
 
-/// The running guard. Dropping it, or the end of the process in any way, detaches the programs;
-/// [`Guard::leave`] does not.
+/// The running guard. Dropping it, or the end of the process in any way, detaches the programs
+/// unless a service fails closed; [`Guard::leave`] does not.
 pub struct Guard {
-    links: Vec<(&'static str, CgroupSkbLink)>,
+    links: Vec<(&'static str, Attached)>,
     // The programs live in here.
     _ebpf: Ebpf,
     pins: Option<PathBuf>,
@@ -209,6 +204,14 @@ impl std::fmt::Debug for Guard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Guard").field("pins", &self.pins).finish_non_exhaustive()
     }
+}
+
+/// A program's place in the cgroup.
+enum Attached {
+    /// Ends with the process.
+    Own(FdLink),
+    /// Outlives it.
+    Pinned(PinnedLink),
 }
 
 /// The kernel's monotonic clock, in nanoseconds.
@@ -295,61 +298,6 @@ fn supported() -> Result<(), Error> {
     }
 }
 
-/// The folder for what outlives a daemon that guards this cgroup. A BPF file system is mounted if
-/// there is none.
-///
-/// # Errors
-/// It cannot be mounted, or the cgroup is not there.
-pub fn pin_folder(cgroup: Option<&Path>) -> Result<PathBuf, Error> {
-    let path = live::cgroup_path(cgroup)?;
-    let id = fs::metadata(&path).map_err(|error| Error::Pins { path, error })?.ino();
-    let root = Path::new(PIN_ROOT);
-    let mount = root.parent().unwrap_or(root);
-    if !is_bpf(mount) {
-        let fail =
-            |error: rustix::io::Errno| Error::Pins { path: mount.into(), error: error.into() };
-        rustix::mount::mount("bpf", mount, "bpf", rustix::mount::MountFlags::empty(), None)
-            .map_err(fail)?;
-    }
-    Ok(root.join(format!("cgroup-{id}")))
-}
-
-fn is_bpf(path: &Path) -> bool {
-    const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
-    rustix::fs::statfs(path).is_ok_and(|s| s.f_type == BPF_FS_MAGIC)
-}
-
-/// The folders that daemons of this host have made.
-///
-/// # Errors
-/// They can't be listed.
-pub fn pin_folders() -> io::Result<Vec<PathBuf>> {
-    match fs::read_dir(PIN_ROOT) {
-        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(e) => Err(e),
-    }
-}
-
-/// Removes what an earlier daemon left in `pins`: its programs are detached, its denylists
-/// forgotten. Gives whether there was anything.
-///
-/// # Errors
-/// A file can't be removed.
-pub fn detach(pins: &Path) -> io::Result<bool> {
-    match fs::read_dir(pins) {
-        Ok(entries) => {
-            for entry in entries {
-                fs::remove_file(entry?.path())?;
-            }
-            fs::remove_dir(pins)?;
-            Ok(true)
-        }
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(e),
-    }
-}
-
 impl Guard {
     /// Loads and attaches the programs, and removes those that an earlier daemon left. Gives the
     /// look-up tables beside the guard.
@@ -403,7 +351,9 @@ impl Guard {
                 .attach(group.as_fd(), direction, CgroupAttachMode::Single)
                 .and_then(|id| program.take_link(id))
                 .map_err(fail)?;
-            guard.links.push((name, link));
+            let link = FdLink::try_from(link)
+                .map_err(|e| Error::Program { program: name, reason: e.to_string() })?;
+            guard.links.push((name, Attached::Own(link)));
         }
         // Ours are in place: those of an earlier daemon go.
         for name in PROGRAMS {
@@ -411,6 +361,7 @@ impl Guard {
                 let _ = fs::remove_file(pins.join(name));
             }
         }
+        guard.outlive(closed(&config.services))?;
         Ok((guard, tables))
     }
 
@@ -420,11 +371,25 @@ impl Guard {
     /// Nothing is kept, or the folder can't be written: then they are detached.
     pub fn leave(mut self) -> Result<(), Error> {
         self.beat()?;
+        self.outlive(true)
+    }
+
+    /// Whether the programs are to outlive the process, whatever its end.
+    fn outlive(&mut self, wanted: bool) -> Result<(), Error> {
         let Some(pins) = self.pins.clone() else { return Ok(()) };
-        for (name, link) in self.links.drain(..) {
+        for (name, link) in std::mem::take(&mut self.links) {
             let fail = |reason: String| Error::Program { program: name, reason };
-            let link = FdLink::try_from(link).map_err(|e| fail(e.to_string()))?;
-            let _: PinnedLink = link.pin(pins.join(name)).map_err(|e| fail(e.to_string()))?;
+            let link = match link {
+                Attached::Own(link) if wanted => {
+                    let pinned = link.pin(pins.join(name));
+                    Attached::Pinned(pinned.map_err(|e| fail(e.to_string()))?)
+                }
+                Attached::Pinned(link) if !wanted => {
+                    Attached::Own(link.unpin().map_err(|e| fail(e.to_string()))?)
+                }
+                as_it_is => as_it_is,
+            };
+            self.links.push((name, link));
         }
         Ok(())
     }
@@ -461,7 +426,8 @@ impl Guard {
                 self.ports.set(port, index, 0).map_err(fail)?;
             }
         }
-        Ok(())
+        // Before the programs are attached there is nothing to pin.
+        self.outlive(closed(services))
     }
 
     /// Hands on the heads that wait, [`READ_LIMIT`] at most, in order. A head is told again with
@@ -504,6 +470,11 @@ impl Guard {
         };
         Ok(Counter::ALL.iter().map(|c| (*c, sum(c))).collect())
     }
+}
+
+/// Whether a service is not to be open without the daemon.
+fn closed(services: &[Service]) -> bool {
+    services.iter().any(|s| s.mode != Mode::Alert && s.fail == FailMode::Closed)
 }
 
 /// Removes pinned maps that this build cannot take over.

@@ -12,6 +12,7 @@ pub mod guard;
 pub mod kernel;
 pub mod keys;
 mod packed;
+mod pins;
 mod reset;
 mod sock_diag;
 mod state_file;
