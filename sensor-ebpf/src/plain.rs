@@ -45,8 +45,7 @@ impl Flow {
         };
         row == PLAIN_AFTER
             && half.next == seq
-            && len >= PLAIN_MIN
-            && len <= PLAIN_MAX
+            && (PLAIN_MIN..=PLAIN_MAX).contains(&len)
             && half.seen != 0
             && half.lost == 0
             && self.stopped == 0

@@ -291,6 +291,59 @@ fn a_gated_service_reads_no_forged_request_and_answers_every_good_one() -> Resul
 }
 
 #[test]
+fn lines_that_were_read_before_are_compared_to_their_last_byte() -> Result<()> {
+    if !privileged() {
+        return Ok(());
+    }
+    stay_on_one_cpu()?;
+    for mode in [Mode::Kill, Mode::Hold, Mode::Gate] {
+        let stand = Stand::new()?;
+        let judge = Judge::start(&stand.config(mode))?;
+        // Shorter lines are not worth it.
+        let agent = "User-Agent: Mozilla/5.0 (X11; Linux x86_64)";
+        let good = request(&format!("{agent}\r\nAuthorization: Bearer {GOOD}"));
+        let mut stream = stand.connect(false)?;
+        for n in 0..10 {
+            // Another first line each time.
+            let text = good.replace("/a", &format!("/a?n={n}"));
+            stream.write_all(text.as_bytes())?;
+            let answers = stand.answers(&mut stream, 1, Duration::from_secs(5))?;
+            ensure!(answers == 1, "{mode:?}, {n}: {}", judge.shown());
+        }
+        let known = judge.count(Counter::Known);
+        ensure!(known >= 7, "{mode:?}: {}", judge.shown());
+        ensure!(judge.count(Counter::Heads) >= known + 2, "{mode:?}: {}", judge.shown());
+        // The token with one bit changed, at each of its bytes but the dots: without them it is
+        // none to the judge here.
+        let begin = good.find(GOOD).context("the token")?;
+        let mut streams = Vec::new();
+        for at in (begin..begin + GOOD.len()).filter(|at| good.as_bytes()[*at] != b'.') {
+            let mut bytes = good.clone().into_bytes();
+            bytes[at] ^= 1;
+            let mut stream = stand.connect(at % 2 == 1)?;
+            stream.write_all(&bytes)?;
+            streams.push(stream);
+        }
+        thread::sleep(Duration::from_millis(1500));
+        ensure!(judge.count(Counter::Known) == known, "{mode:?}: {}", judge.shown());
+        let forged = stand.seen().iter().filter(|head| !head.contains(GOOD)).count();
+        // Where nothing is asked in advance they pass, but they are read.
+        let wanted = if mode == Mode::Gate { 0 } else { streams.len() };
+        ensure!(forged == wanted, "{mode:?}: {forged} of {wanted}: {}", judge.shown());
+        // What is denied since counts at once.
+        let deny = Deny { until: None, cause: DenyCause::Operator };
+        let key = TokenKey(deny_key(SECRET, GOOD.as_bytes()));
+        judge.guard.lock().unwrap().1.deny_token(key, deny)?;
+        let before = stand.seen().len();
+        stream.write_all(good.as_bytes())?;
+        let answers = stand.answers(&mut stream, 1, Duration::from_millis(700))?;
+        ensure!(answers == 0 && stand.seen().len() == before, "{mode:?}: {}", judge.shown());
+        ensure!(judge.count(Counter::DeniedToken) > 0, "{mode:?}: {}", judge.shown());
+    }
+    Ok(())
+}
+
+#[test]
 fn without_the_daemon_everything_passes_and_with_it_nothing_forged() -> Result<()> {
     if !privileged() {
         return Ok(());

@@ -69,6 +69,9 @@ const SKIP: u32 = 2;
 const HASH: u32 = 3;
 const DIGITS: u32 = 4;
 
+/// Words that a step passes over at most.
+const ROW: u32 = 4;
+
 const CASE: u64 = 0x2020_2020_2020_2020;
 
 const fn text(name: &[u8; 8]) -> u64 {
@@ -205,7 +208,7 @@ impl Scanner {
         if self.state == RUN {
             self.run(x, load)
         } else if self.state == HASH {
-            self.hash(x)
+            self.hash(x, load)
         } else if self.state == SIGNATURE {
             self.signature(x)
         } else if self.state == SKIP {
@@ -217,9 +220,8 @@ impl Scanner {
 
     #[inline(always)]
     fn run(&mut self, x: u64, load: &impl Fn(u32) -> u64) -> u32 {
-        let found = special(x);
+        let (x, found) = self.pass(x, load, special);
         if found == 0 {
-            self.at += 8;
             return MORE;
         }
         let ahead = first(found);
@@ -274,11 +276,35 @@ impl Scanner {
         MORE
     }
 
+    /// Passes over up to [`ROW`] words in which nothing is found; gives the first in which something
+    /// is. May go on behind the last byte: whatever is found there, the step after it comes to
+    /// [`CUT`].
+    #[inline(always)]
+    fn pass(
+        &mut self,
+        mut x: u64,
+        load: &impl Fn(u32) -> u64,
+        find: impl Fn(u64) -> u64,
+    ) -> (u64, u64) {
+        let mut i = 1;
+        loop {
+            let found = find(x);
+            if found != 0 {
+                return (x, found);
+            }
+            self.at += 8;
+            if i == ROW {
+                return (x, 0);
+            }
+            x = load(self.at);
+            i += 1;
+        }
+    }
+
     #[inline(always)]
     fn skip(&mut self, x: u64, load: &impl Fn(u32) -> u64) -> u32 {
-        let found = equal(x, b'\n') | equal(x, b'\r');
+        let (x, found) = self.pass(x, load, |x| equal(x, b'\n') | equal(x, b'\r'));
         if found == 0 {
-            self.at += 8;
             return MORE;
         }
         let ahead = first(found);
@@ -403,12 +429,18 @@ impl Scanner {
 
     /// A line of credentials, word by word; then it is read anew for its tokens.
     #[inline(always)]
-    fn hash(&mut self, x: u64) -> u32 {
-        let found = equal(x, b'\n');
-        if found == 0 {
+    fn hash(&mut self, mut x: u64, load: &impl Fn(u32) -> u64) -> u32 {
+        let mut i = 0;
+        let mut found = equal(x, b'\n');
+        while found == 0 {
             self.allow.word(x);
             self.at += 8;
-            return MORE;
+            i += 1;
+            if i == ROW {
+                return MORE;
+            }
+            x = load(self.at);
+            found = equal(x, b'\n');
         }
         let ahead = first(found);
         let stop = self.at + ahead;

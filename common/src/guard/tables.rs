@@ -25,6 +25,8 @@ pub const MAX_DENIED_FLOWS: u32 = 65_536;
 pub const MAX_ALLOWED: u32 = 262_144;
 /// Heads that were judged one by one.
 pub const MAX_VERDICTS: u32 = 65_536;
+/// Lines of heads that were read before: 10 MiB.
+pub const MAX_BLOCKS: u32 = 4096;
 /// Policies: one for each group of ports, and 0 for none.
 pub const MAX_POLICIES: u32 = 256;
 
@@ -212,6 +214,8 @@ counters! {
     RingFull = "ring-full",
     /// Requests that passed by the allow-cache.
     Allowed = "allowed",
+    /// Heads that passed and were not read, as their lines had been before.
+    Known = "known",
     /// Requests that passed without credentials.
     Anonymous = "anonymous",
     /// Requests that passed by a verdict of their own.

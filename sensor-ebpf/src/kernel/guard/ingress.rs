@@ -16,6 +16,7 @@ use jotwatch_common::{
 use jotwatch_ebpf::track::{self, Track};
 
 use super::{
+    known,
     maps::{
         BPF_NOEXIST, HANDSHAKES, PIECES, POLICIES, PORT_POLICIES, SCRATCH, TRACKS, count,
         handshake_key, is_allowed_net, is_dead, is_denied_flow, is_denied_net,
@@ -255,7 +256,9 @@ unsafe fn tracked(walk: &mut Walk, track: &mut Track, policy: &Policy) -> Option
                 return drop_for(Counter::Broken, policy);
             }
         }
-        read_all(walk);
+        if !known::passes(s, walk.skb) {
+            read_all(walk);
+        }
         let s = &mut *walk.scratch;
         let outcome = s.outcome;
         if outcome == WAIT {

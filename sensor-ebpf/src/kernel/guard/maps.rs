@@ -8,9 +8,10 @@ use aya_ebpf::{
 use jotwatch_common::{
     Record,
     guard::{
+        known::Block,
         sip::Sip,
         tables::{
-            AllowedKey, Counter, DenyEntry, HEAD_CAP, MAX_ALLOWED, MAX_DENIED_FLOWS,
+            AllowedKey, Counter, DenyEntry, HEAD_CAP, MAX_ALLOWED, MAX_BLOCKS, MAX_DENIED_FLOWS,
             MAX_DENIED_TOKENS, MAX_HANDSHAKES, MAX_NETWORKS, MAX_PIECED, MAX_POLICIES, MAX_TRACKED,
             MAX_VERDICTS, Policy, Settings, Verdict,
         },
@@ -66,6 +67,10 @@ pub(super) static ALLOWED: LruHashMap<AllowedKey, u64> =
 #[map]
 pub(super) static VERDICTS: LruHashMap<[u64; 2], Verdict> =
     LruHashMap::with_max_entries(MAX_VERDICTS, 0);
+
+/// Lines of heads that were read, by their digest.
+#[map]
+pub(super) static BLOCKS: LruHashMap<u64, Block> = LruHashMap::with_max_entries(MAX_BLOCKS, 0);
 
 /// By socket cookie.
 #[map]

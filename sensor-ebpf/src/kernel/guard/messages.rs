@@ -22,6 +22,7 @@ use jotwatch_ebpf::{
 };
 
 use super::{
+    known,
     maps::{ALLOWED, DENIED_TOKENS, GUARD_SETTINGS, HELD, VERDICTS, count},
     scratch::{Scratch, WINDOW, clamp, mask, word_at},
 };
@@ -93,6 +94,7 @@ unsafe extern "C" fn message(_: u32, walk: *mut Walk) -> i64 {
         s.filled = have + take;
         s.denied = 0;
         s.result = MORE;
+        s.candidate.begin(s.offset);
         let Some(settings) = GUARD_SETTINGS.get_ptr(0) else { return 1 };
         s.scanner.start(&(*settings).terms, s.filled, s.keyed != 0);
         let callback: unsafe extern "C" fn(u32, *mut Walk) -> i64 = step;
@@ -140,6 +142,7 @@ unsafe extern "C" fn message(_: u32, walk: *mut Walk) -> i64 {
             }
         }
         let s = &mut *(*walk).scratch;
+        known::keep(s, (*walk).skb, flags);
         let begin = s.seq.wrapping_add(s.offset).wrapping_sub(s.have);
         if flags & (ODD | CHUNKED) != 0 || flags & HTTP1 == 0 {
             s.next_mode = UNKNOWN;
@@ -170,6 +173,7 @@ unsafe extern "C" fn step(_: u32, walk: *mut Walk) -> i64 {
                 }
                 count(Counter::Tokens);
                 let key = (*scratch).scanner.deny_key();
+                (*scratch).candidate.note(key);
                 if let Some(entry) = DENIED_TOKENS.get_ptr(key)
                     && (*scratch).now < (*entry).until
                 {

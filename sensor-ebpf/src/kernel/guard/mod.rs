@@ -2,6 +2,7 @@
 
 mod egress;
 mod ingress;
+mod known;
 mod maps;
 mod messages;
 #[path = "../read.rs"]

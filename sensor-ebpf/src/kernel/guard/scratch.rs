@@ -1,6 +1,7 @@
 //! Memory of one run of `guard_ingress`: too much for the stack.
 
 use jotwatch_common::guard::{
+    known::Block,
     scan::Scanner,
     sip::Sip,
     tables::{HEAD_CAP, Held},
@@ -9,6 +10,11 @@ use jotwatch_ebpf::track::Track;
 
 /// Bytes that a head may take behind pieces of up to as many.
 pub(super) const WINDOW: usize = 2 * HEAD_CAP as usize;
+
+use super::known::Candidate;
+
+/// Digests that were seen once.
+pub(super) const DOORS: usize = 64;
 
 /// See the [module](self). Its fields are read and written where they lie: to the verifier what
 /// comes out of a map is any number, so it need not follow what led to it.
@@ -22,6 +28,10 @@ pub(super) struct Scratch {
     pub(super) slack: u64,
     pub(super) scanner: Scanner,
     pub(super) hash: Sip,
+    /// What is to be kept of the message.
+    pub(super) block: Block,
+    pub(super) candidate: Candidate,
+    pub(super) doors: [u64; DOORS],
     pub(super) now: u64,
     /// Whether the allow key is wanted.
     pub(super) keyed: u32,
