@@ -7,6 +7,7 @@
 mod clients;
 mod enforcement;
 mod error;
+mod feeds;
 mod issuers;
 mod revocation;
 mod scoring;
@@ -26,6 +27,7 @@ pub use self::{
     clients::{ClientsConfig, ProxyHeader},
     enforcement::{AllowConfig, EnforcementConfig, MAX_DENY_FILES, MAX_RULES, RuleConfig},
     error::Error,
+    feeds::{FeedColumn, FeedConfig, FeedFormat, MAX_FEEDS},
     issuers::{IssuerConfig, KeysConfig, MAX_ISSUERS},
     revocation::RevocationConfig,
     scoring::ScoringConfig,
@@ -303,6 +305,7 @@ fn check(config: &Config) -> Result<(), Complaint> {
     revocation::check(&config.revocation)?;
     services::check(&config.services)?;
     enforcement::check(&config.enforcement)?;
+    feeds::check(&config.enforcement.feeds, config.keys.allow_http)?;
     issuers::check(&config.issuers, &config.keys)
 }
 
