@@ -82,7 +82,7 @@ impl Validation {
             header::unexpected_serialization(&mut claim_findings);
         }
         if decoded.kind() == Kind::Jwe && policy.claims && !policy.admits_encrypted(decoded) {
-            header::unexpected_encryption(&mut claim_findings);
+            unexpected_encryption(&mut claim_findings);
         }
         Self {
             signature: checked.signature,
