@@ -24,6 +24,8 @@ const TARGET_BYTES: u64 = 128 << 20;
 const HALF_HEAD: usize = 60 << 10;
 /// Requests that are on their way at a time.
 const BATCH: usize = 500;
+/// The daemon should never have more resident with a million tokens that are alive.
+const TOKENS_TARGET: u64 = 256 << 20;
 /// How long an answer may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// How long the sensor is left to itself before it is measured.
@@ -33,9 +35,9 @@ const PAUSE: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// If nginx or the sensor fails, or so many connections cannot be had.
-pub(super) fn run(stand: &Stand, sensor: &Path, quick: bool) -> Result<Table> {
+pub(super) fn run(stand: &Stand, program: &Path, quick: bool) -> Result<Table> {
     let (connections, rounds) = if quick { (2_000, 2) } else { (10_000, 10) };
-    let sensor = Sensor::start(sensor, stand)?;
+    let sensor = Sensor::start(program, stand)?;
     let mut table = Table::new(format!(
         "memory: {} connections to nginx at once, each with a token of its own",
         thousands(float(connections as u64))
@@ -91,7 +93,45 @@ pub(super) fn run(stand: &Stand, sensor: &Path, quick: bool) -> Result<Table> {
     );
     drop((crowd, hostile));
     sensor.stop()?;
+    remembered(stand, program, quick, &mut table)?;
     Ok(table)
+}
+
+/// A daemon of its own that meets so many tokens, each of them alive to the end.
+fn remembered(stand: &Stand, program: &Path, quick: bool, table: &mut Table) -> Result<()> {
+    let tokens = if quick { 50_000 } else { 1_000_000 };
+    note(&format!("memory, {tokens} distinct tokens"));
+    let sensor = Sensor::start(program, stand)?;
+    let mut crowd = open(BATCH)?;
+    for first in (0..tokens).step_by(BATCH) {
+        let upto = (first + BATCH).min(tokens);
+        let requests: Vec<Vec<u8>> = (first..upto).map(request).collect();
+        ask(&mut crowd[..upto - first], &requests)?;
+    }
+    let balance = sensor.settled()?;
+    let status = sensor.status()?;
+    let [known, size, age] = ["tokens", "tokens_forgotten/size", "tokens_forgotten/age"]
+        .map(|name| count(&status, &format!("/memory/{name}")));
+    let (known, forgotten) = (known?, size? + age?);
+    let words = thousands(float(tokens as u64));
+    table.judged(
+        format!("{words} distinct tokens: remembered, forgotten"),
+        format!("{}, {forgotten}", thousands(float(known))),
+        "all, 0",
+        known == tokens as u64 && forgotten == 0,
+    );
+    seen_of(table, &balance, float(tokens as u64));
+    let (now, peak) = sensor.resident()?;
+    table.judged(
+        "  resident with them, the whole daemon (now; peak)",
+        format!("{}; {}", mib(now), mib(peak)),
+        format!("≤ {}", mib(TOKENS_TARGET)),
+        peak <= TOKENS_TARGET,
+    );
+    // The ring's pages are mapped twice; here each counts once.
+    table.figure("    its pages counted once (PSS)", mib(sensor.proportional()?));
+    drop(crowd);
+    sensor.stop()
 }
 
 fn resident(table: &mut Table, name: &str, sensor: &Sensor) -> Result<()> {

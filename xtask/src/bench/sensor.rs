@@ -142,6 +142,15 @@ impl Sensor {
         Ok((field("VmRSS:")?, field("VmHWM:")?))
     }
 
+    /// Its memory with pages that are mapped several times shared out among their mappings
+    /// (`Pss`), in bytes.
+    pub(super) fn proportional(&self) -> Result<u64> {
+        let rollup = fs::read_to_string(self.proc("smaps_rollup"))?;
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+        let kib: u64 = line.context("no Pss")?.trim().trim_end_matches(" kB").parse()?;
+        Ok(kib << 10)
+    }
+
     /// Its kernel programs by where they are attached.
     pub(super) fn programs(&self) -> Result<BTreeMap<String, Runs>> {
         let files = self.descriptors()?;
