@@ -76,6 +76,7 @@ impl Stand {
                 heartbeat: Duration::from_secs(1),
                 hold: Duration::from_secs(5),
                 ask_always: false,
+                body_bytes: 8 << 10,
             }],
             cgroup: Some(self.place.cgroup().into()),
             secret: SECRET,
@@ -155,7 +156,7 @@ impl Judge {
                     });
                     let until = now() + Duration::from_secs(60);
                     for (key, (good, covered, allow, service)) in verdicts {
-                        guard.0.decide(key, good, until).unwrap();
+                        guard.0.decide(key, good, None, until).unwrap();
                         if good && covered {
                             guard.1.allow_token(allow, service, until).unwrap();
                         }

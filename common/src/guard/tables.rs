@@ -6,11 +6,12 @@ use bytemuck::{Pod, Zeroable};
 
 use super::scan::Terms;
 
-/// Bytes of a head that the guard reads; a longer head is not let through to a gated service.
-pub const HEAD_CAP: u32 = 16 * 1024;
+/// Bytes of a head, with what is read of its body, that the guard reads: as much as capture does of
+/// a head. A longer head is not let through to a gated service.
+pub const HEAD_CAP: u32 = 64 * 1024;
 /// Connections whose state is kept.
 pub const MAX_TRACKED: u32 = 65_536;
-/// Heads in pieces that are put together at a time.
+/// Messages in pieces that are put together at a time: 32 MiB.
 pub const MAX_PIECED: u32 = 512;
 /// Denied token keys.
 pub const MAX_DENIED_TOKENS: u32 = 1_048_576;
@@ -48,8 +49,8 @@ pub struct Policy {
     pub closed: u8,
     /// Not 0: a request without credentials waits for a verdict, too.
     pub ask_always: u8,
-    /// Always 0.
-    pub reserved: u32,
+    /// Bytes of a body that are read for tokens before it has passed whole.
+    pub body: u32,
 }
 
 /// Why something is denied, and how long.
@@ -91,9 +92,16 @@ pub struct Verdict {
     pub until: u64,
     /// `VERDICT_*`.
     pub pass: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// How the body is framed, of a head that could be read in two ways: `FRAMED_*`.
+    pub framing: u32,
 }
+
+/// [`Verdict::framing`]: what follows is not known.
+pub const FRAMED_UNKNOWN: u32 = 0;
+/// [`Verdict::framing`]: the body is chunked.
+pub const FRAMED_CHUNKED: u32 = 1;
+/// [`Verdict::framing`]: this plus the bytes of the body.
+pub const FRAMED_LENGTH: u32 = 2;
 
 /// What all programs go by.
 #[repr(C)]
@@ -107,6 +115,17 @@ pub struct Settings {
 pub const HELD_CUT: u32 = 1 << 16;
 /// [`Held::flags`]: the response waits, not the request.
 pub const HELD_RESPONSE: u32 = 1 << 17;
+
+/// [`Held::flags`]: what has been read of the body follows the head, and the allow key is of every
+/// byte of both.
+pub const HELD_BODY: u32 = 1 << 18;
+/// [`Held::flags`], with [`HELD_CUT`]: the head is longer than [`HEAD_CAP`].
+pub const HELD_LONG: u32 = 1 << 19;
+/// [`Held::flags`], with [`HELD_CUT`]: services may read the bytes in different ways.
+pub const HELD_MISFRAMED: u32 = 1 << 20;
+/// [`Held::flags`], with [`HELD_CUT`]: TCP took other bytes than those that were read, or the room
+/// for messages in pieces was needed for others.
+pub const HELD_BROKEN: u32 = 1 << 21;
 
 /// A head that waits for its verdict, as the ring of held heads carries it; `head` bytes follow.
 #[repr(C)]
@@ -128,7 +147,7 @@ pub struct Held {
     pub remote: [u8; 16],
     /// Sequence number of the head's first byte.
     pub seq: u32,
-    /// Bytes of the head.
+    /// Bytes that follow: of the head, and what has been read of its body.
     pub head: u32,
     /// Flags of the scanner, and `HELD_*`.
     pub flags: u32,
@@ -195,6 +214,8 @@ counters! {
     Contended = "contended",
     /// Segments dropped: their head is longer than [`HEAD_CAP`].
     TooLong = "too-long",
+    /// Segments dropped: no service is sure to read them as the guard does.
+    Misframed = "misframed",
     /// Segments dropped: what was let through is not what TCP took.
     Broken = "broken",
     /// Segments that passed because the deadline of the hold was over.
@@ -209,6 +230,8 @@ counters! {
     RingFull = "ring-full",
     /// Requests that passed by the allow-cache.
     Allowed = "allowed",
+    /// Bodies that were read to their end, or as far as is asked for.
+    Bodies = "bodies",
     /// Requests that passed without credentials.
     Anonymous = "anonymous",
     /// Requests that passed by a verdict of their own.

@@ -51,6 +51,7 @@ fn services(config: &Config) -> Vec<Service> {
             heartbeat: all.heartbeat(),
             hold: all.hold(),
             ask_always: false,
+            body_bytes: all.body_bytes(),
         };
         let same =
             |other: &&mut Service| Service { ports: Vec::new(), ..(**other).clone() } == service;
@@ -142,7 +143,7 @@ impl Guarding {
         }
         let (mut verdicts, now) = (Vec::new(), now());
         guard.held(|head| {
-            if head.cut {
+            if head.cut.is_some() {
                 let (flow, cookie) = (head.flow, head.cookie);
                 enforcer.cut(&Cut { flow, cookie, pid: None, denied: Vec::new() });
                 return;
@@ -152,7 +153,7 @@ impl Guarding {
             verdicts.push((head.verdict, head.allow, head.service, allow, judged));
         });
         for (key, allow, service, allow_until, judged) in verdicts {
-            result = result.and(guard.decide(key, judged.pass, judged.until));
+            result = result.and(guard.decide(key, judged.pass, judged.body, judged.until));
             if let Some(until) = allow_until {
                 enforcer.allow_token(allow, service, until);
             }

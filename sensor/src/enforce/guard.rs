@@ -30,13 +30,14 @@ use aya::{
     },
     util::{KernelVersion, nr_cpus},
 };
-pub use jotwatch_common::guard::tables::Counter;
+pub use jotwatch_common::guard::tables::{Counter, HEAD_CAP};
 use jotwatch_common::guard::{
-    scan::{EXTRA_LINES, Prefix, Terms},
+    scan::{EXTRA_LINES, MAX_LENGTH, Prefix, Terms},
     sip::Secret,
     tables::{
-        HELD_CUT, HELD_RESPONSE, Held, MAX_POLICIES, MODE_GATE, MODE_HOLD, MODE_KILL, Policy,
-        VERDICT_DROP, VERDICT_PASS,
+        FRAMED_CHUNKED, FRAMED_LENGTH, FRAMED_UNKNOWN, HELD_BODY, HELD_BROKEN, HELD_CUT, HELD_LONG,
+        HELD_MISFRAMED, HELD_RESPONSE, Held, MAX_POLICIES, MODE_GATE, MODE_HOLD, MODE_KILL, Policy,
+        VERDICT_DROP, VERDICT_PASS, Verdict,
     },
 };
 use rustix::time::{ClockId, clock_gettime};
@@ -47,6 +48,7 @@ use super::{
 };
 use crate::{
     capture::{FlowKey, canonical, live},
+    http::BodyFraming,
     policy::{FailMode, Mode},
     time::Time,
 };
@@ -95,6 +97,8 @@ pub struct Service {
     pub hold: Duration,
     /// Requests without credentials are judged, too, each by itself.
     pub ask_always: bool,
+    /// Bytes of a body that are read for tokens before the body has passed whole.
+    pub body_bytes: u32,
 }
 
 /// How the guard is set up.
@@ -170,12 +174,52 @@ pub struct HeldHead<'a> {
     /// Whether [`allow`](Self::allow) lets requests like this one pass: all its credentials are in
     /// lines that the key covers.
     pub covered: bool,
-    /// Its time is over and it will not pass: the connection is to be cut. There are no bytes.
-    pub cut: bool,
+    /// It will not pass: the connection is to be cut. There are no bytes.
+    pub cut: Option<CutCause>,
     /// The request has passed; its response waits.
     pub response: bool,
-    /// Request line and header fields with the empty line.
+    /// Request line and header fields with the empty line, and what was read of the body where
+    /// that may hold a token.
     pub head: &'a [u8],
+}
+
+/// Why the programs gave a connection up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CutCause {
+    /// There was no verdict in time, and without one nothing passes.
+    Late,
+    /// A head has over [`HEAD_CAP`] bytes.
+    Long,
+    /// Where a message ends can be read in two ways.
+    Misframed,
+    /// TCP took other bytes than those that were read, or the room for messages in pieces was
+    /// needed for others.
+    Broken,
+}
+
+impl CutCause {
+    /// One word for logs and events.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Late => "late",
+            Self::Long => "long",
+            Self::Misframed => "misframed",
+            Self::Broken => "broken",
+        }
+    }
+
+    fn of(flags: u32) -> Option<Self> {
+        if flags & HELD_CUT == 0 {
+            return None;
+        }
+        Some(match flags & (HELD_LONG | HELD_MISFRAMED | HELD_BROKEN) {
+            HELD_LONG => Self::Long,
+            HELD_MISFRAMED => Self::Misframed,
+            HELD_BROKEN => Self::Broken,
+            _ => Self::Late,
+        })
+    }
 }
 
 /// What a verdict on one head goes by: the connection and every byte of the head.
@@ -479,14 +523,29 @@ impl Guard {
         n
     }
 
-    /// Decides on one head until then.
+    /// Decides on one head until then. A head that could be read in two ways and passes needs its
+    /// body's framing; without it nothing is known of what follows.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn decide(&mut self, head: VerdictKey, pass: bool, until: Time) -> Result<(), Error> {
-        let verdict = if pass { VERDICT_PASS } else { VERDICT_DROP };
+    pub fn decide(
+        &mut self,
+        head: VerdictKey,
+        pass: bool,
+        body: Option<BodyFraming>,
+        until: Time,
+    ) -> Result<(), Error> {
+        let framing = match body {
+            Some(BodyFraming::Chunked) => FRAMED_CHUNKED,
+            Some(BodyFraming::Length(n)) if n <= u64::from(MAX_LENGTH) => {
+                FRAMED_LENGTH + u32::try_from(n).unwrap_or(0)
+            }
+            _ => FRAMED_UNKNOWN,
+        };
+        let pass = if pass { VERDICT_PASS } else { VERDICT_DROP };
+        let verdict = Verdict { until: kernel_time(until), pass, framing };
         self.verdicts
-            .insert(head.0, [kernel_time(until), u64::from(verdict)], 0)
+            .insert(head.0, bytemuck::cast::<Verdict, [u64; 2]>(verdict), 0)
             .map_err(|e| map_error("VERDICTS", &e))
     }
 
@@ -538,7 +597,7 @@ fn policy(service: &Service) -> Policy {
         dry_run: service.dry_run.into(),
         closed: (service.fail == FailMode::Closed).into(),
         ask_always: service.ask_always.into(),
-        reserved: 0,
+        body: service.body_bytes,
     }
 }
 
@@ -567,8 +626,9 @@ fn decode(data: &[u8]) -> Option<HeldHead<'_>> {
         service: ServiceId { cgroup: record.cgroup, port: record.local_port },
         verdict: VerdictKey(record.verdict),
         allow: AllowKey(record.allow),
-        covered: record.flags & (CREDENTIALS | ODD | QUERY_TOKEN) == CREDENTIALS,
-        cut: record.flags & HELD_CUT != 0,
+        covered: record.flags & HELD_BODY != 0
+            || record.flags & (CREDENTIALS | ODD | QUERY_TOKEN) == CREDENTIALS,
+        cut: CutCause::of(record.flags),
         response: record.flags & HELD_RESPONSE != 0,
         head,
     })

@@ -227,12 +227,17 @@ impl Open {
     }
 }
 
-/// Whether the token speaks for the caller, or proves who the caller is.
+/// Whether the token speaks for the caller, or proves who the caller is. In a body these are the
+/// names of RFC 6750 and of OpenID Connect's `form_post`, and the same in JSON: an authorization
+/// server is asked about a token under other names.
 fn is_credential(token: &Token) -> bool {
     token.location.role() != Role::Matter
         || match &token.location {
             Location::Dpop => true,
-            Location::Form(name) | Location::Json(name) => name == "client_assertion",
+            Location::Form(name) | Location::Json(name) => matches!(
+                &**name,
+                "client_assertion" | "access_token" | "accessToken" | "id_token" | "idToken"
+            ),
             _ => false,
         }
 }

@@ -11,7 +11,9 @@ use aya_ebpf::{
 };
 use jotwatch_common::{
     Record, TCP_SYN, TO_SERVER,
-    guard::tables::{Counter, HEAD_CAP, Policy},
+    guard::tables::{
+        Counter, FRAMED_UNKNOWN, HEAD_CAP, HELD_BROKEN, HELD_LONG, HELD_MISFRAMED, Policy,
+    },
 };
 use jotwatch_ebpf::{
     packet,
@@ -23,8 +25,9 @@ use super::{
         EMPTY, PIECES, POLICIES, PORT_POLICIES, SCRATCH, TRACKS, count, is_allowed_net, is_dead,
         is_denied_flow, is_denied_net,
     },
-    messages::{DENY, PASS, REJECT, WAIT, Walk, read_all, tell_cut},
+    messages::{DENY, LONG, MISFRAMED, PASS, REJECT, WAIT, Walk, read_all, tell_cut},
     read::{load, network, socket_addresses},
+    scratch::{Scratch, clamp},
 };
 
 const TCP_LISTEN: u32 = 10;
@@ -135,6 +138,10 @@ unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
         s.mode = u32::from(policy.mode);
         s.keyed = u32::from(policy.mode != 1);
         s.ask_always = u32::from(policy.ask_always);
+        s.body = policy.body;
+        s.chunk = 0;
+        s.framed = FRAMED_UNKNOWN;
+        s.framing = FRAMED_UNKNOWN;
         s.have = 0;
         s.wide = 0;
         s.piece = 0;
@@ -142,7 +149,6 @@ unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
         s.outcome = PASS;
         s.offset = 0;
         s.holding = 0;
-        let mut walk = Walk { scratch: s, skb };
         if listener {
             // No socket of its own yet, and so no state: only whole messages pass, and what
             // comes behind them starts one.
@@ -150,40 +156,52 @@ unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
                 s.seq = s.seq.wrapping_add(1);
             }
             s.known = 1;
-            read_all(&mut walk);
-            let s = &mut *walk.scratch;
-            if s.outcome != PASS {
-                return drop_for(counter_of(s.outcome), policy);
+        } else {
+            let tp = bpf_tcp_sock(sk);
+            if tp.is_null() {
+                return None;
             }
-            if s.piece != 0 {
-                return drop_for(Counter::Ahead, policy);
-            }
-            return Some(true);
-        }
-        let tp = bpf_tcp_sock(sk);
-        if tp.is_null() {
-            return None;
-        }
-        let taken = (*tp).rcv_nxt;
-        let track = match track {
-            Some(track) => track,
-            None => {
-                let _: Result<(), i32> = TRACKS.insert(cookie, &EMPTY, 0);
-                let track = TRACKS.get_ptr_mut(cookie)?;
-                if (*tp).bytes_received == 0 {
-                    (*track).mode = track::KNOWN;
-                    (*track).start = taken;
+            let taken = (*tp).rcv_nxt;
+            let track = match track {
+                Some(track) => track,
+                None => {
+                    let _: Result<(), i32> = TRACKS.insert(cookie, &EMPTY, 0);
+                    let track = TRACKS.get_ptr_mut(cookie)?;
+                    if (*tp).bytes_received == 0 {
+                        (*track).mode = track::KNOWN;
+                        (*track).start = taken;
+                    }
+                    track
                 }
-                track
+            };
+            if !lock(&raw mut (*track).busy) {
+                return drop_for(Counter::Contended, policy);
             }
-        };
-        if !lock(&raw mut (*track).busy) {
-            return drop_for(Counter::Contended, policy);
+            let ready = prepare(s, &mut *track, policy, taken);
+            if let Some(passes) = ready {
+                (&raw mut (*track).busy).write_volatile(0);
+                return Some(passes);
+            }
         }
-        let track = &mut *track;
-        let result = tracked(&mut walk, track, policy, cookie, taken);
+        // What is needed behind it is looked up again: the verifier follows the reader once, not
+        // once for each way to here.
+        let mut walk = Walk { scratch: s, skb };
+        read_all(&mut walk);
+        let s = &mut *walk.scratch;
+        let policy = policy_of(skb)?;
+        if s.held.cookie == 0 {
+            return if s.outcome != PASS {
+                drop_for(counter_of(s.outcome), policy)
+            } else if s.piece != 0 {
+                drop_for(Counter::Ahead, policy)
+            } else {
+                Some(true)
+            };
+        }
+        let track = &mut *TRACKS.get_ptr_mut(s.held.cookie)?;
+        let passes = settle(s, track, policy);
         (&raw mut track.busy).write_volatile(0);
-        result
+        passes
     }
 }
 
@@ -196,6 +214,8 @@ fn counter_of(outcome: u32) -> Counter {
         Counter::DeniedVerdict
     } else if outcome == WAIT {
         Counter::HeldRequests
+    } else if outcome == MISFRAMED {
+        Counter::Misframed
     } else {
         Counter::TooLong
     }
@@ -217,17 +237,11 @@ unsafe fn lock(busy: *mut u64) -> bool {
     value == 0
 }
 
-/// A segment with payload of a connection whose state is there.
+/// A segment with payload of a connection whose state is there: what becomes of it, or `None` where
+/// it is to be read first.
 #[inline(always)]
-unsafe fn tracked(
-    walk: &mut Walk,
-    track: &mut Track,
-    policy: &Policy,
-    cookie: u64,
-    taken: u32,
-) -> Option<bool> {
+unsafe fn prepare(s: &mut Scratch, track: &mut Track, policy: &Policy, taken: u32) -> Option<bool> {
     unsafe {
-        let s = &mut *walk.scratch;
         let now = s.now;
         let arrival = track.arrive(s.seq, s.len, taken, now);
         if arrival == track::OLD || arrival == track::BODY {
@@ -239,7 +253,7 @@ unsafe fn tracked(
             } else if arrival == track::UNSETTLED {
                 Counter::Unsettled
             } else {
-                Counter::Broken
+                return broken(s, track, policy);
             };
             if policy.dry_run != 0 {
                 track.forget();
@@ -248,32 +262,46 @@ unsafe fn tracked(
         }
         s.offset = track.offset;
         s.have = track.have;
-        s.known = u32::from(track.mode == track::KNOWN);
+        s.known = u32::from(track.mode == track::KNOWN || track.mode == track::CHUNKS);
+        s.chunk = u32::from(track.mode == track::CHUNKS);
+        s.pending = track.pending;
         s.next_mode = track::UNKNOWN;
         s.next = 0;
         s.holding = u32::from(track.holds != 0);
         if s.have >= HEAD_CAP {
-            return drop_for(Counter::TooLong, policy);
+            return broken(s, track, policy);
         }
         if s.have > 0 {
-            let kept = PIECES.get_ptr(cookie);
+            let kept = PIECES.get_ptr(s.held.cookie);
             let Some(kept) = kept else {
-                return drop_for(Counter::Broken, policy);
+                if track.mode == track::LIKELY {
+                    // It need not be a request at all.
+                    track.forget();
+                    return Some(true);
+                }
+                return broken(s, track, policy);
             };
             let to = (&raw mut s.window).cast();
-            if bpf_probe_read_kernel(to, HEAD_CAP, kept.cast()) != 0 {
-                return drop_for(Counter::Broken, policy);
+            let size = clamp::<{ HEAD_CAP - 1 }>(s.have);
+            if bpf_probe_read_kernel(to, size, kept.cast()) != 0 {
+                return broken(s, track, policy);
             }
         }
-        read_all(walk);
-        let s = &mut *walk.scratch;
-        let outcome = s.outcome;
+        None
+    }
+}
+
+/// A segment that was read: whether it passes, and what is known behind it.
+#[inline(always)]
+unsafe fn settle(s: &mut Scratch, track: &mut Track, policy: &Policy) -> Option<bool> {
+    unsafe {
+        let (now, outcome) = (s.now, s.outcome);
         if outcome == WAIT {
             if track.waits == 0 {
                 track.waits = now;
             } else if now.wrapping_sub(track.waits) > policy.hold {
                 if policy.closed != 0 {
-                    tell_cut(&mut s.held);
+                    tell_cut(&mut s.held, 0);
                 } else {
                     count(Counter::Expired);
                     track.forget();
@@ -294,16 +322,11 @@ unsafe fn tracked(
             }
             let until = s.seq.wrapping_add(s.len);
             track.pass(until, s.next, s.next_mode, now);
-            if s.piece != 0 {
-                let kept = bpf_map_update_elem(
-                    (&raw const PIECES).cast_mut().cast(),
-                    (&raw const s.held.cookie).cast_mut().cast(),
-                    (&raw const s.window).cast_mut().cast(),
-                    0,
-                );
-                if kept == 0 {
-                    track.keep_pieces(s.next);
-                }
+            if s.piece != 0 && keep(s) {
+                track.keep_pieces(s.next);
+            }
+            if s.holding == 0 {
+                track.holds = 0;
             }
             if s.pends != 0 {
                 track.pending = s.pending;
@@ -311,7 +334,42 @@ unsafe fn tracked(
             }
             return Some(true);
         }
+        if outcome == LONG {
+            tell_cut(&mut s.held, HELD_LONG);
+        } else if outcome == MISFRAMED {
+            tell_cut(&mut s.held, HELD_MISFRAMED);
+        }
         count(counter_of(outcome));
         Some(false)
+    }
+}
+
+/// Nothing passes on this connection any more.
+#[inline(always)]
+unsafe fn broken(s: &mut Scratch, track: &mut Track, policy: &Policy) -> Option<bool> {
+    if policy.dry_run != 0 {
+        track.forget();
+    } else {
+        // SAFETY: `held` is whole.
+        unsafe { tell_cut(&mut s.held, HELD_BROKEN) };
+    }
+    drop_for(Counter::Broken, policy)
+}
+
+/// Keeps what the window holds of an unfinished message.
+#[inline(always)]
+unsafe fn keep(s: &mut Scratch) -> bool {
+    // SAFETY: the window is larger than a value, and `piece` is clamped to both.
+    unsafe {
+        if let Some(kept) = PIECES.get_ptr_mut(s.held.cookie) {
+            let size = clamp::<{ HEAD_CAP - 1 }>(s.piece);
+            return bpf_probe_read_kernel(kept.cast(), size, (&raw const s.window).cast()) == 0;
+        }
+        bpf_map_update_elem(
+            (&raw const PIECES).cast_mut().cast(),
+            (&raw const s.held.cookie).cast_mut().cast(),
+            (&raw const s.window).cast_mut().cast(),
+            0,
+        ) == 0
     }
 }

@@ -64,7 +64,7 @@ pub(super) static VERDICTS: LruHashMap<[u64; 2], Verdict> =
 #[map]
 pub(super) static TRACKS: LruHashMap<u64, Track> = LruHashMap::with_max_entries(MAX_TRACKED, 0);
 
-/// The first bytes of heads that come in pieces, by socket cookie.
+/// The first bytes of messages that come in pieces, by socket cookie.
 #[map]
 pub(super) static PIECES: LruHashMap<u64, [u8; HEAD_CAP as usize]> =
     LruHashMap::with_max_entries(MAX_PIECED, 0);
@@ -75,7 +75,7 @@ pub(super) static PIECES: LruHashMap<u64, [u8; HEAD_CAP as usize]> =
 pub(super) static SCRATCH: Array<Scratch> = Array::with_max_entries(1, 0);
 
 #[map]
-pub(super) static HELD: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
+pub(super) static HELD: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 
 #[map]
 pub(super) static GUARD_COUNTERS: PerCpuArray<[u64; Counter::COUNT]> =
