@@ -16,6 +16,7 @@ pub mod control;
 pub mod daemon;
 pub mod enforce;
 pub mod event;
+pub mod feeds;
 pub mod finding;
 pub mod fingerprint_key;
 pub mod flow;

@@ -105,6 +105,14 @@ fn show_enforcement(status: &EnforcementStatus, out: &mut impl Write) -> io::Res
     for service in &status.services {
         writeln!(out, "  port {}: mode {}{}", service.port, service.mode, dry(service.dry_run))?;
     }
+    for feed in &status.feeds {
+        let loaded = feed.loaded.as_deref().unwrap_or("never");
+        write!(out, "  feed {}: {} addresses, loaded {loaded}", feed.name, feed.entries)?;
+        match &feed.error {
+            Some(error) => writeln!(out, "; failed: {}", crate::token::show(error))?,
+            None => writeln!(out)?,
+        }
+    }
     let (cuts, denied) = (&status.cuts, &status.denied);
     writeln!(out, "  cut: {} reset, {} gone, {} failed", cuts.reset, cuts.gone, cuts.failed)?;
     writeln!(

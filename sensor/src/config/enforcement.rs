@@ -6,7 +6,7 @@ use jotwatch_common::guard::tables::HEAD_CAP;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Complaint, error::nearest, within};
+use super::{Complaint, FeedConfig, error::nearest, within};
 use crate::{
     finding::{FindingId, Severity},
     networks,
@@ -44,6 +44,9 @@ pub struct EnforcementConfig {
     pub deny_seconds: Spanned<usize>,
     /// Files of what is always denied.
     pub deny_files: Spanned<Vec<PathBuf>>,
+    /// Lists of others, of what is always denied.
+    #[serde(rename = "feed")]
+    pub feeds: Vec<FeedConfig>,
     /// What is done about which findings.
     #[serde(rename = "rule")]
     pub rules: Vec<Spanned<RuleConfig>>,
@@ -63,6 +66,7 @@ impl Default for EnforcementConfig {
             deny: vec![DenyScope::Token],
             deny_seconds: Spanned::new(0..0, 600),
             deny_files: Spanned::new(0..0, Vec::new()),
+            feeds: Vec::new(),
             rules: Vec::new(),
             allow: AllowConfig::default(),
         }

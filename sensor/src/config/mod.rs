@@ -7,6 +7,7 @@
 mod clients;
 mod enforcement;
 mod error;
+mod feeds;
 mod issuers;
 mod revocation;
 mod services;
@@ -25,6 +26,7 @@ pub use self::{
     clients::{ClientsConfig, ProxyHeader},
     enforcement::{AllowConfig, EnforcementConfig, MAX_DENY_FILES, MAX_RULES, RuleConfig},
     error::Error,
+    feeds::{FeedColumn, FeedConfig, FeedFormat, MAX_FEEDS},
     issuers::{IssuerConfig, KeysConfig, MAX_ISSUERS},
     revocation::RevocationConfig,
     services::{MemorySettings, RouteConfig, ServiceConfig},
@@ -299,6 +301,7 @@ fn check(config: &Config) -> Result<(), Complaint> {
     revocation::check(&config.revocation)?;
     services::check(&config.services)?;
     enforcement::check(&config.enforcement)?;
+    feeds::check(&config.enforcement.feeds, config.keys.allow_http)?;
     issuers::check(&config.issuers, &config.keys)
 }
 

@@ -26,7 +26,7 @@ use zeroize::Zeroizing;
 
 pub use self::{
     change::{Change, Changed, List, Listed, ListedFile, MAX_LISTED, Target, TokenText},
-    status::{EnforcementStatus, KernelStatus, RequestBalance, ServiceMode, Status},
+    status::{EnforcementStatus, FeedStatus, KernelStatus, RequestBalance, ServiceMode, Status},
 };
 use crate::{event::Peer, redact};
 

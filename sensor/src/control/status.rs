@@ -49,6 +49,8 @@ pub struct EnforcementStatus {
     pub fail: String,
     /// Services with a mode of their own.
     pub services: Vec<ServiceMode>,
+    /// Lists of others, of what is denied.
+    pub feeds: Vec<FeedStatus>,
     /// Connections that were cut.
     pub cuts: CutCounts,
     /// What is denied.
@@ -59,6 +61,21 @@ pub struct EnforcementStatus {
     pub tables: TableCounts,
     /// Counters of the guard programs; empty where no mode asks for them.
     pub guard: BTreeMap<String, u64>,
+}
+
+/// A list that somebody else keeps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedStatus {
+    /// Its name.
+    pub name: String,
+    /// Addresses and networks that it denies.
+    pub entries: u64,
+    /// What stands in it beside those: lines that are none, domains, user agents.
+    pub skipped: u64,
+    /// Since when what is in force is, RFC 3339; absent where there is nothing.
+    pub loaded: Option<String>,
+    /// Why there is nothing newer, where it was asked for.
+    pub error: Option<String>,
 }
 
 /// A service with a mode of its own.

@@ -1,5 +1,5 @@
 //! Files beside the configuration that are read again when they change: the list of what is
-//! revoked, and the database of autonomous systems.
+//! revoked, the database of autonomous systems, and lists of what is denied.
 //!
 //! A thread looks at them and reads them, so that the reader of the ring does not wait. What can't
 //! be read is said once, and what was in force stays.
@@ -17,7 +17,10 @@ use std::{
     time::Duration,
 };
 
-use crate::{clients::Clients, config::Config, revocation::RevocationList};
+use super::{feeds, now};
+use crate::{
+    clients::Clients, config::Config, enforce::file_list::FileList, revocation::RevocationList,
+};
 
 /// How often the files are looked at. A file that changed is read when it was the same at two
 /// looks: whoever writes it is done.
@@ -30,6 +33,10 @@ pub(super) enum Fresh {
     Clients(Clients),
     /// What is revoked.
     Revoked(RevocationList),
+    /// A file of `enforcement.deny_files`.
+    Denied(FileList),
+    /// What became of a feed.
+    Feed(feeds::News),
 }
 
 /// What tells one state of a file from another; `None` where it is not there.
@@ -92,10 +99,22 @@ impl Files {
                 RevocationList::load(Some(&path)).map(Fresh::Revoked)
             }));
         }
+        for path in config.enforcement.deny_files.get_ref().clone() {
+            watched.push(Watched::new(&path.clone(), move || {
+                Ok(FileList::load(&path, now()).map(Fresh::Denied)?)
+            }));
+        }
+        for feed in config.enforcement.feeds.clone() {
+            let Some(path) = feed.path.clone() else { continue };
+            watched.push(Watched::new(&path.clone(), move || {
+                Ok(Fresh::Feed(feeds::read(&feed, &path)))
+            }));
+        }
         let clients = Clients::load(&config.clients)?;
         let list = RevocationList::load(config.revocation.list_file.as_deref())?;
         let stop = Arc::new(AtomicBool::new(false));
         let (sender, fresh) = mpsc::channel();
+        feeds::start(config, &stop, &sender)?;
         if !watched.is_empty() {
             let stop = Arc::clone(&stop);
             thread::Builder::new()

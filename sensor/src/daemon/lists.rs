@@ -4,10 +4,12 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail};
 
-use super::{Daemon, now};
+use super::{Daemon, feeds, now};
 use crate::{
+    config::{Config, FeedConfig},
     control::{Change, Changed, List, Listed, ListedFile, MAX_LISTED, Target},
     enforce::{
+        denylist::AddError,
         entry::{Allowed, Denied, Source, Written},
         file_list::FileList,
         keys::TokenKeys,
@@ -39,7 +41,7 @@ fn nothing() -> AuditEvent {
 }
 
 impl Daemon {
-    /// Tells which denylist files are in force from now on.
+    /// Tells which denylist files are in force from now on. Feeds are told of one by one.
     pub(super) fn tell_files(&mut self) {
         let files: Vec<(String, u64)> = self
             .pipeline
@@ -47,6 +49,7 @@ impl Daemon {
             .denied
             .files()
             .iter()
+            .filter(|file| !file.is_feed())
             .map(|file| (file.name().to_owned(), file.len() as u64))
             .collect();
         for (file, count) in files {
@@ -57,6 +60,85 @@ impl Daemon {
                 ..nothing()
             });
         }
+    }
+
+    /// A file changed: its list takes the place of the one before, or is refused whole.
+    pub(super) fn take_list(&mut self, list: FileList) {
+        let (name, count) = (list.name().to_owned(), list.len() as u64);
+        match self.replace_list(list) {
+            Ok(()) => tracing::info!("{name} is read again and in force: {count} entries"),
+            Err(error) => tracing::error!("{name} not read again, the old stays: {error}"),
+        }
+    }
+
+    /// Something became of a feed.
+    pub(super) fn take_feed(&mut self, news: feeds::News) {
+        let name = news.name;
+        let taken = news.read.and_then(|(list, skipped)| {
+            let count = list.len() as u64;
+            self.replace_list(list).map_err(|error| error.to_string())?;
+            Ok((count, skipped))
+        });
+        let Some(state) = self.feeds.iter_mut().find(|state| state.is(&name)) else { return };
+        match taken {
+            Ok((count, skipped)) => {
+                state.loaded(count, skipped);
+                tracing::info!("feed {name} is in force: {count} addresses, {skipped} passed over");
+            }
+            Err(error) => {
+                if state.failed(&error) {
+                    tracing::error!("feed {name} is not taken, the old stays: {error}");
+                }
+            }
+        }
+    }
+
+    /// Reads the feeds that are files; the others come by themselves.
+    pub(super) fn read_feeds(&mut self) {
+        let feeds = self.config.enforcement.feeds.clone();
+        let kept = std::mem::take(&mut self.feeds);
+        for feed in &feeds {
+            let name = feed.name.get_ref();
+            let state = kept.iter().find(|state| state.is(name)).cloned();
+            self.feeds.push(state.unwrap_or_else(|| feeds::State::new(name)));
+            if let Some(path) = &feed.path {
+                self.take_feed(feeds::read(feed, path));
+            }
+        }
+    }
+
+    /// What is in force of the feeds that stay what they are in another configuration.
+    pub(super) fn kept_feeds(&mut self, config: &Config) -> Vec<FileList> {
+        let (old, new) = (&self.config.enforcement.feeds, &config.enforcement.feeds);
+        // The place in the file is no part of what a feed is.
+        let stays = |list: &&FileList| {
+            let is = |feed: &&FeedConfig| FileList::feed_name(feed.name.get_ref()) == list.name();
+            let source = |feed: &FeedConfig| {
+                (
+                    feed.path.clone(),
+                    feed.url.as_ref().map(|url| url.get_ref().clone()),
+                    feed.format(),
+                )
+            };
+            list.is_feed()
+                && new.iter().find(is).map(source) == old.iter().find(is).map(source)
+                && new.iter().any(|feed| is(&feed))
+        };
+        self.pipeline.lists().denied.files().iter().filter(stays).cloned().collect()
+    }
+
+    fn replace_list(&mut self, list: FileList) -> Result<(), AddError> {
+        let mut files = self.pipeline.lists().denied.files().to_vec();
+        let (file, count) = (list.name().to_owned(), list.len() as u64);
+        match files.iter_mut().find(|old| old.name() == list.name()) {
+            Some(old) => *old = list,
+            None => files.push(list),
+        }
+        self.pipeline.lists().denied.replace_files(files)?;
+        self.enforcer.forget_allowed();
+        let (file, count) = (Some(file), Some(count));
+        self.audit(AuditEvent { change: "deny-load", file, count, ..nothing() });
+        Ok(())
     }
 
     /// Does what `deny` asks.

@@ -4,6 +4,7 @@
 //! sink has a thread of its own, so nothing that is slow outside slows the reading.
 
 mod balance;
+mod feeds;
 mod files;
 mod guarding;
 mod learned_file;
@@ -156,6 +157,7 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
         keys_in_force: None,
         memory_file,
         files,
+        feeds: Vec::new(),
         losses: Losses::new(now()),
         ids: EventIds::new(&salt),
         started: now(),
@@ -174,6 +176,7 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
     daemon.refresh_tables();
     daemon.tell(SensorState::Started);
     daemon.tell_files();
+    daemon.read_feeds();
     let result = daemon.watch(&signals, &control);
     daemon.stop();
     result
@@ -192,6 +195,7 @@ struct Daemon {
     keys_in_force: Option<u64>,
     memory_file: MemoryFile,
     files: Files,
+    feeds: Vec<feeds::State>,
     learned_file: LearnedFile,
     /// Where a list of weak secrets is configured.
     search: Option<SecretSearch>,
@@ -295,12 +299,15 @@ impl Daemon {
 
     /// Has the pipeline use the files that changed.
     fn take_files(&mut self) {
-        for fresh in self.files.fresh() {
+        let fresh: Vec<Fresh> = self.files.fresh().collect();
+        for fresh in fresh {
             match fresh {
                 Fresh::Clients(clients) => {
                     self.pipeline.locate(clients.into());
                     tracing::info!("clients.asn_database is read again and in force");
                 }
+                Fresh::Denied(list) => self.take_list(list),
+                Fresh::Feed(news) => self.take_feed(news),
                 Fresh::Revoked(list) => {
                     self.pipeline.revoke(&list);
                     let entries = list.len();
@@ -334,8 +341,9 @@ impl Daemon {
         if self.search.is_none() {
             self.search = start_search(&settings)?;
         }
-        let deny_files = lists::load_files(config.enforcement.deny_files.get_ref(), now())?;
-        if old.issuers != new.issuers || old.keys != new.keys {
+        let mut deny_files = lists::load_files(config.enforcement.deny_files.get_ref(), now())?;
+        deny_files.extend(self.kept_feeds(&config));
+        if self.config.issuers != config.issuers || self.config.keys != config.keys {
             self.keyring = Keyring::start(&config)?;
             self.keys_in_force = None;
             // Marks are of one keyring.
@@ -353,6 +361,7 @@ impl Daemon {
         self.files = files;
         self.sinks.reopen();
         self.config = config;
+        self.read_feeds();
         self.tell_files();
         Ok(())
     }
@@ -391,6 +400,7 @@ impl Daemon {
             dry_run: config.dry_run,
             fail: config.fail.as_str().to_owned(),
             services: services.collect(),
+            feeds: self.feeds.iter().map(feeds::State::status).collect(),
             cuts: self.enforcer.counts(),
             denied: lists.denied.counts(),
             allowed: lists.allowed.entries().count() as u64,

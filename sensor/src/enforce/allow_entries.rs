@@ -117,7 +117,7 @@ impl AllowEntries {
     pub fn terms_of(&self, allowed: &Allowed) -> Option<Terms<'_>> {
         let Entry { until, added, reason } = self.entries.get(allowed)?;
         let (until, added) = (*until, *added);
-        Some(Terms { until, added, reason, source: Source::Operator })
+        Some(Terms { until, added, reason, line: None, source: Source::Operator })
     }
 
     /// What people added or removed since the last call.

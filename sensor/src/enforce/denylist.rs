@@ -353,8 +353,8 @@ impl Denylist {
     pub fn address(&self, now: Time, address: IpAddr) -> Option<Terms<'_>> {
         let own = self.networks.containing(address).find(|(_, packed)| packed.holds(now));
         own.map(|(_, packed)| self.terms(*packed)).or_else(|| {
-            let (_, &number) = self.file_networks.containing(address).next()?;
-            self.files.get(number as usize).map(FileList::terms)
+            let (network, &number) = self.file_networks.containing(address).next()?;
+            self.files.get(number as usize).map(|file| file.terms_of_network(network))
         })
     }
 
@@ -441,6 +441,7 @@ impl Denylist {
             until: packed.until(),
             added: Time::from_unix_secs(packed.added.into()),
             reason: self.reasons.get(packed.reason as usize).map_or("", |reason| reason),
+            line: None,
             source: packed.source,
         }
     }

@@ -250,6 +250,8 @@ pub struct Terms<'a> {
     pub added: Time,
     /// Why.
     pub reason: &'a str,
+    /// In which line of the file or feed, where it is known.
+    pub line: Option<u32>,
     /// On whose word.
     pub source: Source,
 }

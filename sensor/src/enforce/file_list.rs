@@ -26,7 +26,7 @@ use super::{
     entry::{Denied, EntryError, Source, Terms, Written},
     tables::TokenKey,
 };
-use crate::{networks, policy::AllowedName, time::Time};
+use crate::{feeds::Feed, networks, policy::AllowedName, time::Time};
 
 /// Bytes of one file: a million token keys and comments.
 pub const MAX_FILE_BYTES: usize = 128 << 20;
@@ -68,8 +68,18 @@ pub struct FileList {
     tokens: Arc<[TokenKey]>,
     /// Ascending, each once.
     networks: Vec<IpNet>,
+    /// Where each network stands first.
+    lines: Vec<u32>,
     subjects: HashSet<AllowedName>,
     loaded: Time,
+    is_feed: bool,
+}
+
+/// Ascending, each once, with the first line of each.
+fn sorted(mut found: Vec<(IpNet, u32)>) -> (Vec<IpNet>, Vec<u32>) {
+    found.sort_unstable();
+    found.dedup_by_key(|(network, _)| *network);
+    found.into_iter().unzip()
 }
 
 impl FileList {
@@ -93,25 +103,55 @@ impl FileList {
     /// # Errors
     /// A line is no entry.
     pub fn parse(text: &[u8], path: &Path, now: Time) -> Result<Self, FileError> {
-        let (mut tokens, mut networks, mut subjects) = (Vec::new(), Vec::new(), HashSet::new());
+        let mut found: Vec<(IpNet, u32)> = Vec::new();
+        let (mut tokens, mut subjects) = (Vec::new(), HashSet::new());
         // A byte order mark in front is no part of the first entry.
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-        for (number, line) in (1..).zip(text.split(|&byte| byte == b'\n')) {
-            let wrong = |message| FileError::Line { path: path.into(), line: number, message };
+        for (number, line) in (1_u32..).zip(text.split(|&byte| byte == b'\n')) {
+            let wrong =
+                |message| FileError::Line { path: path.into(), line: number as usize, message };
             let line = std::str::from_utf8(line).map_err(|_| wrong("not UTF-8".to_owned()))?;
             match entry(line).map_err(wrong)? {
                 None | Some(Denied::Flow(_)) => {}
                 Some(Denied::Token(key)) => tokens.push(key),
-                Some(Denied::Network(network)) => networks.push(network),
+                Some(Denied::Network(network)) => found.push((network, number)),
                 Some(Denied::Subject(name)) => drop(subjects.insert(name)),
             }
         }
         tokens.sort_unstable();
         tokens.dedup();
-        networks.sort_unstable();
-        networks.dedup();
+        let (networks, lines) = sorted(found);
         let (tokens, name) = (tokens.into(), path.display().to_string());
-        Ok(Self { name, tokens, networks, subjects, loaded: now })
+        Ok(Self { name, tokens, networks, lines, subjects, loaded: now, is_feed: false })
+    }
+
+    /// What a feed of this name says of addresses and networks.
+    #[must_use]
+    pub fn of_feed(name: &str, feed: &Feed, now: Time) -> Self {
+        let found =
+            feed.items.iter().filter_map(|item| Some((item.indicator.network()?, item.line)));
+        let (networks, lines) = sorted(found.collect());
+        Self {
+            name: Self::feed_name(name),
+            tokens: Arc::default(),
+            networks,
+            lines,
+            subjects: HashSet::new(),
+            loaded: now,
+            is_feed: true,
+        }
+    }
+
+    /// The [`name`](Self::name) of a feed's list.
+    #[must_use]
+    pub fn feed_name(name: &str) -> String {
+        format!("feed {name}")
+    }
+
+    /// Whether it is a feed, and no file of `deny_files`.
+    #[must_use]
+    pub fn is_feed(&self) -> bool {
+        self.is_feed
     }
 
     /// The file's path.
@@ -169,7 +209,15 @@ impl FileList {
     /// What is known of each of its entries.
     #[must_use]
     pub fn terms(&self) -> Terms<'_> {
-        Terms { until: None, added: self.loaded, reason: &self.name, source: Source::File }
+        let source = Source::File;
+        Terms { until: None, added: self.loaded, reason: &self.name, line: None, source }
+    }
+
+    /// What is known of a network in it.
+    #[must_use]
+    pub fn terms_of_network(&self, network: IpNet) -> Terms<'_> {
+        let at = self.networks.binary_search(&networks::canonical(network)).ok();
+        Terms { line: at.and_then(|at| self.lines.get(at).copied()), ..self.terms() }
     }
 }
 

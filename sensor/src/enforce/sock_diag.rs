@@ -3,7 +3,8 @@
 //! `linux/inet_diag.h`, see sock_diag(7)).
 //!
 //! Two fixed messages of 72 bytes are all that is needed, so they stand here rather than behind a
-//! crate; those that exist (netlink-packet-sock-diag 0.5) don't know `SOCK_DESTROY`.
+//! crate. (netlink-packet-sock-diag has the number of `SOCK_DESTROY`, but its messages always say that
+//! they are `SOCK_DIAG_BY_FAMILY`.)
 
 use std::{
     io,

@@ -19,6 +19,8 @@ use super::{
     files,
 };
 
+/// What a key set may come as.
+pub(super) const KEY_SETS: &str = "application/jwk-set+json, application/json";
 /// The most redirects that are followed for one answer.
 const MAX_REDIRECTS: usize = 3;
 /// The largest head of an answer, in bytes.
@@ -125,8 +127,9 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// A client that trusts the system's certificates and those of `ca_file`.
-    pub(super) fn new(settings: &Settings) -> Result<Self, Error> {
+    /// A client that trusts the system's certificates and those of `ca_file`, and asks for documents
+    /// of the media types in `accept`.
+    pub(super) fn new(settings: &Settings, accept: &'static str) -> Result<Self, Error> {
         let mut roots: Vec<_> = rustls_native_certs::load_native_certs()
             .certs
             .iter()
@@ -162,7 +165,7 @@ impl Client {
             // A proxy from the environment would see, and could move, where keys come from.
             .proxy(None)
             .user_agent(concat!("jotwatch/", env!("CARGO_PKG_VERSION")))
-            .accept("application/jwk-set+json, application/json")
+            .accept(accept)
             .max_response_header_size(MAX_HEAD_BYTES)
             // Fetches are minutes apart: no server keeps a connection for so long.
             .max_idle_connections(0)

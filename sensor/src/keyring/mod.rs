@@ -13,6 +13,7 @@
 
 mod cache;
 mod discovery;
+mod download;
 mod endpoint;
 mod fetch;
 mod files;
@@ -38,11 +39,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use self::{endpoint::Host, fetch::Client, remote::Remote, schedule::Pace};
 pub use self::{
+    download::Download,
     endpoint::{Endpoint, EndpointError},
     snapshot::{FetchMark, IssuerKeys, Snapshot},
 };
+use self::{endpoint::Host, fetch::Client, remote::Remote, schedule::Pace};
 use crate::{
     config::{Config, IssuerConfig},
     keys::{Key, KeyError},
@@ -298,7 +300,7 @@ impl Keyring {
             if config.is_remote() {
                 let client = match worker.client.take() {
                     Some(client) => client,
-                    None => Client::new(&worker.settings)?,
+                    None => Client::new(&worker.settings, fetch::KEY_SETS)?,
                 };
                 remotes.extend(Remote::new(index, config, &worker.settings, &client));
                 worker.client = Some(client);

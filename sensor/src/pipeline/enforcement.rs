@@ -261,5 +261,6 @@ fn denylisted(id: FindingId, terms: &Terms<'_>) -> Finding {
         Some(until) => format!(" until {until}"),
         None => String::new(),
     };
-    Finding::new(id, format!("denied by {by}{until}: {}", terms.reason))
+    let line = terms.line.map(|line| format!(":{line}")).unwrap_or_default();
+    Finding::new(id, format!("denied by {by}{until}: {}{line}", terms.reason))
 }

@@ -3,7 +3,10 @@
 use std::{io, sync::Mutex};
 
 use super::*;
-use crate::keyring::{fetch::Client, remote::Remote};
+use crate::keyring::{
+    fetch::{Client, KEY_SETS},
+    remote::Remote,
+};
 
 fn named(name: &str, url: &str) -> IssuerConfig {
     IssuerConfig { issuer: Some(Spanned::new(0..0, name.into())), ..from_url(url) }
@@ -75,7 +78,7 @@ fn a_server_that_stays_down_is_logged_once_a_change() {
     let dir = TempDir::new().unwrap();
     let server = Server::start(Reply::status(503));
     let settings = settings(dir.path());
-    let client = Client::new(&settings).unwrap();
+    let client = Client::new(&settings, KEY_SETS).unwrap();
     let mut remote = Remote::new(0, &from_url(&server.url("/")), &settings, &client).unwrap();
     let log = Log::default();
     let writer = log.clone();
