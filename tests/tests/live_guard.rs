@@ -70,6 +70,7 @@ impl Stand {
         Config {
             services: vec![Service {
                 ports: vec![PORT],
+                places: Vec::new(),
                 mode,
                 dry_run: false,
                 fail: FailMode::Open,

@@ -53,6 +53,26 @@ pub struct Policy {
     pub body: u32,
 }
 
+/// Where some of a port's connections have a policy of their own: with what is 0 left open. They are
+/// looked up with address and cgroup, with the address, with cgroup and port, with the cgroup.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct PlaceKey {
+    /// Id of the socket's cgroup.
+    pub cgroup: u64,
+    /// The service's address, network order; IPv4 in the first four bytes, the rest 0.
+    pub address: [u8; 16],
+    /// Its port.
+    pub port: u32,
+    /// 4 or 6 with an address.
+    pub family: u32,
+}
+
+/// In a port's policy: places are looked up first.
+pub const PORT_PLACES: u32 = 1 << 31;
+/// Places with a policy of their own.
+pub const MAX_PLACES: u32 = 16_384;
+
 /// Why something is denied, and how long.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]

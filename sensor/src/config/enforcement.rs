@@ -294,8 +294,8 @@ mod tests {
         assert_eq!(enforcement.deny_for().as_secs(), 60);
         assert!(enforcement.dry_run);
         assert_eq!(enforcement.deny, [DenyScope::Token, DenyScope::Subject, DenyScope::Address]);
-        assert_eq!(config.services[0].mode, Some(Mode::Gate));
-        assert_eq!(config.services[0].dry_run, Some(false));
+        assert_eq!(config.services[0].get_ref().mode, Some(Mode::Gate));
+        assert_eq!(config.services[0].get_ref().dry_run, Some(false));
         let policy = enforcement.resolve().policy;
         let action = |id, severity| {
             let finding = &Finding { severity, ..Finding::new(id, "") };

@@ -9,6 +9,7 @@ mod enforcer;
 pub mod entry;
 pub mod file_list;
 pub mod guard;
+mod held;
 pub mod kernel;
 pub mod keys;
 mod packed;

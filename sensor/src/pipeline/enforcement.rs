@@ -71,7 +71,7 @@ impl Reporter<'_, '_> {
     /// more is known; what was done is done once.
     pub(super) fn decide(&mut self, flow: &FlowState, open: &mut Open) {
         let enforcement = &self.settings.enforcement;
-        let service = self.services.on(flow.key.server.port());
+        let service = self.services.of(&flow.key);
         let mode = service.and_then(|service| service.mode).unwrap_or(enforcement.mode);
         let dry_run =
             service.and_then(|s| s.dry_run).unwrap_or(enforcement.dry_run) || enforcement.replay;

@@ -397,7 +397,7 @@ impl FlowState {
         request.findings.extend(std::mem::take(&mut self.pending));
         let mut tokens = reporter.judge.judge(&request);
         reporter.stats.tokens += tokens.tokens.len() as u64;
-        let service = reporter.services.on(self.key.server.port());
+        let service = reporter.services.of(&self.key);
         let peer = self.key.client.ip();
         let client = reporter.clients.of(peer, &request);
         let asn = if tokens.tokens.is_empty() { None } else { reporter.clients.asn(client) };

@@ -55,7 +55,7 @@ impl Pipeline {
     ) -> HeadVerdict {
         let shared = &mut self.shared;
         let enforcement = &shared.settings.enforcement;
-        let service = shared.services.on(flow.server.port());
+        let service = shared.services.of(flow);
         let mode = service.and_then(|service| service.mode).unwrap_or(enforcement.mode);
         let dry_run = service.and_then(|s| s.dry_run).unwrap_or(enforcement.dry_run);
         let mut verdict = HeadVerdict {

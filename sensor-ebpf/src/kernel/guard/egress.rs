@@ -13,7 +13,7 @@ use jotwatch_common::{
 use jotwatch_ebpf::packet;
 
 use super::{
-    ingress::policy_of,
+    ingress::{policy_at, policy_index},
     maps::{TRACKS, VERDICTS, count, is_dead, is_denied_flow},
     read::{load, network},
 };
@@ -28,7 +28,7 @@ pub(crate) fn guard_egress(ctx: SkBuffContext) -> i32 {
 #[inline(always)]
 unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
     unsafe {
-        let policy = policy_of(skb)?;
+        let policy = policy_at(policy_index(skb, (12, 8))?)?;
         let cookie = bpf_get_socket_cookie(skb.cast());
         let track = &mut *TRACKS.get_ptr_mut(cookie)?;
         let now = bpf_ktime_get_ns();

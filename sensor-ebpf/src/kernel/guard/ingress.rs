@@ -12,7 +12,8 @@ use aya_ebpf::{
 use jotwatch_common::{
     Record, TCP_SYN, TO_SERVER,
     guard::tables::{
-        Counter, FRAMED_UNKNOWN, HEAD_CAP, HELD_BROKEN, HELD_LONG, HELD_MISFRAMED, Policy,
+        Counter, FRAMED_UNKNOWN, HEAD_CAP, HELD_BROKEN, HELD_LONG, HELD_MISFRAMED, PORT_PLACES,
+        PlaceKey, Policy,
     },
 };
 use jotwatch_ebpf::{
@@ -22,8 +23,8 @@ use jotwatch_ebpf::{
 
 use super::{
     maps::{
-        EMPTY, PIECES, POLICIES, PORT_POLICIES, SCRATCH, TRACKS, count, is_allowed_net, is_dead,
-        is_denied_flow, is_denied_net,
+        EMPTY, PIECES, PLACES, POLICIES, PORT_POLICIES, SCRATCH, TRACKS, count, is_allowed_net,
+        is_dead, is_denied_flow, is_denied_net,
     },
     messages::{DENY, LONG, MISFRAMED, PASS, REJECT, WAIT, Walk, read_all, tell_cut},
     read::{load, network, socket_addresses},
@@ -40,18 +41,63 @@ pub(crate) fn guard_ingress(ctx: SkBuffContext) -> i32 {
     unsafe { i32::from(passes(ctx.skb.skb).unwrap_or(true)) }
 }
 
-/// The policy of the segment's local port.
+/// The policy of the segment's service, as an index: of its port, or of its place where the port has
+/// several. `local_at`: where an IPv4 and an IPv6 header have the service's address.
 #[inline(always)]
-pub(super) unsafe fn policy_of(skb: *mut __sk_buff) -> Option<&'static Policy> {
-    // SAFETY: live map values.
+pub(super) unsafe fn policy_index(skb: *mut __sk_buff, local_at: (u32, u32)) -> Option<u32> {
+    // SAFETY: live map values; the key is whole.
     unsafe {
-        let index = *PORT_POLICIES.get((*skb).local_port)?;
-        if index == 0 {
-            return None;
+        let port = (*skb).local_port;
+        let index = *PORT_POLICIES.get(port)?;
+        if index & PORT_PLACES == 0 {
+            return Some(index);
         }
-        let policy = &*POLICIES.get_ptr(index)?;
-        (policy.mode != 0).then_some(policy)
+        let mut key: PlaceKey = core::mem::zeroed();
+        key.cgroup = bpf_skb_cgroup_id(skb);
+        key.port = port;
+        let first: [u8; 1] = load(skb, 0)?;
+        if first[0] >> 4 == 4 {
+            let address: [u8; 4] = load(skb, local_at.0)?;
+            key.family = 4;
+            key.address[0] = address[0];
+            key.address[1] = address[1];
+            key.address[2] = address[2];
+            key.address[3] = address[3];
+        } else {
+            key.family = 6;
+            key.address = load(skb, local_at.1)?;
+        }
+        if let Some(index) = PLACES.get_ptr(key) {
+            return Some(*index);
+        }
+        let cgroup = key.cgroup;
+        key.cgroup = 0;
+        if let Some(index) = PLACES.get_ptr(key) {
+            return Some(*index);
+        }
+        key.cgroup = cgroup;
+        key.address = [0; 16];
+        key.family = 0;
+        if let Some(index) = PLACES.get_ptr(key) {
+            return Some(*index);
+        }
+        key.port = 0;
+        if let Some(index) = PLACES.get_ptr(key) {
+            return Some(*index);
+        }
+        Some(index & !PORT_PLACES)
     }
+}
+
+/// The policy with this index, if it has a mode.
+#[inline(always)]
+pub(super) unsafe fn policy_at(index: u32) -> Option<&'static Policy> {
+    if index == 0 {
+        return None;
+    }
+    // SAFETY: a live map value.
+    let policy = unsafe { &*POLICIES.get_ptr(index)? };
+    (policy.mode != 0).then_some(policy)
 }
 
 /// Drops, but in a dry run.
@@ -68,7 +114,8 @@ fn drop_for(counter: Counter, policy: &Policy) -> Option<bool> {
 #[inline(always)]
 unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
     unsafe {
-        let policy = policy_of(skb)?;
+        let index = policy_index(skb, (16, 24))?;
+        let policy = policy_at(index)?;
         let s = &mut *SCRATCH.get_ptr_mut(bpf_get_smp_processor_id() as u32)?;
         let mut record: Record = core::mem::zeroed();
         let tcp_at = network::<TO_SERVER>(skb, &mut record).ok()?;
@@ -135,6 +182,7 @@ unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
         s.len = len;
         s.payload_at = payload_at;
         s.seq = tcp.seq;
+        s.policy = index;
         s.mode = u32::from(policy.mode);
         s.keyed = u32::from(policy.mode != 1);
         s.ask_always = u32::from(policy.ask_always);
@@ -188,7 +236,7 @@ unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
         let mut walk = Walk { scratch: s, skb };
         read_all(&mut walk);
         let s = &mut *walk.scratch;
-        let policy = policy_of(skb)?;
+        let policy = policy_at(s.policy)?;
         if s.held.cookie == 0 {
             return if s.outcome != PASS {
                 drop_for(counter_of(s.outcome), policy)

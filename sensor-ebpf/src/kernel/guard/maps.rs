@@ -7,7 +7,8 @@ use aya_ebpf::{
 };
 use jotwatch_common::guard::tables::{
     AllowedKey, Counter, DenyEntry, HEAD_CAP, MAX_ALLOWED, MAX_DENIED_FLOWS, MAX_DENIED_TOKENS,
-    MAX_NETWORKS, MAX_PIECED, MAX_POLICIES, MAX_TRACKED, MAX_VERDICTS, Policy, Settings, Verdict,
+    MAX_NETWORKS, MAX_PIECED, MAX_PLACES, MAX_POLICIES, MAX_TRACKED, MAX_VERDICTS, PlaceKey,
+    Policy, Settings, Verdict,
 };
 use jotwatch_ebpf::track::Track;
 
@@ -16,6 +17,11 @@ use super::scratch::Scratch;
 /// A local port's policy: an index into `POLICIES`.
 #[map]
 pub(super) static PORT_POLICIES: Array<u32> = Array::with_max_entries(65_536, 0);
+
+/// Policies of some of a port's connections: indices into `POLICIES`.
+#[map]
+pub(super) static PLACES: HashMap<PlaceKey, u32> =
+    HashMap::with_max_entries(MAX_PLACES, BPF_F_NO_PREALLOC);
 
 #[map]
 pub(super) static POLICIES: Array<Policy> = Array::with_max_entries(MAX_POLICIES, 0);

@@ -24,6 +24,8 @@ pub(super) struct Scratch {
     pub(super) now: u64,
     /// Whether the allow key is wanted.
     pub(super) keyed: u32,
+    /// Index of the policy.
+    pub(super) policy: u32,
     pub(super) mode: u32,
     pub(super) ask_always: u32,
     /// Payload bytes of the segment, and where they begin in the packet.
