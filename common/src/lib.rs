@@ -188,8 +188,67 @@ pub struct Settings {
     pub pressure_at: u32,
     /// When so many bytes are pending in the ring, the reader is woken at once.
     pub wake_at: u32,
+    /// The reader is woken at most this often while less than `wake_at` is pending, in nanoseconds.
+    pub wake_every: u32,
+    /// How often a flow was stopped: programs look for one only where this has changed.
+    pub stops: u32,
+    /// Body bytes copied of an answer to a [`Target`].
+    pub whole_budget: u32,
+}
+
+/// [`Target`]s at most.
+pub const TARGETS: usize = 16;
+
+/// A request target of which the answers are copied further than others: what tells the start
+/// `GET /the/target ` of a request from most others. Unused ones are all 0.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Target {
+    /// The first 8 bytes of the request, little endian.
+    pub first: u64,
+    /// The 8 bytes at `at`, the last of which is the space behind the target, little endian.
+    pub last: u64,
+    /// Where `last` stands.
+    pub at: u32,
     /// Always 0.
     pub reserved: u32,
+}
+
+impl Target {
+    /// What tells a GET of `target` from other requests; `None` where it is too short to.
+    #[must_use]
+    pub const fn new(target: &[u8]) -> Option<Self> {
+        let len = target.len() as u64;
+        if len < 3 || len > HEAD_LIMIT as u64 {
+            return None;
+        }
+        // The request's first bytes, then its last up to the space behind the target.
+        let (mut first, mut last) = ([b' '; 8], [b' '; 8]);
+        let mut i = 0;
+        while i < 8 {
+            first[i] = byte_of(target, i);
+            last[i] = byte_of(target, target.len() - 3 + i);
+            i += 1;
+        }
+        Some(Self {
+            first: u64::from_le_bytes(first),
+            last: u64::from_le_bytes(last),
+            at: len as u32 - 3,
+            reserved: 0,
+        })
+    }
+}
+
+/// Byte `at` of `GET target `.
+const fn byte_of(target: &[u8], at: usize) -> u8 {
+    const GET: &[u8; 4] = b"GET ";
+    if at < GET.len() {
+        GET[at]
+    } else if at - GET.len() < target.len() {
+        target[at - GET.len()]
+    } else {
+        b' '
+    }
 }
 
 /// Index into the per-CPU counters.
@@ -292,6 +351,57 @@ impl Counter {
             Self::Reordered => "reordered",
             Self::Markers => "markers",
         }
+    }
+}
+
+/// What a CPU's programs keep.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct PerCpu {
+    /// What is counted one by one.
+    pub counters: Counters,
+    /// Messages that were copied whole as one record, by direction: how many (to the server each
+    /// the start of a request), and their payload bytes. Not in `counters`: two additions for
+    /// most segments, not five.
+    pub whole: [[u64; 2]; 2],
+    /// When this CPU last looked how much is pending in the ring.
+    pub looked_at: u64,
+    /// About how many bytes are pending.
+    pub pending: u32,
+    /// How many of them this CPU has put since it looked.
+    pub since: u32,
+    /// Not 0: the reader was woken since less than `wake_at` was pending.
+    pub woken: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+impl PerCpu {
+    /// Its size in 64-bit words.
+    pub const WORDS: usize = size_of::<Self>() / 8;
+
+    /// All that was counted.
+    #[must_use]
+    pub const fn totals(&self) -> Counters {
+        let mut values = self.counters.values;
+        let [[requests, request_bytes], [responses, response_bytes]] = self.whole;
+        let (segments, bytes) =
+            (requests.wrapping_add(responses), request_bytes.wrapping_add(response_bytes));
+        let more = [
+            (Counter::Segments, segments),
+            (Counter::PayloadBytes, bytes),
+            (Counter::Requests, requests),
+            (Counter::Records, segments),
+            (Counter::CapturedBytes, bytes),
+        ];
+        let mut i = 0;
+        while i < more.len() {
+            let (counter, n) = more[i];
+            let value = &mut values[counter as usize];
+            *value = value.wrapping_add(n);
+            i += 1;
+        }
+        Counters { values }
     }
 }
 

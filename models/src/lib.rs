@@ -4,4 +4,5 @@
 
 #![forbid(unsafe_code)]
 
+pub mod behaviour;
 pub mod payload;

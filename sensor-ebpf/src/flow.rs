@@ -97,13 +97,18 @@ pub struct Flow {
     /// What the first bytes look like that are not HTTP/1, `OPAQUE_*`, until TCP has taken some;
     /// 0 if they may be; or [`EARLY`].
     pub suspect: u8,
-    pad: [u8; 2],
+    /// By direction: how many messages in a row were [`plain`](Flow::plain).
+    pub plain: [u8; 2],
     /// Segments that brought the client's first byte.
     pub firsts: u32,
     /// Request bytes before this were acknowledged in a delivered record.
     pub confirmed: u32,
     /// Request bytes before this were copied.
     pub copied: u32,
+    /// `Settings::stops` when the daemon's wish was last looked for.
+    pub stops: u32,
+    /// Not 0: the answer to the last request is copied further than others.
+    pub whole: u32,
     /// Requests and responses.
     pub halves: [Half; 2],
 }
@@ -149,7 +154,7 @@ pub const fn after(a: u32, b: u32) -> bool {
     (a.wrapping_sub(b) as i32) > 0
 }
 
-const CRLF_CRLF: u32 = u32::from_le_bytes(*b"\r\n\r\n");
+pub(crate) const CRLF_CRLF: u32 = u32::from_le_bytes(*b"\r\n\r\n");
 
 #[inline(always)]
 const fn capital(byte: u64) -> bool {
@@ -178,7 +183,7 @@ pub const fn looks_like_response(first: u64, len: u32) -> bool {
 
 /// The method seldom has a body: `GET`, `HEAD`, `DELETE`, `OPTIONS`, `CONNECT`, `TRACE`.
 #[inline(always)]
-const fn bodiless(first: u64) -> bool {
+pub(crate) const fn bodiless(first: u64) -> bool {
     matches!(
         &(first as u32).to_le_bytes(),
         b"GET " | b"HEAD" | b"DELE" | b"OPTI" | b"CONN" | b"TRAC"
@@ -323,10 +328,12 @@ impl Flow {
         head_method: 0,
         told: 0,
         suspect: 0,
-        pad: [0; 2],
+        plain: [0; 2],
         firsts: 0,
         confirmed: 0,
         copied: 0,
+        stops: 0,
+        whole: 0,
         halves: [Half {
             next: 0,
             copy_upto: 0,
@@ -563,11 +570,18 @@ impl Flow {
         }
     }
 
+    /// Whether [`confirms`](Self::confirms) would find something.
+    #[inline(always)]
+    #[must_use]
+    pub const fn awaits(&self, ack: u32) -> bool {
+        self.copied != self.confirmed && after(ack, self.confirmed)
+    }
+
     /// Whether `ack` of the service's segment confirms copied request bytes that no delivered
     /// record confirmed before; notes it.
     #[inline(always)]
     pub fn confirms(&mut self, ack: u32) -> bool {
-        if self.copied == self.confirmed || !after(ack, self.confirmed) {
+        if !self.awaits(ack) {
             return false;
         }
         self.confirmed = if after(ack, self.copied) { self.copied } else { ack };

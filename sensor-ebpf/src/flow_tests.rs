@@ -9,6 +9,7 @@ use super::{
     ALL, BODY, EARLY, Flow, Half, NO_LIMIT, SKIP, START, Segment, after, looks_like_request,
     looks_like_response,
 };
+use crate::plain::PLAIN_AFTER;
 use crate::scan::{Notes, SLACK, head, status};
 
 const REQUEST_BUDGET: u32 = 8192;
@@ -32,6 +33,7 @@ struct Tap {
     flow: Flow,
     seq: [u32; 2],
     requests: u32,
+    plain: u32,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -46,7 +48,7 @@ impl Tap {
         let mut flow = Flow::NEW;
         flow.turn = TO_CLIENT;
         // Both directions wrap early.
-        Self { flow, seq: [u32::MAX - 100, u32::MAX - 5000], requests: 0 }
+        Self { flow, seq: [u32::MAX - 100, u32::MAX - 5000], requests: 0, plain: 0 }
     }
 
     fn at(&mut self, direction: u8, seq: u32, bytes: &[u8], push: bool, fresh: bool) -> Taken {
@@ -70,7 +72,16 @@ impl Tap {
         let covers = direction == TO_SERVER && seq == FIRST;
         self.flow.firsts += u32::from(covers);
         let old = self.flow.passed_before(direction, seq, s.len);
+        let short = self.short(&s, budget);
         let plan = self.flow.plan(&s, budget);
+        if let Some(mut short) = short {
+            (short.told, short.plain) = (self.flow.told, self.flow.plain);
+            assert_eq!(short, self.flow);
+            assert_eq!((plan.copy, plan.scan, plan.reordered), (s.len, false, false));
+            assert_eq!(plan.request, direction == TO_SERVER);
+            self.plain += 1;
+        }
+        self.flow.note_plain(&s, &plan);
         self.requests += u32::from(plan.request);
         let mut copied = plan.copy;
         if plan.scan && copied > 0 {
@@ -82,6 +93,20 @@ impl Tap {
         assert!(copied <= s.len);
         assert!(old <= s.len);
         Taken { copied: copied as usize, old, request: plan.request }
+    }
+
+    /// What becomes of the state in short, if the segment is a plain one.
+    fn short(&self, s: &Segment, budget: u32) -> Option<Flow> {
+        let mut flow = self.flow;
+        // Whatever came before: what it is expected to be decides on speed alone.
+        (flow.told, flow.plain) = (1, [PLAIN_AFTER; 2]);
+        let expected = flow.expects_plain(s.direction, s.seq, s.len);
+        let before = flow;
+        if expected && !s.fresh && flow.plain(s, budget) {
+            return Some(flow);
+        }
+        assert_eq!(flow, before);
+        None
     }
 
     fn seen(&self) -> u8 {
@@ -117,6 +142,33 @@ fn keep_alive_requests_are_whole_and_counted() {
         assert_eq!(tap.ask(GET), GET.len());
         assert_eq!(tap.answer(OK), OK.len());
         assert_eq!(tap.requests, i);
+    }
+}
+
+#[test]
+fn plain_messages_are_told_and_expected() {
+    const POST: &str = "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nok";
+    const BARE: &str = "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n";
+    const EMPTY: &str = "HTTP/1.1 204 No Content\r\n\r\n";
+    for (request, response, wanted) in
+        [(GET, OK, 2), (POST, OK, 2), (GET, EMPTY, 1), (BARE, OK, 1), (BARE, EMPTY, 0)]
+    {
+        let mut tap = Tap::new();
+        for i in 0..10u32 {
+            let before = tap.plain;
+            assert_eq!(tap.ask(request), request.len());
+            assert_eq!(tap.answer(response), response.len());
+            // Of a connection's first messages nothing is in order yet.
+            assert_eq!(tap.plain - before, if i == 0 { 0 } else { wanted }, "{i}");
+            let expected = [0, 1].map(|d| {
+                let mut flow = tap.flow;
+                flow.told = 1;
+                flow.expects_plain(d, tap.seq[usize::from(d)], 100)
+            });
+            let plain = i >= 3;
+            assert_eq!(expected[0], plain && request != BARE, "{i}");
+            assert_eq!(expected[1], plain && response != EMPTY, "{i}");
+        }
     }
 }
 

@@ -94,6 +94,53 @@ impl Track {
         have: 0,
     };
 
+    /// TCP answers a SYN: the connection's first byte will be at `start`. This state is kept by
+    /// addresses until the connection has a socket of its own, which takes it over
+    /// ([`born`](Self::born)).
+    #[inline(always)]
+    pub fn expect(&mut self, start: u32) {
+        if self.mode != KNOWN || self.start != start {
+            self.forget();
+            self.start = start;
+            self.mode = KNOWN;
+        }
+    }
+
+    /// A segment of `len` bytes from `seq`, not empty, that belongs to the listening socket: it
+    /// may end the handshake, and is the connection's first then. Only the very first byte on is
+    /// read: what comes ahead of it would lie in TCP's queue behind bytes that are not seen yet.
+    #[inline(always)]
+    #[must_use]
+    pub fn begin(&mut self, seq: u32, len: u32, now: u64) -> u32 {
+        if self.mode != KNOWN || self.start != seq {
+            return AHEAD;
+        }
+        self.arrive(seq, len, seq, now)
+    }
+
+    /// The connection has a socket of its own, whose `rcv_nxt` is `taken` and which has taken
+    /// `received` bytes; `handshake` is the state of what came before. Where TCP has taken
+    /// something else than what that says, nothing is known.
+    #[inline(always)]
+    pub fn born(&mut self, taken: u32, received: u64, handshake: Option<&Self>) {
+        if received == 0 {
+            self.mode = KNOWN;
+            self.start = taken;
+            if let Some(before) = handshake
+                && before.start == taken
+            {
+                self.waits = before.waits;
+            }
+        } else if let Some(before) = handshake
+            && before.open != 0
+            && before.until == taken
+            && before.start.wrapping_add(received as u32) == taken
+        {
+            self.mode = before.next_mode;
+            self.start = before.next;
+        }
+    }
+
     /// A segment of `len` bytes from `seq`, not empty, when the socket's `rcv_nxt` is `taken`.
     #[inline(always)]
     #[must_use]

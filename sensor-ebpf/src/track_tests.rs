@@ -61,6 +61,51 @@ fn pieces_are_joined_and_a_part_of_what_was_read_whole_breaks_it() {
     assert_eq!((t.arrive(5, 4, 5, 9), t.mode), (READ, UNKNOWN));
 }
 
+#[test]
+fn data_of_the_handshake_hands_its_state_on() {
+    let mut h = Track::NEW;
+    // Without an answer to a SYN, or not from the first byte on, it comes again.
+    assert_eq!(h.begin(0, 10, 1), AHEAD);
+    h.expect(100);
+    assert_eq!((h.begin(90, 20, 1), h.begin(101, 20, 1)), (AHEAD, AHEAD));
+    assert_eq!(h.begin(100, 20, 1), READ);
+    assert_eq!((h.offset, h.have), (0, 0));
+    h.pass(120, 150, KNOWN, 1);
+    // No other bytes until that is over.
+    assert_eq!(h.begin(100, 30, 1 + SETTLED_AFTER), UNSETTLED);
+    // TCP took it: the next message is known. It did not: the first one is.
+    for (taken, received, want) in [(120, 20, (KNOWN, 150)), (100, 0, (KNOWN, 100))] {
+        let mut t = Track::NEW;
+        t.born(taken, received, Some(&h));
+        assert_eq!((t.mode, t.start), want);
+    }
+    // Something else was taken.
+    for (taken, received) in [(110, 10), (130, 30), (120, 10), (130, 20)] {
+        let mut t = Track::NEW;
+        t.born(taken, received, Some(&h));
+        assert_eq!(t.mode, UNKNOWN);
+        t.born(taken, received, None);
+        assert_eq!(t.mode, UNKNOWN);
+    }
+    // TCP answers the same SYN again; another one starts anew, and its data at once.
+    h.expect(100);
+    assert_eq!(h.begin(100, 30, 2), UNSETTLED);
+    h.expect(7000);
+    assert_eq!((h.begin(100, 30, 2), h.begin(7000, 30, 2)), (AHEAD, READ));
+}
+
+#[test]
+fn a_message_that_waited_in_the_handshake_goes_on_waiting() {
+    let mut h = Track::NEW;
+    h.expect(100);
+    h.waits = 5;
+    let mut t = Track::NEW;
+    t.born(100, 0, Some(&h));
+    assert_eq!(t.waits, 5);
+    h.expect(101);
+    assert_eq!(h.waits, 0);
+}
+
 /// A message: its first byte is the number of its bytes. What decides on it is the second.
 fn messages(bytes: &[u8]) -> Vec<&[u8]> {
     let (mut rest, mut all) = (bytes, vec![]);

@@ -5,8 +5,7 @@
 //! equal events give equal bytes. Text that came from the network is a [`Text`], which can't
 //! hold a token or a control character.
 //!
-//! Later versions of the sensor add members (`score`, `reasons` are spoken for);
-//! consumers ignore those that they don't know.
+//! Later versions of the sensor add members; consumers ignore those that they don't know.
 #![forbid(unsafe_code)]
 
 mod enforcement;
@@ -37,6 +36,7 @@ use crate::{
     capture::{FlowKey, OpaqueKind, Service},
     enforce::tables::TokenKey,
     finding::{Finding, Severity},
+    score::Score,
     time::Time,
 };
 
@@ -62,6 +62,8 @@ pub const SERVICE_TEXT_MAX: usize = 256;
 pub const TOKENS_MAX: usize = 16;
 /// Findings that an event shows.
 pub const FINDINGS_MAX: usize = 32;
+/// Bytes of a reason's detail that are shown.
+pub const REASON_MAX: usize = 256;
 /// Causes of loss that an event shows.
 pub const CAUSES_MAX: usize = 64;
 /// Every event fits into this many bytes when it is written by [`Event::write_within`].
@@ -239,6 +241,8 @@ pub struct RequestEvent {
     pub request: RequestView,
     /// Its answer, where one came.
     pub response: Option<ResponseView>,
+    /// How likely it is an attack, and why; `None` where nothing is scored.
+    pub score: Option<Score>,
     /// What the service made of it: `accepted`, `attempt` (401, 403), `bypass` (2xx on a proven
     /// forgery), `error` (5xx), `unclear`, `unanswered`.
     pub outcome: &'static str,

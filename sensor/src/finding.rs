@@ -123,7 +123,7 @@ findings! {
     LearnedKeyMismatch = "learned-key-mismatch", Medium, "The signature does not verify under the key that was learned from traffic for its key id.";
     LearnedKeyChanged = "learned-key-changed", High, "A key set seen in clear has another key under a key id that is pinned.";
     WeakSecret = "weak-secret", High, "An issuer's HMAC secret stands in the list of weak ones: anyone can sign its tokens.";
-    KeyWeak = "key-weak", Info, "The token is signed with a key shorter than its algorithm asks for.";
+    KeyWeak = "key-weak", Info, "The token is signed with a key weaker than its algorithm asks for.";
 
     // Tokens: header parameters
     JkuUntrusted = "jku-untrusted", High, "The header points to a key set (jku) outside of the allowed addresses.";

@@ -61,8 +61,8 @@ pub struct KeySetStats {
 pub(crate) enum Lesson {
     /// These are an issuer's keys, all of them.
     Keys { issuer: Box<str>, keys: Vec<Arc<Key>> },
-    /// Where an issuer's key set is; noted.
-    Announced,
+    /// Where an issuer's key set is; noted. The target under which its host serves it.
+    Announced(Box<[u8]>),
     /// It belongs to an issuer and is cut.
     Incomplete,
     /// It belongs to an issuer and can't be read.
@@ -142,7 +142,7 @@ impl Learner {
             Ok(document) if issuer_name(&document.issuer) != *issuer => Lesson::Unattributed,
             Ok(document) if document.jwks_uri.len() <= MAX_URL => {
                 self.announced.insert(issuer_name(&document.jwks_uri).into(), issuer);
-                Lesson::Announced
+                Lesson::Announced(target(&document.jwks_uri).as_bytes().into())
             }
             _ => Lesson::Unusable,
         }
@@ -186,6 +186,20 @@ fn url(request: &Request) -> Option<String> {
     };
     let host = url.split('/').next().unwrap_or_default();
     (another.is_none() && is_host(host) && url.len() <= MAX_URL).then_some(url)
+}
+
+/// Targets of the requests whose answers teach keys, as far as the configuration tells them:
+/// documents of issuers without a path, and what `learn_from` names. `configured` are its URLs.
+pub(crate) fn known_targets<'a>(configured: impl IntoIterator<Item = &'a str>) -> Vec<Box<[u8]>> {
+    let standard = KEY_SETS.into_iter().chain([OPENID, OAUTH]);
+    standard.chain(configured.into_iter().map(target)).map(|t| t.as_bytes().into()).collect()
+}
+
+/// The target of a request for this URL (RFC 9112, section 3.2.1), without a fragment.
+fn target(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let path = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/");
+    path.split('#').next().unwrap_or(path)
 }
 
 /// A host with or without a port, and nothing else.

@@ -1,7 +1,7 @@
 use super::{Learner, Lesson};
 use crate::{
     capture::Direction,
-    http::{Body, Chunk, Connection, HttpEvent, Limits, Request, Response},
+    http::{Body, Chunk, Connection, Events, HttpEvent, Limits, Request, Response},
     time::Time,
 };
 
@@ -9,11 +9,11 @@ const JWK: &str =
     r#"{"kty":"OKP","crv":"Ed25519","kid":"1","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
 
 fn request(head: &str) -> Request {
-    let mut events = Vec::new();
+    let mut events = Events::default();
     let chunk = Chunk::Data(head.as_bytes());
     let limits = Limits::default();
     Connection::new(false).push(Direction::ToServer, Time::EPOCH, chunk, &limits, &mut events);
-    match events.into_iter().next() {
+    match events.take().into_iter().next() {
         Some(HttpEvent::Request { request, .. }) => *request,
         other => panic!("{other:?}"),
     }
@@ -108,7 +108,7 @@ fn discovery_leads_to_the_set_where_it_stands_where_it_must() {
         let mut learner = Learner::new([]);
         assert!(!sets(&mut learner, "/certs?v=1", "keys.example"));
         let lesson = read(&mut learner, &get(target, "id.example"), &document(issuer), true);
-        assert_eq!(matches!(lesson, Lesson::Announced), good, "{target} {issuer}: {lesson:?}");
+        assert_eq!(matches!(lesson, Lesson::Announced(_)), good, "{target} {issuer}: {lesson:?}");
         assert_eq!(sets(&mut learner, "/certs?v=1", "keys.example"), good);
         assert!(!sets(&mut learner, "/certs", "keys.example"));
         assert!(!sets(&mut learner, "/certs?v=1", "id.example"));

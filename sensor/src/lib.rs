@@ -3,7 +3,7 @@
 //! Data flows one way, and every stage is a value in, a value out:
 //!
 //! ```text
-//! capture -> flow -> http -> token -> policy -> sinks
+//! capture -> flow -> http -> token -> score -> policy -> sinks
 //! ```
 //!
 //! [`pipeline`] composes the stages; I/O stands at the edges ([`capture`], [`sinks`], [`cli`]).
@@ -30,6 +30,7 @@ pub mod pipeline;
 pub mod policy;
 pub mod redact;
 pub mod revocation;
+pub mod score;
 pub mod services;
 pub mod sinks;
 pub mod time;

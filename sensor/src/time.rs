@@ -27,6 +27,20 @@ impl Time {
         Self(secs.saturating_mul(1_000_000_000))
     }
 
+    /// Reads RFC 3339, or whole seconds since 1970.
+    ///
+    /// # Errors
+    /// What the text is instead.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        if let Ok(seconds) = text.parse::<u64>() {
+            return Ok(Self::from_unix_secs(seconds));
+        }
+        let time: jiff::Timestamp =
+            text.parse().map_err(|_| "neither RFC 3339 nor seconds since 1970")?;
+        let nanos = u64::try_from(time.as_nanosecond()).map_err(|_| "before 1970")?;
+        Ok(Self::from_unix_nanos(nanos))
+    }
+
     /// Nanoseconds since the Unix epoch.
     #[must_use]
     pub const fn unix_nanos(self) -> u64 {

@@ -2,10 +2,13 @@
 
 use std::{
     env,
+    io::Write as _,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     sync::OnceLock,
 };
+
+use serde_json::Value;
 
 /// The `jotwatch` binary: the one that `JOTWATCH_BIN` names, or the workspace's own, built with the
 /// profile of the tests the first time that it is asked for.
@@ -26,4 +29,29 @@ pub fn jotwatch() -> &'static Path {
         let test = env::current_exe().expect("a test program has a path");
         test.ancestors().nth(2).expect("the target folder").join("jotwatch")
     })
+}
+
+/// What a command prints for these lines on its standard input, a JSON object a line, and its exit
+/// code.
+///
+/// # Panics
+/// The command can't be run, or prints something else.
+#[must_use]
+pub fn answers(arguments: &[&str], lines: &[String]) -> (Vec<Value>, i32) {
+    let mut child = Command::new(jotwatch())
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("jotwatch runs");
+    let mut input = child.stdin.take().expect("a pipe");
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    // It may end before it has read all of them.
+    let writer = std::thread::spawn(move || input.write_all(text.as_bytes()));
+    let output = child.wait_with_output().expect("jotwatch ends");
+    let _ = writer.join().expect("the writer ends");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let answers = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    (answers, output.status.code().expect("an exit code"))
 }

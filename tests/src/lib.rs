@@ -6,10 +6,11 @@ pub mod binary;
 pub mod capture;
 pub mod cases;
 pub mod day;
+pub mod judge;
 pub mod mmdb;
 pub mod net;
 pub mod sensor;
 pub mod services;
 pub mod signer;
-
+pub mod stand;
 pub mod tokens;

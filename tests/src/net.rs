@@ -28,18 +28,6 @@ pub fn privileged() -> bool {
     root
 }
 
-/// Keeps this thread on the processor that it runs on. Segments that two processors send over
-/// loopback may overtake each other; a client that stays where it is sends in order, its data
-/// behind the end of the handshake.
-///
-/// # Errors
-/// The system refuses.
-pub fn stay_on_one_cpu() -> Result<()> {
-    let mut cpu = rustix::thread::CpuSet::new();
-    cpu.set(rustix::thread::sched_getcpu());
-    Ok(rustix::thread::sched_setaffinity(None, &cpu)?)
-}
-
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// A network namespace and a cgroup v2 directory.

@@ -66,6 +66,8 @@ fn is_quiet(seed: u64, subjects: u32) {
     assert!(seen.tokens > counts.tokens as u64);
     let refused = seen.details.iter().filter(|d| d.starts_with("low token-expired")).count();
     assert_eq!(refused, counts.expired);
+    // Moves that the other IP version saw first are told, and no alarm.
+    assert!(seen.details.iter().any(|d| d.contains("moved late")), "{counts:?}");
     let alerts = seen.details.iter().filter(|detail| !detail.starts_with("info"));
     assert_eq!(alerts.count(), refused, "{:?}\n{}", seen.finds, shown(&seen));
 }

@@ -4,40 +4,23 @@
 
 use std::{
     fs,
-    io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use jotwatch_tests::{binary, tokens};
+use jotwatch_tests::{binary, signer, tokens};
 use serde_json::{Value, json};
 
 /// What the command prints for these lines, and its exit code.
 fn inspect(arguments: &[&str], lines: &[String]) -> (Vec<Value>, i32) {
-    let mut child = Command::new(binary::jotwatch())
-        .arg("inspect")
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut input = child.stdin.take().unwrap();
-    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    let writer = std::thread::spawn(move || input.write_all(text.as_bytes()));
-    let output = child.wait_with_output().unwrap();
-    let _ = writer.join().unwrap();
-    let answers: Vec<Value> = String::from_utf8(output.stdout)
-        .unwrap()
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let arguments: Vec<&str> = ["inspect"].iter().chain(arguments).copied().collect();
+    let (answers, code) = binary::answers(&arguments, lines);
     for (answer, line) in answers.iter().zip(lines) {
         let shown = answer.to_string();
         let signature = line.rsplit('.').next().unwrap();
         assert!(signature.len() < 20 || !shown.contains(signature), "a token is printed");
     }
-    (answers, output.status.code().unwrap())
+    (answers, code)
 }
 
 fn verdicts(arguments: &[&str], lines: &[String]) -> Vec<String> {
@@ -211,4 +194,81 @@ fn a_weak_secret_is_told_and_not_named() {
         (&answers[1]["verdict"], &answers[1]["findings"]),
         (&json!("unverifiable"), &json!([]))
     );
+}
+
+/// A token with this header over `payload`, signed by `sign`.
+fn signed(header: &Value, payload: &str, sign: impl FnOnce(&[u8]) -> Vec<u8>) -> String {
+    let input = format!("{}.{}", tokens::base64url(header.to_string()), tokens::base64url(payload));
+    let signature = sign(input.as_bytes());
+    format!("{input}.{}", tokens::base64url(signature))
+}
+
+#[test]
+fn a_key_too_weak_for_its_algorithm_makes_no_valid_token() {
+    let dir = tempfile::tempdir().unwrap();
+    // RFC 7518, section 3.2: a secret of the hash's length or longer must be used.
+    for (alg, due) in [("HS256", 32), ("HS384", 48), ("HS512", 64)] {
+        for (len, expected) in [(due - 1, "invalid"), (due, "valid"), (due + 1, "valid")] {
+            let secret = vec![7; len];
+            let keys = secret_key(dir.path(), &secret);
+            let token = signed(&json!({"alg": alg}), "Test", |i| signer::hmac_tag(&secret, alg, i));
+            let (answers, _) = inspect(&["--jws", "--keys", &keys], &[token]);
+            assert_eq!(answers[0]["verdict"], expected, "{alg} with {len} bytes");
+            let weak = answers[0]["findings"][0]["id"] == "key-weak";
+            assert_eq!(weak, expected == "invalid", "{alg} with {len} bytes");
+        }
+    }
+}
+
+#[test]
+fn a_key_says_what_it_is_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = signer::issuer();
+    let judged = |alg: &str, changes: &Value| {
+        let signer = keys.of(alg);
+        let mut jwk = signer.jwk();
+        for (name, value) in changes.as_object().unwrap() {
+            jwk[name] = value.clone();
+        }
+        let file = key_file(dir.path(), "k.json", &jwk);
+        let header = json!({"alg": alg, "kid": signer.kid});
+        let token = signed(&header, "Test", |input| signer.sign(alg, input));
+        verdicts(&["--jws", "--keys", &file], &[token]).remove(0)
+    };
+    for alg in ["RS256", "PS512", "ES256", "ES384", "ES512", "EdDSA"] {
+        assert_eq!(judged(alg, &json!({})), "valid", "{alg}");
+        assert_eq!(judged(alg, &json!({"alg": alg, "use": "sig"})), "valid", "{alg}");
+        assert_eq!(judged(alg, &json!({"key_ops": ["verify"]})), "valid", "{alg}");
+        assert_eq!(judged(alg, &json!({"use": "enc"})), "invalid", "{alg}");
+        assert_eq!(judged(alg, &json!({"key_ops": ["encrypt"]})), "invalid", "{alg}");
+        assert_eq!(judged(alg, &json!({"alg": "ES224"})), "invalid", "{alg}");
+    }
+    // A common misspelling of ES512, and no algorithm for another curve.
+    assert_eq!(judged("ES512", &json!({"alg": "ES521"})), "valid");
+    assert_eq!(judged("ES256", &json!({"alg": "ES521"})), "invalid");
+    assert_eq!(judged("PS512", &json!({"alg": "PS256"})), "invalid");
+}
+
+#[test]
+fn an_algorithm_that_nothing_here_verifies_is_unverifiable() {
+    let dir = tempfile::tempdir().unwrap();
+    // RFC 8410, section 10.3 has such a key: an OID and the point.
+    let mut ed448 = vec![0x30, 0x43, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x71, 0x03, 0x3a, 0x00];
+    ed448.extend([0x5f; 57]);
+    let der = dir.path().join("ed448.der");
+    fs::write(&der, &ed448).unwrap();
+    let pem = dir.path().join("ed448.pem");
+    fs::write(&pem, signer::pem("PUBLIC KEY", &ed448)).unwrap();
+    let jwk = json!({"kty": "OKP", "crv": "Ed448", "x": tokens::base64url([0x5f; 57])});
+    let jwk = key_file(dir.path(), "ed448.json", &jwk);
+    let registered = ["EdDSA", "Ed448", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87"];
+    let token = |alg: &str| signed(&json!({"alg": alg}), "Test", |_| vec![0x5f; 114]);
+    for keys in [der.to_str().unwrap(), pem.to_str().unwrap(), &jwk] {
+        let lines: Vec<String> = registered.iter().map(|alg| token(alg)).collect();
+        for (verdict, alg) in verdicts(&["--jws", "--keys", keys], &lines).iter().zip(registered) {
+            assert_eq!(verdict, "unverifiable", "{alg} with {keys}");
+        }
+        let unknown = verdicts(&["--jws", "--keys", keys], &[token("ES224")]);
+        assert_eq!(unknown, ["invalid"], "{keys}");
+    }
 }

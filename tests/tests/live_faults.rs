@@ -5,50 +5,26 @@
 
 use std::{
     fs,
-    net::SocketAddr,
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     process::Command,
     sync::atomic::{AtomicU64, Ordering},
     thread,
-    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
 use jotwatch_tests::{
     binary::jotwatch,
     net::{Place, privileged},
-    sensor::{self, DEADLINE, Sensor, findings, refusal},
+    sensor::{self, Sensor, findings, refusal},
     services::{
         http::{Client, get, request},
         nginx, plain,
     },
+    stand::{PORT, addr, end, forged, wait},
     tokens,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
-
-const PORT: u16 = 8080;
-
-fn addr() -> SocketAddr {
-    ([127, 0, 0, 1], PORT).into()
-}
-
-fn forged() -> String {
-    tokens::unsigned("none", &json!({"sub": "somebody-or-other"}))
-}
-
-fn end(sensor: Sensor) -> Result<()> {
-    sensor::check(&sensor.stop()?, &[forged()])
-}
-
-fn wait(what: &str, done: impl Fn() -> Result<bool>) -> Result<()> {
-    let end = Instant::now() + DEADLINE;
-    while !done()? {
-        ensure!(Instant::now() < end, "waited too long for {what}");
-        thread::sleep(Duration::from_millis(2));
-    }
-    Ok(())
-}
 
 /// The programs that are attached to the place's cgroup.
 fn attached(place: &Place) -> Result<usize> {
@@ -78,11 +54,11 @@ fn a_killed_sensor_leaves_nothing_attached() -> Result<()> {
         for round in 0..2 {
             let mut sensor = Sensor::start(&net, &[PORT], "")?;
             assert_eq!(attached(&net)?, 2);
-            assert_eq!(client.send(&get("/empty", &forged()))?.status, 204);
+            assert_eq!(client.send(&get("/empty", &forged(0)))?.status, 204);
             let event = sensor.wait_for("the alert", |event| event["kind"] == "request")?;
             assert_eq!(event["response"]["status"], 204, "round {round}: {event}");
             sensor.kill()?;
-            assert_eq!(client.send(&get("/empty", &forged()))?.status, 204);
+            assert_eq!(client.send(&get("/empty", &forged(0)))?.status, 204);
             // The kernel takes links down behind the end of their process.
             wait("the programs to go", || Ok(attached(&net)? == 0))?;
         }
@@ -125,11 +101,11 @@ fn a_service_that_dies_in_mid_answer() -> Result<()> {
             let service = plain::start(place, &[PORT])?;
             // Who serves is looked up when the first connection comes; then it may die.
             let hello = format!("/hello-before{path}");
-            Client::connect(place, addr())?.send(&get(&hello, &forged()))?;
+            Client::connect(place, addr())?.send(&get(&hello, &forged(0)))?;
             let event = sensor.wait_for(&hello, |event| event["request"]["path"] == hello)?;
             assert_eq!(event["service"]["pid"], service.pid(), "{event}");
             let mut client = Client::connect(place, addr())?;
-            client.write(&get(path, &forged()))?;
+            client.write(&get(path, &forged(0)))?;
             if path == "/die" {
                 let mut some = [0; 100];
                 std::io::Read::read_exact(&mut client.stream(), &mut some)?;
@@ -159,7 +135,7 @@ fn a_dead_syslog_is_a_warning() -> Result<()> {
         let syslog = "[[sinks.syslog]]\naddress = \"/nonexistent/log\"";
         let sensor = Sensor::start(&net, &[PORT], syslog)?;
         assert!(sensor.log().contains("/nonexistent/log"), "{}", sensor.log());
-        assert_eq!(Client::connect(place, addr())?.send(&get("/empty", &forged()))?.status, 204);
+        assert_eq!(Client::connect(place, addr())?.send(&get("/empty", &forged(0)))?.status, 204);
         sensor.wait_for("the alert", |event| event["kind"] == "request")?;
         let status = sensor.status()?;
         assert!(status.to_string().contains("/nonexistent/log"), "{status:#}");

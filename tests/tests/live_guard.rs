@@ -1,202 +1,30 @@
 //! The guard programs in the kernel: what is denied or not judged does not reach a service, what
 //! is good does, and without the daemon everything does.
 
-// The helpers of these tests are tests too, though clippy's allowance covers only `#[test]`.
-#![expect(clippy::unwrap_used, reason = "a test that can't run shall fail")]
-
 use std::{
-    collections::HashMap,
-    fs,
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
     path::PathBuf,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use jotwatch::{
     enforce::{
-        guard::{self, Config, Counter, Guard, HeldHead, Service},
-        kernel::KernelTables,
+        guard::{self, Config, Counter, Guard},
         tables::{Deny, DenyCause, Tables as _, TokenKey},
     },
-    policy::{FailMode, Mode},
-    time::Time,
+    policy::Mode,
 };
-use jotwatch_common::guard::{scan::deny_key, sip::Secret};
-use jotwatch_tests::net::{self, Place, privileged, stay_on_one_cpu};
+use jotwatch_common::guard::scan::deny_key;
+use jotwatch_tests::{
+    judge::{BAD, GOOD, Judge, SECRET, config, now},
+    net::privileged,
+    stand::{Stand, answers, bearer, request},
+};
 
-const PORT: u16 = 8080;
-const SECRET: Secret = Secret([11, 22]);
-/// HS256 has 32 bytes: 43 characters, the last of which has two unused bits.
-const GOOD: &str =
-    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJnb29kIn0.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-const BAD: &str =
-    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJiYWQifQ.SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c";
-
-fn now() -> Time {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    Time::EPOCH + since
-}
-
-/// The recording service in a place of its own.
-struct Stand {
-    place: Place,
-    _service: net::Service,
-    seen: PathBuf,
-    _dir: tempfile::TempDir,
-}
-
-impl Stand {
-    fn new() -> Result<Self> {
-        let place = Place::new()?;
-        let dir = tempfile::tempdir()?;
-        let seen = dir.path().join("seen");
-        let addresses = [format!("127.0.0.1:{PORT}"), format!("[::1]:{PORT}")];
-        let service = place.service(
-            env!("CARGO_BIN_EXE_recording-http"),
-            &[seen.to_str().context("a path")?, &addresses[0], &addresses[1]],
-        )?;
-        place.wait_for_port(PORT)?;
-        Ok(Self { place, _service: service, seen, _dir: dir })
-    }
-
-    fn config(&self, mode: Mode) -> Config {
-        Config {
-            services: vec![Service {
-                ports: vec![PORT],
-                places: Vec::new(),
-                mode,
-                dry_run: false,
-                fail: FailMode::Open,
-                heartbeat: Duration::from_secs(1),
-                hold: Duration::from_secs(5),
-                ask_always: false,
-                body_bytes: 8 << 10,
-            }],
-            cgroup: Some(self.place.cgroup().into()),
-            secret: SECRET,
-            extra_headers: vec!["x-token".into()],
-            pins: None,
-        }
-    }
-
-    /// Heads that the service has read whole.
-    fn seen(&self) -> Vec<String> {
-        let text = fs::read_to_string(&self.seen).unwrap_or_default();
-        text.lines().map(str::to_owned).collect()
-    }
-
-    fn connect(&self, v6: bool) -> Result<TcpStream> {
-        let ip = if v6 { "::1".parse()? } else { "127.0.0.1".parse()? };
-        self.place.connect(SocketAddr::new(ip, PORT))
-    }
-
-    /// How many answers come within the time.
-    fn answers(&self, stream: &mut TcpStream, wanted: usize, limit: Duration) -> Result<usize> {
-        let end = Instant::now() + limit;
-        let mut text = Vec::new();
-        loop {
-            let found =
-                text.windows(5).filter(|w| w == b"\r\nok\0" || w.ends_with(b"\r\nok")).count();
-            let left = end.saturating_duration_since(Instant::now());
-            if found >= wanted || left.is_zero() {
-                return Ok(found);
-            }
-            stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
-            let mut chunk = [0; 4096];
-            match stream.read(&mut chunk) {
-                Ok(0) => return Ok(found),
-                Ok(n) => text.extend_from_slice(&chunk[..n]),
-                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
-                Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => return Ok(found),
-                Err(e) => return Err(e.into()),
-            }
-        }
-    }
-}
-
-/// A guard with somebody who beats and judges: a head with [`BAD`]'s signature, or with a payload
-/// that is not [`GOOD`]'s under its signature, is bad.
-struct Judge {
-    guard: Arc<Mutex<(Guard, KernelTables)>>,
-    stop: Arc<AtomicBool>,
-    thread: Option<thread::JoinHandle<()>>,
-}
-
-fn is_good(head: &HeldHead<'_>) -> bool {
-    let text = String::from_utf8_lossy(head.head);
-    let tokens: Vec<&str> = text
-        .split([' ', '\r', ';', ',', '='])
-        .filter(|w| w.matches('.').count() == 2 && w.len() > 40)
-        .collect();
-    tokens.iter().all(|token| *token == GOOD)
-}
-
-impl Judge {
-    fn start(config: &Config) -> Result<Self> {
-        let guard = Arc::new(Mutex::new(Guard::start(config)?));
-        let stop = Arc::new(AtomicBool::new(false));
-        let thread = thread::spawn({
-            let (guard, stop) = (Arc::clone(&guard), Arc::clone(&stop));
-            move || {
-                while !stop.load(Ordering::Relaxed) {
-                    let mut guard = guard.lock().unwrap();
-                    guard.0.beat().unwrap();
-                    let mut verdicts = HashMap::new();
-                    guard.0.held(|head| {
-                        verdicts.insert(
-                            head.verdict,
-                            (is_good(head), head.covered, head.allow, head.service),
-                        );
-                    });
-                    let until = now() + Duration::from_secs(60);
-                    for (key, (good, covered, allow, service)) in verdicts {
-                        guard.0.decide(key, good, None, until).unwrap();
-                        if good && covered {
-                            guard.1.allow_token(allow, service, until).unwrap();
-                        }
-                    }
-                    drop(guard);
-                    thread::sleep(Duration::from_millis(2));
-                }
-            }
-        });
-        Ok(Self { guard, stop, thread: Some(thread) })
-    }
-
-    fn count(&self, counter: Counter) -> u64 {
-        let counters = self.guard.lock().unwrap().0.counters().unwrap();
-        counters.iter().find(|(c, _)| *c == counter).unwrap().1
-    }
-
-    fn shown(&self) -> String {
-        let counters = self.guard.lock().unwrap().0.counters().unwrap();
-        let text = |(c, n): &(Counter, u64)| (*n > 0).then(|| format!("{} {n}", c.name()));
-        counters.iter().filter_map(text).collect::<Vec<_>>().join(", ")
-    }
-
-    fn end(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.join().unwrap();
-        }
-    }
-}
-
-impl Drop for Judge {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-fn request(line: &str) -> String {
-    format!("GET /a HTTP/1.1\r\nHost: localhost\r\n{line}\r\n\r\n")
+fn stand() -> Result<Stand> {
+    Stand::new(env!("CARGO_BIN_EXE_recording-http"))
 }
 
 /// The same token in other clothes.
@@ -223,8 +51,8 @@ fn what_is_not_http_passes_in_every_mode() -> Result<()> {
         return Ok(());
     }
     for mode in [Mode::Kill, Mode::Hold, Mode::Gate] {
-        let stand = Stand::new()?;
-        let judge = Judge::start(&stand.config(mode))?;
+        let stand = stand()?;
+        let judge = Judge::start(&config(&stand, mode))?;
         let hello: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
         let frame: &[u8] = b"\x81\xfe\x40\x00mask";
         for (n, (greeting, first)) in
@@ -235,7 +63,7 @@ fn what_is_not_http_passes_in_every_mode() -> Result<()> {
             let mut stream = stand.connect(n % 2 == 1)?;
             if let Some(greeting) = greeting {
                 stream.write_all(greeting.as_bytes())?;
-                let answers = stand.answers(&mut stream, 1, Duration::from_secs(5))?;
+                let answers = answers(&mut stream, 1, Duration::from_secs(5))?;
                 ensure!(answers == 1, "{mode:?} {n}: no greeting; {}", judge.shown());
             }
             // More than any head, in many segments; the service answers to the last bytes.
@@ -245,7 +73,7 @@ fn what_is_not_http_passes_in_every_mode() -> Result<()> {
                 thread::sleep(Duration::from_millis(2));
             }
             stream.write_all(b"\r\n\r\n")?;
-            let answers = stand.answers(&mut stream, 1, Duration::from_secs(5))?;
+            let answers = answers(&mut stream, 1, Duration::from_secs(5))?;
             ensure!(answers == 1, "{mode:?} {n}: held; {}", judge.shown());
         }
     }
@@ -257,18 +85,17 @@ fn a_denied_token_does_not_reach_the_service_however_it_is_sent() -> Result<()> 
     if !privileged() {
         return Ok(());
     }
-    stay_on_one_cpu()?;
-    let stand = Stand::new()?;
-    let judge = Judge::start(&stand.config(Mode::Kill))?;
+    let stand = stand()?;
+    let judge = Judge::start(&config(&stand, Mode::Kill))?;
     let deny = Deny { until: None, cause: DenyCause::Operator };
     let key = TokenKey(deny_key(SECRET, BAD.as_bytes()));
-    judge.guard.lock().unwrap().1.deny_token(key, deny)?;
-    let good = request(&format!("Authorization: Bearer {GOOD}"));
+    judge.with(|_, tables| tables.deny_token(key, deny))?;
+    let good = bearer(GOOD);
     let mut streams = Vec::new();
     for (n, line) in variants().iter().enumerate() {
         let mut stream = stand.connect(n % 2 == 1)?;
         stream.write_all(good.as_bytes())?;
-        ensure!(stand.answers(&mut stream, 1, Duration::from_secs(2))? == 1, "{}", judge.shown());
+        ensure!(answers(&mut stream, 1, Duration::from_secs(2))? == 1, "{}", judge.shown());
         stream.write_all(request(line).as_bytes())?;
         streams.push(stream);
         // Behind a good one in one segment: neither is read.
@@ -301,7 +128,7 @@ fn a_denied_token_does_not_reach_the_service_however_it_is_sent() -> Result<()> 
         let mut stream = stand.connect(at % 2 == 1)?;
         stream.write_all(&good.as_bytes()[..at])?;
         stream.write_all(&good.as_bytes()[at..])?;
-        let answers = stand.answers(&mut stream, 1, Duration::from_secs(5))?;
+        let answers = answers(&mut stream, 1, Duration::from_secs(5))?;
         ensure!(answers == 1, "split at {at}: {}", judge.shown());
     }
     println!("kill: {}", judge.shown());
@@ -313,31 +140,32 @@ fn a_denied_address_or_connection_is_cut_off_until_its_time_is_over() -> Result<
     if !privileged() {
         return Ok(());
     }
-    let stand = Stand::new()?;
-    let judge = Judge::start(&stand.config(Mode::Kill))?;
-    let good = request(&format!("Authorization: Bearer {GOOD}"));
+    let stand = stand()?;
+    let judge = Judge::start(&config(&stand, Mode::Kill))?;
+    let good = bearer(GOOD);
     let wait = Duration::from_millis(700);
     for (v6, network) in [(false, "127.0.0.0/8"), (true, "::1/128")] {
         let mut stream = stand.connect(v6)?;
         let deny = Deny { until: Some(now() + wait), cause: DenyCause::Operator };
-        judge.guard.lock().unwrap().1.deny_network(network.parse()?, deny)?;
+        let network = network.parse()?;
+        judge.with(|_, tables| tables.deny_network(network, deny))?;
         stream.write_all(good.as_bytes())?;
-        ensure!(stand.answers(&mut stream, 1, wait / 2)? == 0, "{network}: {}", judge.shown());
+        ensure!(answers(&mut stream, 1, wait / 2)? == 0, "{network}: {}", judge.shown());
         // TCP sends it again when the time is over.
-        ensure!(stand.answers(&mut stream, 1, wait * 4)? == 1, "{network}: {}", judge.shown());
-        judge.guard.lock().unwrap().1.remove_network(network.parse()?)?;
+        ensure!(answers(&mut stream, 1, wait * 4)? == 1, "{network}: {}", judge.shown());
+        judge.with(|_, tables| tables.remove_network(network))?;
     }
     ensure!(judge.count(Counter::DeniedNetwork) >= 2, "{}", judge.shown());
     // An allowed network always wins.
     let deny = Deny { until: None, cause: DenyCause::File };
-    {
-        let mut guard = judge.guard.lock().unwrap();
-        guard.1.deny_network("127.0.0.0/8".parse()?, deny)?;
-        guard.1.allow_network("127.0.0.1/32".parse()?)?;
-    }
+    let (network, address) = ("127.0.0.0/8".parse()?, "127.0.0.1/32".parse()?);
+    judge.with(|_, tables| {
+        tables.deny_network(network, deny)?;
+        tables.allow_network(address)
+    })?;
     let mut stream = stand.connect(false)?;
     stream.write_all(good.as_bytes())?;
-    ensure!(stand.answers(&mut stream, 1, wait)? == 1, "{}", judge.shown());
+    ensure!(answers(&mut stream, 1, wait)? == 1, "{}", judge.shown());
     Ok(())
 }
 
@@ -346,20 +174,19 @@ fn held_responses_of_forged_requests_never_leave() -> Result<()> {
     if !privileged() {
         return Ok(());
     }
-    stay_on_one_cpu()?;
-    let stand = Stand::new()?;
-    let judge = Judge::start(&stand.config(Mode::Hold))?;
-    let good = request(&format!("Authorization: Bearer {GOOD}"));
+    let stand = stand()?;
+    let judge = Judge::start(&config(&stand, Mode::Hold))?;
+    let good = bearer(GOOD);
     let mut streams = Vec::new();
     for n in 0..200 {
         let forged = format!("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJiYWQifQ.{n:043}");
         let mut stream = stand.connect(n % 2 == 1)?;
-        stream.write_all(request(&format!("Authorization: Bearer {forged}")).as_bytes())?;
+        stream.write_all(bearer(&forged).as_bytes())?;
         streams.push(stream);
         let mut stream = stand.connect(n % 2 == 1)?;
         stream.write_all(good.as_bytes())?;
         let began = Instant::now();
-        ensure!(stand.answers(&mut stream, 1, Duration::from_secs(5))? == 1, "{}", judge.shown());
+        ensure!(answers(&mut stream, 1, Duration::from_secs(5))? == 1, "{}", judge.shown());
         ensure!(n < 1 || began.elapsed() < Duration::from_millis(150), "{}", judge.shown());
     }
     thread::sleep(Duration::from_secs(1));
@@ -379,10 +206,9 @@ fn a_gated_service_reads_no_forged_request_and_answers_every_good_one() -> Resul
     if !privileged() {
         return Ok(());
     }
-    stay_on_one_cpu()?;
-    let stand = Stand::new()?;
-    let judge = Judge::start(&stand.config(Mode::Gate))?;
-    let good = request(&format!("Authorization: Bearer {GOOD}"));
+    let stand = stand()?;
+    let judge = Judge::start(&config(&stand, Mode::Gate))?;
+    let good = bearer(GOOD);
     let changed = GOOD.replace("eyJzdWIiOiJnb29kIn0", "eyJzdWIiOiJyb290In0");
     let mut streams = Vec::new();
     let mut wanted = 0;
@@ -391,7 +217,7 @@ fn a_gated_service_reads_no_forged_request_and_answers_every_good_one() -> Resul
     for n in 0..50 {
         let began = Instant::now();
         stream.write_all(good.as_bytes())?;
-        ensure!(stand.answers(&mut stream, 1, Duration::from_secs(5))? == 1, "{}", judge.shown());
+        ensure!(answers(&mut stream, 1, Duration::from_secs(5))? == 1, "{}", judge.shown());
         wanted += 1;
         ensure!(n == 0 || began.elapsed() < Duration::from_millis(150), "{}", judge.shown());
     }
@@ -410,7 +236,7 @@ fn a_gated_service_reads_no_forged_request_and_answers_every_good_one() -> Resul
         // Behind a good one that was answered, and in one segment with a good one.
         let mut stream = stand.connect(v6)?;
         stream.write_all(good.as_bytes())?;
-        ensure!(stand.answers(&mut stream, 1, Duration::from_secs(5))? == 1, "{}", judge.shown());
+        ensure!(answers(&mut stream, 1, Duration::from_secs(5))? == 1, "{}", judge.shown());
         wanted += 1;
         stream.write_all(bad.as_bytes())?;
         streams.push(stream);
@@ -445,15 +271,15 @@ fn a_gated_service_reads_no_forged_request_and_answers_every_good_one() -> Resul
         good.replace("GET", "POST").replace("\r\n\r\n", "\r\nContent-Length: 5\r\n\r\nhello"),
         format!("{good}{good}{good}"),
     ] {
-        let answers = text.matches("HTTP/1.1").count();
+        let inside = text.matches("HTTP/1.1").count();
         for at in (1..=text.len()).step_by(10) {
             let mut stream = stand.connect(at % 2 == 1)?;
             stream.write_all(&text.as_bytes()[..at])?;
             thread::sleep(Duration::from_millis(2));
             stream.write_all(&text.as_bytes()[at..])?;
-            let got = stand.answers(&mut stream, answers, Duration::from_secs(5))?;
-            ensure!(got == answers, "{got} of {text:?} split at {at}: {}", judge.shown());
-            wanted += answers;
+            let got = answers(&mut stream, inside, Duration::from_secs(5))?;
+            ensure!(got == inside, "{got} of {text:?} split at {at}: {}", judge.shown());
+            wanted += inside;
         }
     }
     let seen = stand.seen();
@@ -469,25 +295,25 @@ fn without_the_daemon_everything_passes_and_with_it_nothing_forged() -> Result<(
     if !privileged() {
         return Ok(());
     }
-    let stand = Stand::new()?;
-    let mut judge = Judge::start(&stand.config(Mode::Gate))?;
-    let bad = request(&format!("Authorization: Bearer {BAD}"));
+    let stand = stand()?;
+    let mut judge = Judge::start(&config(&stand, Mode::Gate))?;
+    let bad = bearer(BAD);
     let mut stream = stand.connect(false)?;
     stream.write_all(bad.as_bytes())?;
-    ensure!(stand.answers(&mut stream, 1, Duration::from_secs(1))? == 0, "{}", judge.shown());
+    ensure!(answers(&mut stream, 1, Duration::from_secs(1))? == 0, "{}", judge.shown());
     judge.end();
     // Nobody beats any more: within 1.5 s it flows.
     let began = Instant::now();
     let mut fresh = stand.connect(true)?;
     fresh.write_all(request("Authorization: Bearer x.y.z").as_bytes())?;
-    ensure!(stand.answers(&mut fresh, 1, Duration::from_secs(3))? == 1, "{}", judge.shown());
+    ensure!(answers(&mut fresh, 1, Duration::from_secs(3))? == 1, "{}", judge.shown());
     let took = began.elapsed();
     ensure!(took < Duration::from_millis(2500), "{took:?}: {}", judge.shown());
     ensure!(judge.count(Counter::Unguarded) > 0, "{}", judge.shown());
-    judge.guard.lock().unwrap().0.beat()?;
+    judge.with(|guard, _| guard.beat())?;
     let mut fresh = stand.connect(false)?;
     fresh.write_all(bad.as_bytes())?;
-    ensure!(stand.answers(&mut fresh, 1, Duration::from_millis(500))? == 0, "{}", judge.shown());
+    ensure!(answers(&mut fresh, 1, Duration::from_millis(500))? == 0, "{}", judge.shown());
     println!("without: {took:?}, {}", judge.shown());
     Ok(())
 }
@@ -497,30 +323,30 @@ fn a_restart_leaves_no_gap_in_the_denylist() -> Result<()> {
     if !privileged() {
         return Ok(());
     }
-    let stand = Stand::new()?;
+    let stand = stand()?;
     let pins = guard::pin_folder(Some(stand.place.cgroup()))?;
-    let config = Config { pins: Some(pins.clone()), ..stand.config(Mode::Kill) };
+    let config = Config { pins: Some(pins.clone()), ..config(&stand, Mode::Kill) };
     let cleaned = Cleaned(pins.clone());
     let mut first = Guard::start(&config)?;
     let deny = Deny { until: None, cause: DenyCause::Operator };
     first.1.deny_token(TokenKey(deny_key(SECRET, BAD.as_bytes())), deny)?;
     first.0.leave()?;
-    let bad = request(&format!("Authorization: Bearer {BAD}"));
+    let bad = bearer(BAD);
     let mut stream = stand.connect(false)?;
     stream.write_all(bad.as_bytes())?;
-    ensure!(stand.answers(&mut stream, 1, Duration::from_millis(400))? == 0, "a gap");
+    ensure!(answers(&mut stream, 1, Duration::from_millis(400))? == 0, "a gap");
     let mut second = Guard::start(&config)?;
     ensure!(second.1.counts().denied_tokens == 1, "the denylist is gone");
     for _ in 0..8 {
         second.0.beat()?;
-        ensure!(stand.answers(&mut stream, 1, Duration::from_millis(100))? == 0, "not taken up");
+        ensure!(answers(&mut stream, 1, Duration::from_millis(100))? == 0, "not taken up");
     }
     ensure!(!pins.join("guard_ingress").exists(), "the old programs stay");
     // Killed: its programs are gone at once.
     drop(second);
     let mut stream = stand.connect(false)?;
     stream.write_all(bad.as_bytes())?;
-    ensure!(stand.answers(&mut stream, 1, Duration::from_secs(1))? == 1, "still attached");
+    ensure!(answers(&mut stream, 1, Duration::from_secs(1))? == 1, "still attached");
     ensure!(guard::detach(&pins)? && !pins.exists(), "it does not go");
     ensure!(!guard::detach(&pins)?, "twice");
     drop(cleaned);
@@ -543,16 +369,15 @@ fn what_a_warm_request_costs() -> Result<()> {
     if !privileged() {
         return Ok(());
     }
-    stay_on_one_cpu()?;
-    let stand = Stand::new()?;
-    let good = request(&format!("Authorization: Bearer {GOOD}"));
+    let stand = stand()?;
+    let good = bearer(GOOD);
     let p50 = || -> Result<Duration> {
         let mut stream = stand.connect(false)?;
         let mut took = Vec::new();
         for _ in 0..5_000 {
             let began = Instant::now();
             stream.write_all(good.as_bytes())?;
-            ensure!(stand.answers(&mut stream, 1, Duration::from_secs(5))? == 1, "no answer");
+            ensure!(answers(&mut stream, 1, Duration::from_secs(5))? == 1, "no answer");
             took.push(began.elapsed());
         }
         took.sort_unstable();
@@ -560,7 +385,7 @@ fn what_a_warm_request_costs() -> Result<()> {
     };
     for round in 0..3 {
         let bare = p50()?;
-        let judge = Judge::start(&stand.config(Mode::Gate))?;
+        let judge = Judge::start(&config(&stand, Mode::Gate))?;
         let gated = p50()?;
         println!("{round}: p50 bare {bare:?}, gated {gated:?}; {}", judge.shown());
     }

@@ -8,7 +8,6 @@ use std::{
     io::{ErrorKind, Read as _, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     process::{Command, Output, Stdio},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -16,45 +15,19 @@ use anyhow::{Context as _, Result, ensure};
 use jotwatch_tests::{
     binary::jotwatch,
     net::{Place, privileged},
-    sensor::{self, DEADLINE, Sensor, findings},
+    sensor::{Sensor, findings},
     services::{
         self,
         http::{Client, get},
         nginx, plain,
     },
+    stand::{PORT, addr, end, forged, good, wait},
     tokens,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-const PORT: u16 = 8080;
-
 const KILL: &str = "[enforcement]\nmode = \"kill\"\n";
-
-fn addr() -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, PORT).into()
-}
-
-fn forged() -> String {
-    tokens::unsigned("none", &json!({"sub": "somebody-or-other"}))
-}
-
-fn good() -> String {
-    tokens::hs256(&json!({"sub": "somebody-good", "jti": "one"}), b"a secret of nobody")
-}
-
-fn end(sensor: Sensor) -> Result<()> {
-    sensor::check(&sensor.stop()?, &[forged(), good()])
-}
-
-fn wait(what: &str, done: impl Fn() -> Result<bool>) -> Result<()> {
-    let end = Instant::now() + DEADLINE;
-    while !done()? {
-        ensure!(Instant::now() < end, "waited too long for {what}");
-        thread::sleep(Duration::from_millis(2));
-    }
-    Ok(())
-}
 
 /// Sends a request and reads on until the connection is reset; gives how long that took.
 fn is_reset(place: &services::Place<'_>, to: SocketAddr, token: &str) -> Result<Duration> {
@@ -122,7 +95,7 @@ fn a_forged_request_is_reset_and_a_good_one_is_not() -> Result<()> {
         let ends = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
         let mut beside = Client::connect(place, addr())?;
         for (round, ip) in (1..).zip(ends) {
-            let took = is_reset(place, (ip, PORT).into(), &forged())?;
+            let took = is_reset(place, (ip, PORT).into(), &forged(0))?;
             let event = sensor.wait_for("the event", |event| {
                 event["kind"] == "request" && event["server"]["ip"] == ip.to_string()
             })?;
@@ -187,7 +160,7 @@ fn a_dry_run_tells_and_cuts_nothing() -> Result<()> {
         let sensor =
             Sensor::start(&net, &[PORT], "[enforcement]\nmode = \"kill\"\ndry_run = true")?;
         let mut client = Client::connect(place, addr())?;
-        assert_eq!(client.send(&get("/", &forged()))?.status, 200);
+        assert_eq!(client.send(&get("/", &forged(0)))?.status, 200);
         let event = sensor.wait_for("the event", |event| event["kind"] == "request")?;
         assert_eq!(event["enforcement"]["dry_run"], true, "{event}");
         assert_eq!(client.send(&get("/", &good()))?.status, 200);

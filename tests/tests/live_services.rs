@@ -201,8 +201,8 @@ fn nginx_serves_keys_and_takes_tokens_with_a_weak_secret() -> Result<()> {
         };
         serve("iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w", 0)?;
         counted("a learned key", [1, 0, 0])?;
-        // More than the kernel copies: half a set teaches nothing.
-        serve("gTl3Dqh9F19Wo1Rmw0x-zMuNipG07jeiXfYPW4_Js5Q", 4_000)?;
+        // More than the kernel copies of a key set: half a one teaches nothing.
+        serve("gTl3Dqh9F19Wo1Rmw0x-zMuNipG07jeiXfYPW4_Js5Q", 70_000)?;
         counted("a cut set", [1, 0, 1])?;
         serve("gTl3Dqh9F19Wo1Rmw0x-zMuNipG07jeiXfYPW4_Js5Q", 0)?;
         counted("a changed key", [1, 1, 1])?;
@@ -219,6 +219,88 @@ fn nginx_serves_keys_and_takes_tokens_with_a_weak_secret() -> Result<()> {
         let lines = sensor.stop()?;
         ensure!(lines.iter().all(|line| !line.contains("changeme")), "{lines:?}");
         sensor::check(&lines, &[weak])
+    })
+}
+
+/// A set as issuers in common use have it: four RSA keys with their certificates, about 10 KB.
+fn long_set(first: u8) -> Value {
+    let keys: Vec<Value> = (first..first + 4)
+        .map(|n| {
+            // Any odd number of 2048 bits is a modulus to who only reads it.
+            let mut modulus = tokens::sha256(&[n]).repeat(8);
+            (modulus[0], modulus[255]) = (0x80 | modulus[0], 1 | modulus[255]);
+            let n_text = tokens::base64url(modulus);
+            let chain = "MIIC".repeat(400);
+            json!({"kty": "RSA", "kid": format!("rsa-{n}"), "alg": "RS256", "use": "sig",
+                   "n": n_text, "e": "AQAB", "x5c": [chain]})
+        })
+        .collect();
+    json!({ "keys": keys })
+}
+
+#[test]
+fn nginx_serves_long_and_compressed_key_sets() -> Result<()> {
+    if !privileged() {
+        return Ok(());
+    }
+    let net = Place::new()?;
+    net.services(|place| {
+        let Some(service) = installed(nginx::start(place, addr())) else { return Ok(()) };
+        let sensor = Sensor::start(&net, &[addr().port()], "")?;
+        let mut client = Client::connect(place, addr())?;
+        let (known, other) = (service.dir().join(".well-known"), service.dir().join("protocol"));
+        fs::create_dir(&known)?;
+        fs::create_dir(&other)?;
+        let mut fetch = |target: &str, fields: &[(&str, &str)], packed: bool| -> Result<()> {
+            let answer = client.send(&request("GET", target, fields, b""))?;
+            let plain = answer.body.starts_with(b"{");
+            ensure!(answer.status == 200 && plain != packed, "{target}: {answer:?}");
+            Ok(())
+        };
+        let learned = |what: &str, keys: u64, incomplete: u64| {
+            sensor.wait_for_status(what, |status| {
+                let sets = &status["pipeline"]["key_sets"];
+                sets["learned"] == keys && sets["incomplete"] == incomplete
+            })
+        };
+        const GZIP: (&str, &str) = ("Accept-Encoding", "gzip");
+
+        // Where every issuer may have its set the first answer is copied whole.
+        fs::write(known.join("jwks.json"), long_set(0).to_string())?;
+        fetch("/.well-known/jwks.json", &[], false)?;
+        learned("four RSA keys", 4, 0)?;
+        fs::write(known.join("jwks.json"), long_set(4).to_string())?;
+        fetch("/.well-known/jwks.json", &[GZIP], true)?;
+        learned("four packed RSA keys", 8, 0)?;
+
+        // Elsewhere, once its discovery document was seen.
+        let discovery = json!({"issuer": "http://service.test",
+            "jwks_uri": "http://service.test/protocol/openid-connect/certs",
+            "pad": "x".repeat(6_000)});
+        fs::write(known.join("openid-configuration"), discovery.to_string())?;
+        fs::create_dir(other.join("openid-connect"))?;
+        fs::write(other.join("openid-connect/certs"), long_set(8).to_string())?;
+        fetch("/.well-known/openid-configuration", &[GZIP], true)?;
+        // The kernel knows the target when the daemon has read the document.
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            fetch("/protocol/openid-connect/certs", &[GZIP], true)?;
+            if learned("four keys of another place", 12, 0).is_ok() {
+                break;
+            }
+            ensure!(tries < 2, "not learned by the second serve");
+        }
+
+        // A place that nothing announces: the first answer shows it, the second is whole.
+        fs::create_dir_all(other.join("a/.well-known"))?;
+        fs::write(other.join("a/.well-known/jwks.json"), long_set(12).to_string())?;
+        fetch("/protocol/a/.well-known/jwks.json", &[], false)?;
+        learned("a cut set", 12, 1)?;
+        fetch("/protocol/a/.well-known/jwks.json", &[], false)?;
+        learned("four keys by the second answer", 16, 1)?;
+        let lines = sensor.stop()?;
+        sensor::check(&lines, &[])
     })
 }
 

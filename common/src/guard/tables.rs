@@ -11,6 +11,9 @@ use super::scan::Terms;
 pub const HEAD_CAP: u32 = 64 * 1024;
 /// Connections whose state is kept.
 pub const MAX_TRACKED: u32 = 65_536;
+/// Connections in their handshake whose state is kept; of one that is not, data that comes with the
+/// handshake's last segment has to come again.
+pub const MAX_HANDSHAKES: u32 = 16_384;
 /// Messages in pieces that are put together at a time: 32 MiB.
 pub const MAX_PIECED: u32 = 512;
 /// Denied token keys.

@@ -2,6 +2,7 @@
 
 use super::{
     Place,
+    clean::Clean,
     decode::{MIN_BASE64, Trace, base64_text, decode},
     expression,
     keywords::kind,
@@ -72,6 +73,7 @@ pub(super) struct Buffers {
     seen_tokens: [u64; TOKEN_BUCKETS / 64],
     seen_chars: [u64; CHAR_BUCKETS / 64],
     base64: Vec<u8>,
+    clean: Clean,
     pub(super) active: Active,
 }
 
@@ -80,6 +82,8 @@ pub(super) struct Piece<'a> {
     pub(super) active: &'a Active,
     /// The decoded bytes of the piece.
     pub(super) text: &'a [u8],
+    /// What its value is called.
+    pub(super) name: Name<'a>,
     hits: &'a Hits,
 }
 
@@ -88,6 +92,53 @@ impl Piece<'_> {
     pub(super) fn start(&self, feature: usize) -> usize {
         self.hits.start(feature).map_or(0, usize::from)
     }
+}
+
+/// What a value is called.
+#[derive(Clone, Copy)]
+pub(super) enum Name<'a> {
+    /// It has none, or is one itself.
+    None,
+    /// This.
+    Is(&'a [u8]),
+    /// It holds names and values alike.
+    Mixed,
+}
+
+impl Name<'_> {
+    /// Whether a value of this name may be a secret, never to be shown.
+    pub(super) fn is_secret(self) -> bool {
+        const LONGEST: usize = 64;
+        const WORDS: [&[u8]; 9] =
+            [b"pass", b"pwd", b"secret", b"token", b"auth", b"key", b"sess", b"sid", b"cred"];
+        let name = match self {
+            Self::None => return false,
+            Self::Is(name) => name.get(..LONGEST).unwrap_or(name),
+            Self::Mixed => return true,
+        };
+        let holds =
+            |word: &&[u8]| name.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
+        WORDS.iter().any(holds)
+    }
+}
+
+/// How a value is written, and where it stood.
+#[derive(Clone, Copy)]
+pub(super) struct How<'a> {
+    /// As in [`decode`].
+    pub(super) plus: bool,
+    pub(super) place: Place,
+    pub(super) name: Name<'a>,
+}
+
+/// What is known of a piece before it is read.
+#[derive(Clone, Copy)]
+struct What<'a> {
+    trace: Trace,
+    place: Place,
+    name: Name<'a>,
+    base64: bool,
+    object: bool,
 }
 
 /// What no detector could say anything about: letters, digits, dashes, single dots.
@@ -117,6 +168,7 @@ impl Buffers {
             seen_tokens: [0; TOKEN_BUCKETS / 64],
             seen_chars: [0; CHAR_BUCKETS / 64],
             base64: Vec::with_capacity(super::decode::MAX_BASE64 + 3),
+            clean: Clean::new(),
             active: Active::with_capacity(),
         }
     }
@@ -137,25 +189,34 @@ impl Buffers {
     /// Decodes `raw` and gives `each` the features of each of its pieces that has a structure of
     /// some attack in it. Without one there is nothing to weigh, or to tell anybody.
     ///
-    /// `plus` is as in [`decode`].
     pub(super) fn value(
         &mut self,
         words: &Words,
         raw: &[u8],
-        plus: bool,
-        place: Place,
+        how: How<'_>,
         mut each: impl FnMut(&Piece<'_>),
     ) {
+        let How { plus, place, name } = how;
         let object = expression::is_object(raw);
         let inert = !object && is_inert(raw);
         if inert && raw.len() < MIN_BASE64 {
             return;
         }
+        let at = self.clean.at(raw, plus, place);
+        if at.is_some_and(|at| self.clean.knows(at, raw)) {
+            return;
+        }
+        let mut nothing = true;
+        let mut each = |piece: &Piece<'_>| {
+            nothing = false;
+            each(piece);
+        };
         let trace = decode(raw, plus, &mut self.decoded, &mut self.spare);
         let mut from = 0;
         while !inert && from < self.decoded.len() || (from == 0 && object) {
             let end = (from + MAX_WINDOW).min(self.decoded.len());
-            self.piece(words, from..end, trace, place, false, object, &mut each);
+            let what = What { trace, place, name, base64: false, object };
+            self.piece(words, from..end, what, &mut each);
             if end == self.decoded.len() {
                 break;
             }
@@ -165,22 +226,23 @@ impl Buffers {
         if base64_text(self.decoded.trim_ascii(), &mut base64) {
             let hidden = decode(&base64, false, &mut self.decoded, &mut self.spare);
             let end = self.decoded.len().min(MAX_WINDOW);
-            self.piece(words, 0..end, hidden, place, true, object, &mut each);
+            let what = What { trace: hidden, place, name, base64: true, object };
+            self.piece(words, 0..end, what, &mut each);
         }
         self.base64 = base64;
+        if let (true, Some(at)) = (nothing, at) {
+            self.clean.note(at, raw);
+        }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what is known of the piece, in one place")]
     fn piece(
         &mut self,
         words: &Words,
         range: std::ops::Range<usize>,
-        trace: Trace,
-        place: Place,
-        base64: bool,
-        object: bool,
+        what: What<'_>,
         each: &mut impl FnMut(&Piece<'_>),
     ) {
+        let What { trace, place, name, base64, object } = what;
         let text = self.decoded.get(range).unwrap_or_default();
         self.low.clear();
         self.low.extend(text.iter().map(u8::to_ascii_lowercase));
@@ -219,7 +281,7 @@ impl Buffers {
         self.active.named.extend(hits.iter().map(|at| at as u16));
         token_grams(&self.tokens, &mut self.seen_tokens, &mut self.active.token_grams);
         char_grams(&self.low, &mut self.seen_chars, &mut self.active.char_grams);
-        each(&Piece { active: &self.active, text, hits: &self.hits });
+        each(&Piece { active: &self.active, text, name, hits: &self.hits });
     }
 }
 

@@ -9,6 +9,7 @@
 //! value.
 
 mod artifact;
+mod clean;
 pub mod decode;
 mod expression;
 mod extract;
@@ -29,7 +30,7 @@ pub use artifact::{ModelError, Weights, schema_hash};
 pub use extract::Active;
 pub use schema::{Class, Feature, Group};
 
-use extract::{Buffers, Piece};
+use extract::{Buffers, How, Name, Piece};
 use lex::Words;
 
 /// Parts (parameters, cookies, JSON strings) that are scored of a request: real ones have a few
@@ -180,7 +181,7 @@ pub struct PayloadScore {
     pub class: Option<Class>,
     /// Place of the worst value in the slice that was scored.
     pub value: Option<usize>,
-    /// What was found there, decoded.
+    /// What was found there, decoded; empty where it stands under a secret's name.
     pub excerpt: Excerpt,
     /// The heaviest named features of the worst value, heaviest first.
     pub reasons: [Option<Reason>; MAX_REASONS],
@@ -193,18 +194,24 @@ pub struct PayloadScore {
 pub struct Scratch {
     buffers: Buffers,
     json: Vec<u8>,
+    /// The JSON string before that one.
+    name: Vec<u8>,
 }
 
 impl Default for Scratch {
     fn default() -> Self {
-        Self { buffers: Buffers::new(), json: Vec::with_capacity(4096) }
+        Self {
+            buffers: Buffers::new(),
+            json: Vec::with_capacity(4096),
+            name: Vec::with_capacity(4096),
+        }
     }
 }
 
 #[cfg(test)]
 impl Scratch {
     fn capacity(&self) -> usize {
-        self.buffers.capacity() + self.json.capacity()
+        self.buffers.capacity() + self.json.capacity() + self.name.capacity()
     }
 }
 
@@ -270,35 +277,48 @@ impl Extractor {
         budget: &mut Budget,
         each: &mut impl FnMut(&Piece<'_>),
     ) {
-        let place = value.place;
-        let Scratch { buffers, json } = scratch;
+        let plain = How { plus: false, place: value.place, name: Name::None };
+        let Scratch { buffers, json, name } = scratch;
+        let mut part = |part: &[u8], how: How<'_>| {
+            buffers.value(&self.words, budget.grant(part), how, &mut *each);
+        };
         match value.form {
-            Form::Text => buffers.value(&self.words, budget.grant(value.bytes), false, place, each),
+            Form::Text => part(value.bytes, plain),
             Form::Pairs => {
+                let how = How { plus: true, ..plain };
                 for pair in value.bytes.split(|b| *b == b'&') {
-                    for part in pair.splitn(2, |b| *b == b'=') {
-                        buffers.value(&self.words, budget.grant(part), true, place, &mut *each);
-                    }
+                    named(pair, how, &mut part);
                 }
             }
             Form::Cookies => {
                 for pair in value.bytes.split(|b| *b == b';') {
-                    for part in pair.trim_ascii().splitn(2, |b| *b == b'=') {
-                        buffers.value(&self.words, budget.grant(part), false, place, &mut *each);
-                    }
+                    named(pair.trim_ascii(), plain, &mut part);
                 }
             }
             Form::Json => {
                 let (mut at, mut stray) = (0, false);
+                name.clear();
                 while decode::json_string(value.bytes, &mut at, &mut stray, json) {
-                    buffers.value(&self.words, budget.grant(json), false, place, &mut *each);
+                    // Names and values look alike: what stands behind a name is its value.
+                    part(json, How { name: Name::Is(name), ..plain });
+                    std::mem::swap(json, name);
                 }
                 if stray {
                     // What is no JSON to us may be something to the service.
-                    buffers.value(&self.words, budget.grant(value.bytes), false, place, each);
+                    part(value.bytes, How { name: Name::Mixed, ..plain });
                 }
             }
         }
+    }
+}
+
+/// Gives `part` the name and the value of `a=b`.
+fn named(pair: &[u8], how: How<'_>, part: &mut impl FnMut(&[u8], How<'_>)) {
+    let mut halves = pair.splitn(2, |b| *b == b'=');
+    let name = halves.next().unwrap_or_default();
+    part(name, how);
+    if let Some(value) = halves.next() {
+        part(value, How { name: Name::Is(name), ..how });
     }
 }
 
@@ -426,6 +446,9 @@ impl PayloadModel {
             }
         }
         score.class = class;
-        score.excerpt = Excerpt::of(piece.text, shown);
+        score.excerpt = match piece.name.is_secret() {
+            true => Excerpt::EMPTY,
+            false => Excerpt::of(piece.text, shown),
+        };
     }
 }

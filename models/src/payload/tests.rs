@@ -94,6 +94,47 @@ fn the_excerpt_shows_what_was_decoded_and_debug_does_not() {
 }
 
 #[test]
+fn what_stands_under_a_secrets_name_is_not_shown() {
+    for (form, text) in [
+        (Form::Pairs, "Password=' or 1=1--"),
+        (Form::Pairs, "access_token=' or 1=1--"),
+        (Form::Json, r#"{"user_pwd": "' or 1=1--"}"#),
+        (Form::Cookies, "PHPSESSID=' or 1=1--"),
+    ] {
+        let score = score(Place::Body, form, text.as_bytes());
+        assert!(score.is_attack, "{text}");
+        assert_eq!(score.excerpt.bytes(), b"", "{text}");
+    }
+}
+
+/// A scratch that has seen everything says the same as a new one, whatever came before.
+#[test]
+fn what_is_remembered_changes_no_score() {
+    let values: [&[u8]; 6] = [
+        b"Mozilla/5.0 (X11; Linux x86_64)",
+        b"text/html, */*;q=0.8",
+        b"a+b' or 1=1--",
+        b"en-GB,en;q=0.9",
+        b"%27 or 1=1--",
+        b"<b>x</b>",
+    ];
+    let (model, mut used) = (model(), Scratch::default());
+    for _ in 0..3 {
+        for bytes in values {
+            for place in [Place::Header, Place::Path, Place::Body, Place::Query] {
+                for form in [Form::Text, Form::Pairs, Form::Cookies] {
+                    let value = [Value { place, form, bytes }];
+                    let fresh = model.score(&value, &mut Scratch::default());
+                    let again = model.score(&value, &mut used);
+                    assert_eq!(fresh.probability, again.probability);
+                    assert_eq!(fresh.value, again.value);
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn the_worst_value_counts_wherever_it_stands() {
     let bad =
         Value { place: Place::Query, form: Form::Pairs, bytes: b"a=1' union select null,null-- -" };

@@ -6,7 +6,7 @@
 
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::{__sk_buff, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    bindings::{__sk_buff, BPF_RB_NO_WAKEUP},
     helpers::generated::bpf_skb_load_bytes,
     maps::ring_buf::RingBufEntry,
     programs::SkBuffContext,
@@ -17,10 +17,7 @@ use jotwatch_ebpf::{
     scan::{Notes, SLACK},
 };
 
-use super::maps::{Count, RECORDS, last_wake, set_last_wake};
-
-/// The reader is woken at most this often while little is pending.
-const WAKE_EVERY: u64 = 1_000_000;
+use super::maps::{Count, RECORDS};
 
 /// Memory for a record with up to `(W - SLACK) * 8` payload bytes.
 #[repr(C)]
@@ -67,14 +64,13 @@ pub(crate) struct Emit<'a> {
     pub(crate) count: Count,
     pub(crate) settings: &'a Settings,
     pub(super) pending: u32,
-    now: u64,
+    pub(super) now: u64,
 }
 
 impl<'a> Emit<'a> {
     #[inline(always)]
     pub(crate) fn new(count: Count, settings: &'a Settings, now: u64) -> Self {
-        let pending = RECORDS.query(u64::from(BPF_RB_AVAIL_DATA)) as u32;
-        Self { count, settings, pending, now }
+        Self { count, settings, pending: count.pending(settings, now), now }
     }
 
     /// Bodies are to be given up.
@@ -83,19 +79,11 @@ impl<'a> Emit<'a> {
         self.pending > self.settings.pressure_at
     }
 
-    /// Flags for submitting `size` bytes: the reader is woken when enough is pending, or when it
-    /// has not been for a while.
+    /// Flags for submitting `size` bytes.
     #[inline(always)]
     fn wake(&mut self, size: u32) -> u64 {
-        let before = self.pending;
-        self.pending = before + size;
-        let crossed = before < self.settings.wake_at && self.pending >= self.settings.wake_at;
-        if crossed || self.now.wrapping_sub(last_wake()) >= WAKE_EVERY {
-            set_last_wake(self.now);
-            u64::from(BPF_RB_FORCE_WAKEUP)
-        } else {
-            u64::from(BPF_RB_NO_WAKEUP)
-        }
+        self.pending += size;
+        self.count.put(self.settings, self.now, self.pending, size)
     }
 
     /// A record without payload. `false` if the ring is full.
@@ -202,7 +190,7 @@ impl<'a> Emit<'a> {
 /// `n` in 1..=payload size of `Slot<W>`, in a way that the verifier sees and LLVM does not
 /// optimise away.
 #[inline(always)]
-fn clamp<const W: usize>(n: u32) -> u32 {
+pub(super) fn clamp<const W: usize>(n: u32) -> u32 {
     let mut n = u64::from(n);
     let mask = ((W - SLACK) * 8 - 1) as u64;
     // SAFETY: arithmetic on one register.

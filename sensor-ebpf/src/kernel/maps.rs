@@ -2,10 +2,13 @@
 
 use aya_ebpf::{
     Global,
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     macros::map,
     maps::{Array, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
 };
-use jotwatch_common::{Counter, Counters, Name, Offset, PORT_WORDS, Record, Settings};
+use jotwatch_common::{
+    Counter, Name, Offset, PORT_WORDS, PerCpu, Record, Settings, TARGETS, TO_SERVER, Target,
+};
 use jotwatch_ebpf::flow::Flow;
 
 /// Records for the daemon, in the order in which their memory was reserved.
@@ -27,8 +30,12 @@ pub(crate) static PORTS: Array<u64> = Array::with_max_entries(PORT_WORDS, 0);
 #[map]
 pub(crate) static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
 
+/// Request targets of which the answers are copied further than others.
 #[map]
-pub(crate) static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static WHOLE: Array<[Target; TARGETS]> = Array::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static COUNTERS: PerCpuArray<PerCpu> = PerCpuArray::with_max_entries(1, 0);
 
 /// Watched local IPv4 networks.
 #[map]
@@ -75,6 +82,12 @@ pub(crate) fn name_of(record: &Record) -> Name {
 #[unsafe(no_mangle)]
 pub(crate) static OFFSETS: Global<[u32; Offset::COUNT]> = Global::new([0; Offset::COUNT]);
 
+/// Each CPU looks at the ring this often at least, in nanoseconds.
+const LOOK_EVERY: u64 = 1_000_000;
+/// And whenever it has put this part of [`Settings::wake_at`]: of a ring of 16 MiB 64 KiB, so that
+/// 64 CPUs together are off by no more than what lies between pressure and a full ring.
+const LOOK_PARTS: u32 = 16;
+
 /// What a flow's state starts from.
 pub(crate) static EMPTY: Flow = Flow::NEW;
 
@@ -98,7 +111,7 @@ pub(crate) fn set_last_wake(now: u64) {
 /// Adding is atomic: a program in process context can be interrupted by one in softirq on the
 /// same CPU.
 #[derive(Clone, Copy)]
-pub(crate) struct Count(*mut Counters);
+pub(crate) struct Count(*mut PerCpu);
 
 /// Adds one to a word of a live map value, atomically: programs on other CPUs do so, too.
 #[inline(always)]
@@ -124,13 +137,79 @@ impl Count {
     pub(crate) fn add(self, counter: Counter, n: u32) {
         // SAFETY: the pointer is a live per-CPU map value; `counter` is below `Counter::COUNT`.
         unsafe {
-            let value = (&raw mut (*self.0).values).cast::<u64>().add(counter as usize);
-            core::arch::asm!(
-                "lock *(u64 *)({value} + 0) += {n}",
-                value = in(reg) value,
-                n = in(reg) u64::from(n),
-                options(nostack),
-            );
+            let values = &raw mut (*self.0).counters.values;
+            add(values.cast::<u64>().add(counter as usize), n);
         }
+    }
+
+    /// A message of `DIRECTION` with `len` payload bytes was copied whole as one record.
+    #[inline(always)]
+    pub(crate) fn add_whole<const DIRECTION: u8>(self, len: u32) {
+        // SAFETY: as above.
+        unsafe {
+            let whole = &raw mut (*self.0).whole;
+            let whole = whole.cast::<u64>().add(if DIRECTION == TO_SERVER { 0 } else { 2 });
+            add(whole, 1);
+            add(whole.add(1), len);
+        }
+    }
+
+    /// About how many bytes are pending in the ring. To look costs more than most else in the
+    /// programs, so it is done only once this CPU has put a part of [`Settings::wake_at`], or
+    /// after a while.
+    #[inline(always)]
+    pub(crate) fn pending(self, settings: &Settings, now: u64) -> u32 {
+        // SAFETY: as above. Programs that interrupt each other here lose a bit of the estimate.
+        unsafe {
+            let cpu = self.0;
+            if now.wrapping_sub((*cpu).looked_at) < LOOK_EVERY
+                && (*cpu).since < settings.wake_at / LOOK_PARTS
+            {
+                return (*cpu).pending;
+            }
+            let pending = RECORDS.query(u64::from(BPF_RB_AVAIL_DATA)) as u32;
+            (*cpu).looked_at = now;
+            (*cpu).since = 0;
+            (*cpu).pending = pending;
+            if pending < settings.wake_at {
+                (*cpu).woken = 0;
+            }
+            pending
+        }
+    }
+
+    /// Notes that `size` bytes come to the `pending`; gives the flags for submitting them: the
+    /// reader is woken when much is pending, or when it has not been for a while.
+    #[inline(always)]
+    pub(crate) fn put(self, settings: &Settings, now: u64, pending: u32, size: u32) -> u64 {
+        // SAFETY: as above.
+        unsafe {
+            let cpu = self.0;
+            (*cpu).pending = pending;
+            (*cpu).since += size;
+            let much = pending >= settings.wake_at && (*cpu).woken == 0;
+            if much || now.wrapping_sub(last_wake()) >= u64::from(settings.wake_every) {
+                if much {
+                    (*cpu).woken = 1;
+                }
+                set_last_wake(now);
+                u64::from(BPF_RB_FORCE_WAKEUP)
+            } else {
+                u64::from(BPF_RB_NO_WAKEUP)
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn add(value: *mut u64, n: u32) {
+    // SAFETY: the caller's.
+    unsafe {
+        core::arch::asm!(
+            "lock *(u64 *)({value} + 0) += {n}",
+            value = in(reg) value,
+            n = in(reg) u64::from(n),
+            options(nostack),
+        );
     }
 }

@@ -1,10 +1,13 @@
 //! The programs. Only built for the BPF target.
 
+mod copy;
 mod egress;
 mod emit;
 mod ingress;
 mod maps;
+mod quick;
 mod read;
+mod run;
 mod segment;
 mod state;
 

@@ -9,7 +9,7 @@ use aya_ebpf::{
     programs::SkBuffContext,
 };
 use jotwatch_common::{Record, TO_SERVER};
-use jotwatch_ebpf::packet::{self, MAX_EXTENSIONS, Network};
+use jotwatch_ebpf::packet::{self, IPV4_LEN, IPV6_LEN, MAX_EXTENSIONS, Network, TCP_LEN, Tcp};
 
 #[repr(C, align(8))]
 struct Aligned<const N: usize>([u8; N]);
@@ -26,6 +26,135 @@ pub(super) unsafe fn load<const N: usize>(skb: *mut __sk_buff, at: u32) -> Optio
     }
 }
 
+/// What a segment's headers say.
+#[derive(Clone, Copy)]
+pub(super) struct Packet {
+    /// 4 or 6.
+    pub(super) family: u8,
+    pub(super) tcp: Tcp,
+    /// Offset of the payload.
+    pub(super) payload_at: u32,
+    /// Payload bytes.
+    pub(super) len: u32,
+}
+
+/// Reads the headers. The error is whether the packet is malformed; otherwise it is just not TCP.
+#[inline(always)]
+pub(super) unsafe fn headers(skb: *mut __sk_buff) -> Result<Packet, bool> {
+    unsafe {
+        let (family, at, tcp) = match in_place(skb) {
+            Some((family, at, tcp)) => (family, at, tcp),
+            None => {
+                let (family, at) = network(skb)?;
+                let tcp = load(skb, at).and_then(|h| packet::tcp(&h)).ok_or(true)?;
+                (family, at, tcp)
+            }
+        };
+        let (payload_at, total) = (at + tcp.len, (*skb).len);
+        if tcp.len < TCP_LEN || payload_at > total {
+            return Err(true);
+        }
+        Ok(Packet { family, tcp, payload_at, len: total - payload_at })
+    }
+}
+
+/// The headers of nearly all packets, read where they lie: no options between IP and TCP, and all of
+/// them in the packet's first memory. Gives family, the TCP header's offset and the header.
+#[inline(always)]
+unsafe fn in_place(skb: *mut __sk_buff) -> Option<(u8, u32, Tcp)> {
+    const V4: usize = IPV4_LEN as usize;
+    const V6: usize = IPV6_LEN as usize;
+    unsafe {
+        let at = (*skb).data as usize;
+        let end = (*skb).data_end as usize;
+        if at + V4 + TCP_LEN as usize > end {
+            return None;
+        }
+        let h = at as *const u8;
+        let first = *h;
+        // A plain header, not a later fragment.
+        if first == 0x45 {
+            let whole = *h.add(6) & 0x1f == 0 && *h.add(7) == 0;
+            return (whole && *h.add(9) == 6).then(|| (4, IPV4_LEN, tcp_at::<V4>(h)));
+        }
+        if first >> 4 != 6 || at + V6 + TCP_LEN as usize > end || *h.add(6) != 6 {
+            return None;
+        }
+        Some((6, IPV6_LEN, tcp_at::<V6>(h)))
+    }
+}
+
+/// The TCP header `AT` bytes behind `h`, which are checked to be there.
+#[inline(always)]
+unsafe fn tcp_at<const AT: usize>(h: *const u8) -> Tcp {
+    // SAFETY: the caller's.
+    unsafe {
+        Tcp {
+            source: half_word(h.add(AT)),
+            destination: half_word(h.add(AT + 2)),
+            seq: word(h.add(AT + 4)),
+            ack: word(h.add(AT + 8)),
+            len: u32::from(*h.add(AT + 12) >> 4) * 4,
+            flags: *h.add(AT + 13),
+        }
+    }
+}
+
+/// A word in network order, at any address. In assembly, as LLVM would read byte by byte.
+#[inline(always)]
+unsafe fn word(at: *const u8) -> u32 {
+    let value: u64;
+    // SAFETY: the caller's.
+    unsafe {
+        core::arch::asm!(
+            "{value} = *(u32 *)({at} + 0)",
+            value = out(reg) value,
+            at = in(reg) at,
+            options(readonly, nostack),
+        );
+    }
+    u32::from_be(value as u32)
+}
+
+/// As [`word`].
+#[inline(always)]
+unsafe fn half_word(at: *const u8) -> u16 {
+    let value: u64;
+    // SAFETY: the caller's.
+    unsafe {
+        core::arch::asm!(
+            "{value} = *(u16 *)({at} + 0)",
+            value = out(reg) value,
+            at = in(reg) at,
+            options(readonly, nostack),
+        );
+    }
+    u16::from_be(value as u16)
+}
+
+/// Walks the IP headers: gives family and the TCP header's offset.
+#[inline(always)]
+unsafe fn network(skb: *mut __sk_buff) -> Result<(u8, u32), bool> {
+    let h: [u8; 20] = unsafe { load(skb, 0) }.ok_or(true)?;
+    let (family, mut found) = if h[0] >> 4 == 4 {
+        (4, packet::ipv4(&h))
+    } else {
+        (6, packet::ipv6(&[h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7]]))
+    };
+    let mut i = 0;
+    while i < MAX_EXTENSIONS {
+        let Network::Extension { kind, at } = found else { break };
+        let h: [u8; 8] = unsafe { load(skb, at) }.ok_or(true)?;
+        found = packet::extension(kind, at, &h);
+        i += 1;
+    }
+    match found {
+        Network::Tcp { at } => Ok((family, at)),
+        Network::Other => Err(false),
+        Network::Extension { .. } | Network::Malformed => Err(true),
+    }
+}
+
 /// Writes an address as two whole words: to the verifier IPv4 and IPv6 then look alike.
 #[inline(always)]
 fn put(to: &mut [u8; 16], low: [u8; 8], high: [u8; 8]) {
@@ -38,46 +167,32 @@ fn put(to: &mut [u8; 16], low: [u8; 8], high: [u8; 8]) {
     }
 }
 
-/// Reads the IP headers: gives the TCP header's offset and notes family and addresses in
-/// `record`. The error is whether the packet is malformed; otherwise it is just not TCP.
+/// The addresses and ports as the packet has them.
 #[inline(always)]
-pub(super) unsafe fn network<const DIRECTION: u8>(
+pub(super) unsafe fn packet_addresses<const DIRECTION: u8>(
     skb: *mut __sk_buff,
+    packet: &Packet,
     record: &mut Record,
-) -> Result<u32, bool> {
-    let h: [u8; 20] = unsafe { load(skb, 0) }.ok_or(true)?;
+) -> Option<()> {
+    let tcp = &packet.tcp;
     let (source, destination) = if DIRECTION == TO_SERVER {
+        (record.remote_port, record.local_port) = (tcp.source, tcp.destination);
         (&mut record.remote, &mut record.local)
     } else {
+        (record.local_port, record.remote_port) = (tcp.source, tcp.destination);
         (&mut record.local, &mut record.remote)
     };
-    let mut found = if h[0] >> 4 == 4 {
-        record.family = 4;
-        put(source, [h[12], h[13], h[14], h[15], 0, 0, 0, 0], [0; 8]);
-        put(destination, [h[16], h[17], h[18], h[19], 0, 0, 0, 0], [0; 8]);
-        packet::ipv4(&h)
-    } else {
-        record.family = 6;
-        let [a, b]: [[u8; 8]; 2] =
-            unsafe { [load(skb, 8).ok_or(true)?, load(skb, 16).ok_or(true)?] };
-        put(source, a, b);
-        let [a, b]: [[u8; 8]; 2] =
-            unsafe { [load(skb, 24).ok_or(true)?, load(skb, 32).ok_or(true)?] };
-        put(destination, a, b);
-        packet::ipv6(&[h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7]])
-    };
-    let mut i = 0;
-    while i < MAX_EXTENSIONS {
-        let Network::Extension { kind, at } = found else { break };
-        let h: [u8; 8] = unsafe { load(skb, at) }.ok_or(true)?;
-        found = packet::extension(kind, at, &h);
-        i += 1;
+    unsafe {
+        if packet.family == 4 {
+            let [a, b, c, d, e, f, g, h] = load::<8>(skb, 12)?;
+            put(source, [a, b, c, d, 0, 0, 0, 0], [0; 8]);
+            put(destination, [e, f, g, h, 0, 0, 0, 0], [0; 8]);
+        } else {
+            put(source, load(skb, 8)?, load(skb, 16)?);
+            put(destination, load(skb, 24)?, load(skb, 32)?);
+        }
     }
-    match found {
-        Network::Tcp { at } => Ok(at),
-        Network::Other => Err(false),
-        Network::Extension { .. } | Network::Malformed => Err(true),
-    }
+    Some(())
 }
 
 /// Reads the 32-bit word at `OFFSET` of a socket. In assembly, as the verifier wants a constant

@@ -182,10 +182,15 @@ impl CaptureFile {
             };
             self.counters.packets += 1;
             let bytes = self.blocks.bytes().get(frame.bytes.clone()).unwrap_or_default();
-            let directed = packet::decode(frame.link, bytes, frame.wire_len)
-                .and_then(|packet| Ok((self.roles.direction(&packet, bytes)?, packet)));
-            match directed {
-                Ok((direction, packet)) => break (frame, packet, direction),
+            let packet = match packet::decode(frame.link, bytes, frame.wire_len) {
+                Ok(packet) => packet,
+                Err(cause) => {
+                    self.counters.skip(cause);
+                    continue;
+                }
+            };
+            match self.roles.direction(&packet, bytes) {
+                Ok(direction) => break (frame, packet, direction),
                 Err(cause) => self.counters.skip(cause),
             }
         };

@@ -19,6 +19,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     // What it names is read too: a key file that is missing is a mistake in the configuration.
     let (_, warnings) = crate::keyring::load_files(&config.issuers)?;
     config.tokens.weak_secrets()?;
+    config.scoring.models()?;
     crate::services::Services::load(&config.services)?;
     crate::clients::Clients::load(&config.clients)?;
     crate::revocation::RevocationList::load(config.revocation.list_file.as_deref())?;

@@ -20,13 +20,13 @@ use crate::{
 };
 
 /// Bytes of one line that are read; a longer one is reported and passed over.
-const MAX_LINE: u64 = 1 << 20;
+pub(super) const MAX_LINE: u64 = 1 << 20;
 
 /// Judge tokens: one a line on standard input, one JSON object a line on standard output.
 ///
-/// A token with a good signature and no finding above info is `valid`. One with a finding, or with
-/// a bad signature, is `invalid`. Where nothing is wrong but no key is at hand it is
-/// `unverifiable`. The token itself is never printed.
+/// A token with a good signature and no finding above info is `valid`. One with a finding, with a
+/// bad signature, or under a key that is too weak for its algorithm is `invalid`. Where nothing is
+/// wrong but no key is at hand it is `unverifiable`. The token itself is never printed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     jotwatch inspect < tokens.txt\n  \
@@ -41,7 +41,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     jws: bool,
     /// Judge as of this time: RFC 3339, or seconds since 1970.
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = Time::parse)]
     at: Option<Time>,
     /// The issuer that the tokens must name.
     #[arg(long, value_name = "ISSUER")]
@@ -107,7 +107,14 @@ fn judge(
         let detail = "a secret of the list verifies it";
         findings.push(Finding::new(FindingId::WeakSecret, detail));
     }
-    let verdict = validation.verdict(findings.iter());
+    let mut verdict = validation.verdict(findings.iter());
+    // RFC 7518, sections 3.2, 3.3 and 3.5 say of the length of keys that they must: who asks about
+    // one token gets a strict answer. On the wire it is `info`, or every request of a service with
+    // such a key would raise an alert.
+    if verdict == Verdict::Valid && findings.iter().any(|finding| finding.id == FindingId::KeyWeak)
+    {
+        verdict = Verdict::Invalid;
+    }
     let header = |name| {
         let text = decoded.header()?.get(name)?.as_str()?;
         Some(show(&text).into_owned())
@@ -186,7 +193,7 @@ fn read_keys(path: &Path) -> io::Result<Vec<u8>> {
 
 /// Reads a line without its end; of one that is too long, more than [`MAX_LINE`] bytes. `false`
 /// at the end of the input.
-fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
+pub(super) fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     line.clear();
     let read = input.by_ref().take(MAX_LINE + 1).read_until(b'\n', line)?;
     if read as u64 > MAX_LINE && line.last() != Some(&b'\n') {
@@ -200,14 +207,4 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
         }
     }
     Ok(read > 0)
-}
-
-fn parse_time(text: &str) -> Result<Time, String> {
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Ok(Time::from_unix_secs(seconds));
-    }
-    let time: jiff::Timestamp =
-        text.parse().map_err(|_| "neither RFC 3339 nor seconds since 1970".to_owned())?;
-    let nanos = u64::try_from(time.as_nanosecond()).map_err(|_| "before 1970".to_owned())?;
-    Ok(Time::from_unix_nanos(nanos))
 }

@@ -11,6 +11,7 @@ mod inspect;
 mod lists;
 mod replay;
 mod run;
+mod score;
 mod status;
 
 use std::{
@@ -34,6 +35,7 @@ enum Command {
     Run(run::Arguments),
     Replay(replay::Arguments),
     Inspect(inspect::Arguments),
+    Score(score::Arguments),
     Deny(lists::DenyArguments),
     Allow(lists::AllowArguments),
     Status(status::Arguments),
@@ -53,6 +55,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Score(arguments) => score::run(&arguments),
         Command::Deny(arguments) => lists::deny(arguments),
         Command::Allow(arguments) => lists::allow(arguments),
         Command::Status(arguments) => status::run(&arguments),

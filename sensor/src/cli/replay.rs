@@ -58,9 +58,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut capture = CaptureFile::open(&arguments.file, &config.capture.ports)?;
     // Tried at once, so that the same file gives the same bytes.
     let weak_secrets = config.tokens.weak_secrets()?;
+    let models = config.scoring.models()?;
     let mut settings = Settings::new(&config, key, fingerprint_key::REPLAY_SALT);
     settings.enforcement = Enforcement { replay: true, ..config.enforcement.resolve() }.into();
-    let mut pipeline = Pipeline::new(settings.with_weak_secrets(weak_secrets));
+    let mut pipeline = Pipeline::new(settings.with_weak_secrets(weak_secrets).with_models(models));
     let files = config.enforcement.deny_files.get_ref().iter();
     let files = files.map(|path| FileList::load(path, Time::EPOCH)).collect::<Result<_, _>>()?;
     pipeline.lists().denied.replace_files(files)?;

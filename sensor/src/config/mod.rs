@@ -10,6 +10,7 @@ mod error;
 mod feeds;
 mod issuers;
 mod revocation;
+mod scoring;
 mod services;
 
 use std::{
@@ -29,6 +30,7 @@ pub use self::{
     feeds::{FeedColumn, FeedConfig, FeedFormat, MAX_FEEDS},
     issuers::{IssuerConfig, KeysConfig, MAX_ISSUERS},
     revocation::RevocationConfig,
+    scoring::ScoringConfig,
     services::{MemorySettings, RouteConfig, ServiceConfig},
 };
 use crate::{finding::Severity, sinks::SinksConfig, weak::WeakSecrets};
@@ -59,6 +61,8 @@ pub struct Config {
     pub clients: ClientsConfig,
     /// How the end of a token is told.
     pub revocation: RevocationConfig,
+    /// How requests are scored.
+    pub scoring: ScoringConfig,
     /// What is done about bad requests.
     pub enforcement: EnforcementConfig,
     /// How much of tokens is remembered, and for how long.

@@ -38,12 +38,13 @@ use self::{
 };
 use crate::{
     capture::{Input, live},
-    config::{self, Config, DEFAULT_PATH},
+    config::{self, Config, DEFAULT_PATH, IssuerConfig},
     control::{self, EnforcementStatus, ServiceMode, Status},
     enforce::{Cut, CutOutcome, Enforcer, StateFile},
     event::{Body, Event, EventIds, Kind, SensorEvent, SensorState},
     fingerprint_key,
     keyring::{FetchMark, Keyring},
+    learn,
     pipeline::{Output, Pipeline, Settings},
     policy::Mode,
     services::{Service, Services},
@@ -147,7 +148,8 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let capture = live::Capture::start(&capture_config(&config))?;
+    let mut capture = live::Capture::start(&capture_config(&config))?;
+    capture.hurry(cuts(&config))?;
     tracing::info!("watching port {:?} in cgroup {}", config.capture.ports, cgroup.display());
     let learned_file = LearnedFile::open(&config.daemon.state_dir, &mut pipeline, now());
     let (guarding, tables) = Guarding::start(&config, &services, &key)?;
@@ -274,16 +276,21 @@ impl Daemon {
     /// Takes everything that is in the ring, and lets time pass.
     fn read(&mut self) {
         let Self { capture, pipeline, sinks, keyring, search, enforcer, .. } = self;
-        let (mut stopped, search) = (Vec::new(), search.as_ref());
-        let mut out = Outlet { sinks, keyring, search, enforcer, stopped: &mut stopped };
+        let (mut wishes, search) = (Wishes::default(), search.as_ref());
+        let mut out = Outlet { sinks, keyring, search, enforcer, wishes: &mut wishes };
         capture.read(|input: Input<'_>| pipeline.push(&input, &mut out));
         pipeline.tick(now(), &mut out);
         for found in search.into_iter().flat_map(SecretSearch::found) {
             pipeline.weak_secret(&found, &mut out);
         }
-        for cookie in stopped {
+        for cookie in wishes.stopped {
             if let Err(error) = capture.stop_flow(cookie) {
                 // The flow's bytes go on to be copied and passed over: a cost, no loss.
+                tracing::debug!("{error}");
+            }
+        }
+        for target in wishes.whole {
+            if let Err(error) = capture.copy_whole(&target) {
                 tracing::debug!("{error}");
             }
         }
@@ -301,8 +308,8 @@ impl Daemon {
             self.enforcer.forget_allowed();
         }
         let Self { sinks, keyring, search, enforcer, .. } = self;
-        let (mut stopped, search) = (Vec::new(), search.as_ref());
-        let mut out = Outlet { sinks, keyring, search, enforcer, stopped: &mut stopped };
+        let (mut wishes, search) = (Wishes::default(), search.as_ref());
+        let mut out = Outlet { sinks, keyring, search, enforcer, wishes: &mut wishes };
         for mark in fetched {
             self.pipeline.fetched(mark, &mut out);
         }
@@ -386,6 +393,9 @@ impl Daemon {
         self.sinks.reopen();
         self.config = config;
         self.read_feeds();
+        if let Err(error) = self.capture.hurry(cuts(&self.config)) {
+            tracing::warn!("records may come later than they should: {error}");
+        }
         self.tell_files();
         Ok(())
     }
@@ -458,10 +468,10 @@ impl Daemon {
 
     fn stop(mut self) {
         self.read();
-        let mut stopped = Vec::new();
+        let mut wishes = Wishes::default();
         let Self { sinks, keyring, search, enforcer, pipeline, .. } = &mut self;
         let search = search.as_ref();
-        pipeline.finish(&mut Outlet { sinks, keyring, search, enforcer, stopped: &mut stopped });
+        pipeline.finish(&mut Outlet { sinks, keyring, search, enforcer, wishes: &mut wishes });
         self.memory_file.save(self.pipeline.memory());
         self.learned_file.save(&self.pipeline, now());
         self.state_file.save(self.pipeline.lists());
@@ -476,13 +486,25 @@ impl Daemon {
     }
 }
 
-/// Hands events to the sinks, and gathers the flows that need no more copying.
+/// What the pipeline would have capture copy from now on.
+#[derive(Default)]
+struct Wishes {
+    /// Flows that need no more copying, by cookie.
+    stopped: Vec<u64>,
+    /// Targets of requests of which the answers teach keys.
+    whole: Vec<Box<[u8]>>,
+}
+
+/// Most of [`Wishes::whole`] at a time: capture knows no more.
+const MAX_WHOLE: usize = 16;
+
+/// Hands events to the sinks, and gathers what capture is to do.
 struct Outlet<'a> {
     sinks: &'a Sinks,
     keyring: &'a Keyring,
     search: Option<&'a SecretSearch>,
     enforcer: &'a mut Enforcer,
-    stopped: &'a mut Vec<u64>,
+    wishes: &'a mut Wishes,
 }
 
 impl Output for Outlet<'_> {
@@ -507,7 +529,13 @@ impl Output for Outlet<'_> {
 
     fn stop_flow(&mut self, cookie: u64) {
         if cookie != 0 {
-            self.stopped.push(cookie);
+            self.wishes.stopped.push(cookie);
+        }
+    }
+
+    fn copy_whole(&mut self, target: &[u8]) {
+        if self.wishes.whole.len() < MAX_WHOLE {
+            self.wishes.whole.push(target.into());
         }
     }
 }
@@ -539,7 +567,9 @@ fn load_key(config: &Config) -> anyhow::Result<FingerprintKey> {
 
 fn settings(config: &Config, key: &FingerprintKey, salt: [u8; 16]) -> anyhow::Result<Settings> {
     let settings = Settings::new(config, key.clone(), salt);
-    let settings = settings.with_weak_secrets(config.tokens.weak_secrets()?);
+    let settings = settings
+        .with_weak_secrets(config.tokens.weak_secrets()?)
+        .with_models(config.scoring.models()?);
     Ok(Settings { service_wait: SERVICE_WAIT, ..settings })
 }
 
@@ -557,7 +587,21 @@ fn capture_config(config: &Config) -> live::Config {
         ring_bytes: capture.ring_bytes(),
         request_body_budget: capture.request_body_budget,
         response_body_budget: capture.response_body_budget,
+        whole: match config.keys.learn {
+            true => {
+                let urls = config.issuers.iter().flat_map(IssuerConfig::learn_from);
+                let urls: Vec<String> = urls.map(|(_, url)| url).collect();
+                learn::known_targets(urls.iter().map(String::as_str))
+            }
+            false => Vec::new(),
+        },
     }
+}
+
+/// Whether a verdict may cut a connection, and so is wanted soon.
+fn cuts(config: &Config) -> bool {
+    let services = config.services.iter().filter_map(|service| service.get_ref().mode);
+    services.chain([config.enforcement.mode]).any(|mode| mode != Mode::Alert)
 }
 
 /// The wall clock.

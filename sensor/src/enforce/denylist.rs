@@ -340,6 +340,15 @@ impl Denylist {
         self.unsent = self.files.iter().map(|file| (file.shared_tokens(), 0)).collect();
     }
 
+    /// Whether nothing is denied that a request could be held against.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+            && self.networks.is_empty()
+            && self.subjects.is_empty()
+            && self.files.is_empty()
+    }
+
     /// Why a token with this signature is denied, where it is.
     #[must_use]
     pub fn token(&self, now: Time, key: TokenKey) -> Option<Terms<'_>> {

@@ -12,7 +12,6 @@ use std::{
     collections::{HashMap as StdHashMap, HashSet},
     fs::{self, File},
     io,
-    net::IpAddr,
     os::{
         fd::AsFd as _,
         unix::fs::{DirBuilderExt as _, MetadataExt as _},
@@ -37,12 +36,15 @@ use jotwatch_common::guard::{
     sip::Secret,
     tables::{
         FRAMED_CHUNKED, FRAMED_LENGTH, FRAMED_UNKNOWN, MAX_PLACES, MAX_POLICIES, MODE_GATE,
-        MODE_HOLD, MODE_KILL, PORT_PLACES, PlaceKey, Policy, VERDICT_DROP, VERDICT_PASS, Verdict,
+        MODE_HOLD, MODE_KILL, PORT_PLACES, Policy, VERDICT_DROP, VERDICT_PASS, Verdict,
     },
 };
 use rustix::time::{ClockId, clock_gettime};
 
-pub use super::held::{CutCause, HeldHead, VerdictKey};
+pub use super::{
+    held::{CutCause, HeldHead, VerdictKey},
+    place::Place,
+};
 use super::{held, kernel::KernelTables};
 use crate::{
     capture::live,
@@ -99,34 +101,6 @@ pub struct Service {
     pub ask_always: bool,
     /// Bytes of a body that are read for tokens before the body has passed whole.
     pub body_bytes: u32,
-}
-
-/// Where some of a port's connections are: what is given has to fit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Id of the service's cgroup.
-    pub cgroup: Option<u64>,
-    /// The address that clients connect to; never without a port.
-    pub address: Option<IpAddr>,
-    /// The port.
-    pub port: Option<u16>,
-}
-
-impl Place {
-    fn key(&self) -> PlaceKey {
-        let (mut address, mut family) = ([0; 16], 0);
-        match self.address.map(|address| address.to_canonical()) {
-            Some(IpAddr::V4(v4)) => {
-                family = 4;
-                let [a, b, c, d] = v4.octets();
-                address[..4].copy_from_slice(&[a, b, c, d]);
-            }
-            Some(IpAddr::V6(v6)) => (address, family) = (v6.octets(), 6),
-            None => {}
-        }
-        let (cgroup, port) = (self.cgroup.unwrap_or(0), self.port.unwrap_or(0).into());
-        PlaceKey { cgroup, address, port, family }
-    }
 }
 
 /// How the guard is set up.

@@ -2,9 +2,14 @@
 #![forbid(unsafe_code)]
 
 use jotwatch_common::guard::{scan, sip::Secret};
+use memchr::{memchr, memrchr};
+use smallvec::SmallVec;
 
 use super::tables::TokenKey;
 use crate::token::FingerprintKey;
+
+/// Characters that a signature has at least to be told by its own bytes.
+const MIN_SIGNATURE_CHARS: usize = (scan::MIN_SIGNATURE as usize * 8).div_ceil(6);
 
 /// Makes deny keys, as the kernel programs make them: see [`scan`]. Their secret is derived from
 /// the fingerprints' key and serves nothing else. Nobody without it can tell which token a key
@@ -31,12 +36,33 @@ impl TokenKeys {
     /// The deny key of a token: of its signature's bytes, and of the whole of a token without one.
     #[must_use]
     pub fn of(&self, token: &[u8]) -> TokenKey {
-        TokenKey(scan::deny_key(self.0, token))
+        let Some(signature) = plain_signature(token) else {
+            return TokenKey(scan::deny_key(self.0, token));
+        };
+        // The scanner takes bytes one by one, and of such a token only these count: it is given
+        // a short one with the same.
+        let mut short: SmallVec<[u8; 512]> = SmallVec::from_slice(b"a.a.");
+        short.extend_from_slice(signature);
+        TokenKey(scan::deny_key(self.0, &short))
     }
+}
+
+/// The signature of a token in compact serialisation of which every byte is in its place, and
+/// whose signature is long enough to stand for it.
+fn plain_signature(token: &[u8]) -> Option<&[u8]> {
+    let (before, signature) = token.split_at_checked(memrchr(b'.', token)? + 1)?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    // Folded, not searched: the compiler then looks at many bytes at once.
+    let all = token.iter().fold(true, |all, &b| all & plain(b));
+    let dotted = memchr(b'.', before)? + 1 < before.len();
+    (all && dotted && signature.len() >= MIN_SIGNATURE_CHARS).then_some(signature)
 }
 
 #[cfg(test)]
 mod tests {
+    use jotwatch_common::guard::scan;
+    use proptest::{collection::vec, prelude::*};
+
     use super::TokenKeys;
     use crate::{event::samples::TOKEN, token::FingerprintKey};
 
@@ -57,5 +83,23 @@ mod tests {
         // Without a signature all of it counts.
         assert_ne!(of("eyJhbGciOiJub25lIn0.e30."), of("eyJhbGciOiJub25lIn0.e2F9."));
         assert_ne!(of("an-opaque-credential-of-some-length"), of("another-opaque-credential"));
+    }
+
+    proptest! {
+        /// The short way gives what the scanner gives, which the kernel programs have.
+        #[test]
+        fn the_keys_are_the_scanners(
+            parts in vec(prop_oneof![
+                "[A-Za-z0-9_-]{0,40}",
+                "[A-Za-z0-9_-]{20,24}",
+                "[A-Za-z0-9_+/=%:; -]{0,30}",
+                ".{0,6}",
+            ], 0..6),
+        ) {
+            let token = parts.join(".");
+            let keys = TokenKeys::new(&FingerprintKey::new([1; 16]));
+            let scanned = scan::deny_key(keys.secret(), token.as_bytes());
+            prop_assert_eq!(keys.of(token.as_bytes()).0, scanned, "{}", token);
+        }
     }
 }

@@ -13,6 +13,7 @@ mod held;
 pub mod kernel;
 pub mod keys;
 mod packed;
+mod place;
 mod reset;
 mod sock_diag;
 mod state_file;

@@ -9,6 +9,7 @@ use crate::{
     enforce::entry::Written,
     finding::FindingId,
     policy::{AllowKind, DenyScope, Mode, Reasons},
+    score::Evidence,
 };
 
 /// A signed token; no output may hold it.
@@ -33,6 +34,14 @@ pub(crate) fn service() -> Arc<Service> {
         cgroup: Some("/system.slice/nginx.service".to_owned()),
         listen: Some("0.0.0.0:8080".parse().unwrap()),
     })
+}
+
+/// A score that rests on these findings.
+fn score(findings: &[Finding]) -> Score {
+    let mut score = Score::default();
+    let evidence = findings.iter().map(|finding| Evidence { finding, of_credentials: true });
+    score.weigh(evidence);
+    score
 }
 
 /// A usual alert.
@@ -65,6 +74,7 @@ pub(crate) fn request() -> Event {
                 812,
             ),
             response: Some(ResponseView { status: 200, latency_us: 1834, bytes: 512 }),
+            score: Some(score(&findings)),
             outcome: "bypass",
             tokens: vec![TokenView {
                 fingerprint: *b"0123456789abcdef",
@@ -142,6 +152,7 @@ pub(crate) fn hostile() -> Event {
             exchange: u64::MAX,
             request: RequestView::new(&junk, &junk, Some(&junk), Some(&junk), u64::MAX),
             response: Some(ResponseView { status: 999, latency_us: u64::MAX, bytes: u64::MAX }),
+            score: Some(score(&findings)),
             outcome: "unanswered",
             tokens: vec![token; 100],
             findings,

@@ -7,10 +7,10 @@ use std::{
 };
 
 use super::{
-    Body, CAUSES_MAX, DETAIL_MAX, Event, FINDINGS_MAX, KeyEvent, Kind, RequestEvent, SCHEMA,
-    SERVICE_TEXT_MAX, SensorEvent, SensorState, TOKENS_MAX, TokenView, json::Object,
+    Body, CAUSES_MAX, DETAIL_MAX, Event, FINDINGS_MAX, KeyEvent, Kind, REASON_MAX, RequestEvent,
+    SCHEMA, SERVICE_TEXT_MAX, SensorEvent, SensorState, TOKENS_MAX, TokenView, json::Object,
 };
-use crate::{capture::Service, finding::Finding};
+use crate::{capture::Service, finding::Finding, score::Reason};
 
 /// What an event leaves out to fit a limit, in the order of [`Cut::STEPS`].
 #[derive(Clone, Copy)]
@@ -73,7 +73,7 @@ impl Cut {
         Self {
             claims: false,
             context: false,
-            text: 16,
+            text: 12,
             detail: 0,
             findings: 2,
             tokens: 0,
@@ -206,6 +206,13 @@ impl RequestEvent {
             None => event.null("response"),
         }
         event.name("outcome", self.outcome);
+        if let Some(score) = &self.score {
+            event.number("score", score.value.into());
+            if !cut.bare() {
+                let reasons = score.reasons().iter().take(cut.findings);
+                event.array("reasons", reasons, |object, reason| write_reason(object, reason, cut));
+            }
+        }
         event.array("tokens", self.tokens.iter().take(cut.tokens), |object, token| {
             token.write(object, cut);
         });
@@ -305,6 +312,15 @@ pub(super) fn findings(object: &mut Object<'_>, findings: &[Finding], cut: Cut) 
         gravest.sort_by_key(|f| std::cmp::Reverse(f.severity));
         let gravest = gravest.into_iter().take(cut.findings);
         object.array("findings", gravest, |object, finding| write_finding(object, finding, cut));
+    }
+}
+
+fn write_reason(object: &mut Object<'_>, reason: &Reason, cut: Cut) {
+    object.name("source", reason.source.as_str());
+    object.name("id", reason.id);
+    object.number("score", reason.score.into());
+    if cut.detail > 0 {
+        object.bytes("detail", reason.detail.as_bytes(), REASON_MAX.min(cut.detail));
     }
 }
 

@@ -87,6 +87,16 @@ impl InOrder {
         true
     }
 
+    /// Passes over `len` sequence numbers whose content nobody needs; nothing may be held.
+    pub(super) fn pass(&mut self, len: u64) {
+        self.end += len;
+    }
+
+    /// Whether neither data nor a gap is held.
+    pub(super) fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
     /// Appends `len` sequence numbers without content.
     pub(super) fn push_gap(&mut self, len: u64, at: Time) {
         if len == 0 {

@@ -133,9 +133,22 @@ impl Flow {
     ///
     /// After it, read [`to_server`](Self::to_server) first: a response confirms its request.
     pub fn push(&mut self, segment: &Segment<'_>, limits: &Limits, stats: &mut FlowStats) {
+        self.confirm(segment, limits, stats);
         let (stream, other) = match segment.direction {
             Direction::ToServer => (&mut self.to_server, &mut self.to_client),
             Direction::ToClient => (&mut self.to_client, &mut self.to_server),
+        };
+        stream.push(segment, limits, stats);
+        if stream.is_reset() {
+            other.reset(limits, stats);
+        }
+    }
+
+    /// Takes what a segment says about the other direction, and nothing else of it.
+    pub fn confirm(&mut self, segment: &Segment<'_>, limits: &Limits, stats: &mut FlowStats) {
+        let other = match segment.direction {
+            Direction::ToServer => &mut self.to_client,
+            Direction::ToClient => &mut self.to_server,
         };
         let rcv_nxt = segment.rcv_nxt.filter(|_| segment.direction == Direction::ToClient);
         let told = rcv_nxt.is_some_and(|next| other.accepted(next, segment.ack, limits, stats));
@@ -144,10 +157,6 @@ impl Flow {
             && !segment.flags.rst
         {
             other.confirm(ack, limits, stats);
-        }
-        stream.push(segment, limits, stats);
-        if stream.is_reset() {
-            other.reset(limits, stats);
         }
     }
 
@@ -161,6 +170,12 @@ impl Flow {
             && segment.cookie == 0
             && segment.rcv_nxt.is_none()
             && self.to_server.first_seq().is_some_and(|seq| seq != segment.seq.wrapping_add(1))
+    }
+
+    /// Whether both directions [were read](Stream::is_read).
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        self.to_server.is_read() && self.to_client.is_read()
     }
 
     /// Gives up what has waited too long. Cheap where nothing waits.

@@ -195,6 +195,34 @@ impl Stream {
         }
     }
 
+    /// Whether [`readable`](Self::readable) is [`Chunk::Empty`], because all was read.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        !self.restart && self.end == End::Open && self.pos >= self.limit()
+    }
+
+    /// Whether the segment's bytes, and no others, would be readable behind [`push`](Self::push):
+    /// then they need no copy. Who has read all of them says so with [`pass`](Self::pass) instead.
+    #[must_use]
+    pub fn is_next(&self, segment: &Segment<'_>, limits: &Limits) -> bool {
+        let len = segment.payload.len();
+        self.delivery == Delivery::OnArrival
+            && self.started
+            && self.fin == NO_FIN
+            && self.rare.is_none()
+            && self.held.is_empty()
+            && segment.seq == self.pos as u32
+            && !(segment.flags.syn || segment.flags.fin || segment.flags.rst)
+            && len as u64 == u64::from(segment.len)
+            && (1..=limits.buffered).contains(&len)
+    }
+
+    /// Moves the read position over a segment that [`is_next`](Self::is_next) and was not pushed.
+    pub fn pass(&mut self, segment: &Segment<'_>) {
+        self.held.pass(u64::from(segment.len));
+        self.pos = self.held.end();
+    }
+
     /// Moves the read position over `n` bytes of data or gap, at most to the end of what is
     /// readable. Consumes a [`Chunk::Restart`] instead where one stands there.
     pub fn consume(&mut self, n: u64) {

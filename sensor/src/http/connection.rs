@@ -1,7 +1,7 @@
 //! Both directions of one connection: framing, pairing, and finding the way back after a loss.
 
 use super::{
-    Chunk, HttpEvent, Limits,
+    Chunk, Events, HttpEvent, Limits,
     chunked::Chunked,
     exchange::{Open, Progress},
 };
@@ -216,7 +216,7 @@ impl Connection {
         at: Time,
         chunk: Chunk<'_>,
         limits: &Limits,
-        out: &mut Vec<HttpEvent>,
+        out: &mut Events,
     ) -> usize {
         match (chunk, direction) {
             (Chunk::Data(bytes), _) if self.opaque => bytes.len(),
@@ -260,7 +260,7 @@ impl Connection {
     }
 
     /// The connection is over, or no longer watched: closes all open exchanges.
-    pub fn finish(&mut self, at: Time, out: &mut Vec<HttpEvent>) {
+    pub fn finish(&mut self, at: Time, out: &mut Events) {
         if self.opaque {
             return;
         }
@@ -270,7 +270,7 @@ impl Connection {
         self.responses.enter(State::Ended);
     }
 
-    pub(super) fn go_opaque(&mut self, kind: OpaqueKind, at: Time, out: &mut Vec<HttpEvent>) {
+    pub(super) fn go_opaque(&mut self, kind: OpaqueKind, at: Time, out: &mut Events) {
         self.open.finish(out);
         self.start_broken = false;
         self.opaque = true;

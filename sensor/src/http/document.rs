@@ -1,10 +1,66 @@
 //! The response bodies that are kept: JSON documents that say which keys an issuer signs with.
 //!
-//! Kept are 200 answers to GET, without content coding, of which the body is a JSON object and
-//! either the path asks for such a document or the object's first member is `keys`. All other
-//! bodies are passed over: of those no more than white space, a brace and a few letters are held.
+//! Kept are 200 answers to GET of which the body is a JSON object and either the path asks for such a
+//! document or the object's first member is `keys`. All other bodies are passed over: of those no
+//! more than white space, a brace and a few letters are held. Compressed bodies (gzip, deflate) are
+//! kept where the path may ask for a key set, and unpacked when they are whole, to the same length
+//! at most. Bodies in another coding, and in several, count as cut.
 
-use super::Body;
+use std::io::Read;
+
+use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+
+use super::{Body, fields::trim};
+
+/// The longest document that is unpacked: as long as one that came as it is.
+const MAX_UNPACKED: usize = 64 * 1024;
+
+/// The content codings of a body (RFC 9110, section 8.4.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Coding {
+    /// None.
+    #[default]
+    Identity,
+    /// gzip, also as `x-gzip`.
+    Gzip,
+    /// The zlib format; some servers send bare deflate under this name.
+    Deflate,
+    /// Another, or several.
+    Other,
+}
+
+impl Coding {
+    /// With one more `Content-Encoding` field.
+    pub(super) fn with(self, field: &[u8]) -> Self {
+        field.split(|&b| b == b',').map(trim).fold(self, |coding, name| {
+            let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+            let one = match name {
+                [] => return coding,
+                _ if is("identity") => return coding,
+                _ if is("gzip") || is("x-gzip") => Self::Gzip,
+                _ if is("deflate") => Self::Deflate,
+                _ => Self::Other,
+            };
+            if coding == Self::Identity { one } else { Self::Other }
+        })
+    }
+
+    /// The body without the coding; `None` where it is broken, or longer than [`MAX_UNPACKED`].
+    fn decode(self, coded: Vec<u8>) -> Option<Vec<u8>> {
+        let read = |decoder: &mut dyn Read| {
+            let mut bytes = Vec::new();
+            decoder.take(MAX_UNPACKED as u64 + 1).read_to_end(&mut bytes).ok()?;
+            (bytes.len() <= MAX_UNPACKED).then_some(bytes)
+        };
+        match self {
+            Self::Identity => Some(coded),
+            Self::Gzip => read(&mut MultiGzDecoder::new(&coded[..])),
+            Self::Deflate => read(&mut ZlibDecoder::new(&coded[..]))
+                .or_else(|| read(&mut DeflateDecoder::new(&coded[..]))),
+            Self::Other => None,
+        }
+    }
+}
 
 /// What a request may be answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +69,8 @@ pub(super) enum Asked {
     Nothing,
     /// Anything.
     Anything,
+    /// Perhaps a key set, by the last segment of its path.
+    Likely,
     /// A document about keys, by its path.
     Document,
 }
@@ -33,16 +91,26 @@ impl Asked {
             .and_then(|at| target.get(at + WELL_KNOWN.len()..))
             .unwrap_or_default();
         if NAMES.iter().any(|known| name.starts_with(known)) {
-            Self::Document
-        } else {
-            Self::Anything
+            return Self::Document;
         }
+        let path =
+            memchr::memchr(b'?', target).map_or(target, |at| target.get(..at).unwrap_or(target));
+        let last = memchr::memrchr(b'/', path).and_then(|at| path.get(at + 1..));
+        if last.is_some_and(is_key_set_name) { Self::Likely } else { Self::Anything }
     }
+}
+
+/// Whether issuers in common use serve their key set under this name: `certs`, `keys`, `jwks`,
+/// `jwks.json` and their like.
+fn is_key_set_name(name: &[u8]) -> bool {
+    matches!(name, b"certs" | b"keys" | b"jwk" | b"publickeys" | b"public-keys")
+        || name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"jwks"))
 }
 
 /// A response body that is kept, or may be yet.
 pub(super) struct Document {
     bytes: Vec<u8>,
+    coding: Coding,
     named: bool,
     /// The bytes so far tell that it is one.
     begun: bool,
@@ -51,19 +119,33 @@ pub(super) struct Document {
 }
 
 impl Document {
-    /// Before the body of an answer; `coded` says that a content coding is on it.
-    pub(super) fn new(asked: Asked, status: u16, coded: bool) -> Option<Self> {
+    /// Before the body of an answer with these codings.
+    pub(super) fn new(asked: Asked, status: u16, coding: Coding) -> Option<Self> {
         let named = asked == Asked::Document;
-        if status != 200 || asked == Asked::Nothing || coded && !named {
+        let coded = coding != Coding::Identity;
+        if status != 200 || asked == Asked::Nothing || coded && asked == Asked::Anything {
             return None;
         }
-        Some(Self { bytes: Vec::new(), named, begun: coded, lost: coded })
+        // Whether it is a document is seen when it is unpacked.
+        let lost = coding == Coding::Other;
+        if lost && !named {
+            return None;
+        }
+        Some(Self { bytes: Vec::new(), coding, named, begun: coded && named, lost })
     }
 
     /// Takes body bytes, of which at most `limit` are kept in all. `false`: it is no such document.
     pub(super) fn take(&mut self, data: &[u8], limit: usize) -> bool {
         if self.lost || data.is_empty() {
             return true;
+        }
+        if self.coding != Coding::Identity {
+            if self.bytes.len() + data.len() <= limit {
+                self.bytes.extend_from_slice(data);
+                return true;
+            }
+            self.lose();
+            return self.named;
         }
         if self.bytes.len() + data.len() > limit {
             // Half a document is of no use, but that it was one is worth knowing.
@@ -118,7 +200,25 @@ impl Document {
     }
 
     /// The answer is over; `whole` says that it was followed to its end.
-    pub(super) fn finish(self, whole: bool) -> Option<Body> {
+    pub(super) fn finish(mut self, whole: bool) -> Option<Body> {
+        if self.coding != Coding::Identity && !self.bytes.is_empty() {
+            if !whole || self.lost {
+                // Nobody knows what it was.
+                self.lose();
+            } else {
+                match self.coding.decode(std::mem::take(&mut self.bytes)) {
+                    Some(bytes) => {
+                        let begun = self.begins(&bytes).unwrap_or(self.named);
+                        if !begun {
+                            return None;
+                        }
+                        self.begun = true;
+                        self.bytes = bytes;
+                    }
+                    None => self.lose(),
+                }
+            }
+        }
         // A body that was asked for by its name and of which nothing was seen counts as cut.
         let cut_off = self.named && (self.lost || self.bytes.is_empty() && !whole);
         if !self.begun && !cut_off {

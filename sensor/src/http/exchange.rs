@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{
-    HttpEvent, Request,
+    Events, HttpEvent, Request,
     document::{Asked, Document},
 };
 use crate::time::Time;
@@ -61,7 +61,7 @@ pub(super) struct Exchange {
 
 impl Exchange {
     /// Gives the request out unless that has been done.
-    pub(super) fn emit(&mut self, out: &mut Vec<HttpEvent>) {
+    pub(super) fn emit(&mut self, out: &mut Events) {
         if let Some(request) = self.pending.take() {
             out.push(HttpEvent::Request { id: self.id, request });
         }
@@ -71,7 +71,7 @@ impl Exchange {
         self.request.is_over() && self.response.is_over()
     }
 
-    fn done(mut self, out: &mut Vec<HttpEvent>) {
+    fn done(mut self, out: &mut Events) {
         self.emit(out);
         let whole = self.response == Progress::Whole;
         if let Some(body) = self.document.take().and_then(|document| document.finish(whole)) {
@@ -95,7 +95,7 @@ impl Exchange {
 pub(super) struct Open(VecDeque<Exchange>);
 
 impl Open {
-    pub(super) fn push(&mut self, exchange: Exchange, out: &mut Vec<HttpEvent>) {
+    pub(super) fn push(&mut self, exchange: Exchange, out: &mut Events) {
         self.0.push_back(exchange);
         self.settle(out);
     }
@@ -137,7 +137,7 @@ impl Open {
     }
 
     /// Gives up all responses that are not over.
-    pub(super) fn abandon(&mut self, out: &mut Vec<HttpEvent>) {
+    pub(super) fn abandon(&mut self, out: &mut Events) {
         for exchange in &mut self.0 {
             if !exchange.response.is_over() {
                 exchange.response = Progress::Cut;
@@ -147,14 +147,14 @@ impl Open {
     }
 
     /// Gives up everything.
-    pub(super) fn finish(&mut self, out: &mut Vec<HttpEvent>) {
+    pub(super) fn finish(&mut self, out: &mut Events) {
         for exchange in self.0.drain(..) {
             exchange.done(out);
         }
     }
 
     /// Closes exchanges that are over.
-    pub(super) fn settle(&mut self, out: &mut Vec<HttpEvent>) {
+    pub(super) fn settle(&mut self, out: &mut Events) {
         while let Some(exchange) = self.0.pop_front_if(|e| e.is_over()) {
             exchange.done(out);
         }

@@ -1,6 +1,7 @@
 //! What header fields say about a message's framing (RFC 9112, section 6), and where they
 //! contradict each other.
 
+use super::document::Coding;
 use crate::finding::{Finding, FindingId};
 
 /// How long a message's body is.
@@ -36,8 +37,8 @@ pub(super) struct Fields {
     pub(super) expects_continue: bool,
     /// An `Upgrade` field is there.
     pub(super) upgrade: bool,
-    /// A content coding is on the body.
-    pub(super) coded: bool,
+    /// What coding is on the body.
+    pub(super) coding: Coding,
 }
 
 /// Without the optional white space of RFC 9110, section 5.6.3, at both ends.
@@ -48,21 +49,27 @@ pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
+/// Whether it is this name, in any case; as it is mostly written it is found by one comparison.
+pub(crate) fn is_name<const N: usize>(name: &[u8], usual: &[u8; N]) -> bool {
+    name == usual || name.eq_ignore_ascii_case(usual)
+}
+
 impl Fields {
     /// Takes note of one field; `value` without white space around it.
+    #[inline]
     pub(super) fn see(&mut self, name: &[u8], value: &[u8]) {
         match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => self.hosts += 1,
+            4 if is_name(name, b"Host") => self.hosts += 1,
             6 if name.eq_ignore_ascii_case(b"expect") => {
                 self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue");
             }
             7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade = true,
-            13 if name.eq_ignore_ascii_case(b"authorization") => self.authorizations += 1,
-            14 if name.eq_ignore_ascii_case(b"content-length") => self.see_length(value),
+            13 if is_name(name, b"Authorization") => self.authorizations += 1,
+            14 if is_name(name, b"Content-Length") => self.see_length(value),
             16 if name.eq_ignore_ascii_case(b"content-encoding") => {
-                self.coded |= !value.is_empty() && !value.eq_ignore_ascii_case(b"identity");
+                self.coding = self.coding.with(value);
             }
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.see_codings(value),
+            17 if is_name(name, b"Transfer-Encoding") => self.see_codings(value),
             _ => {}
         }
     }

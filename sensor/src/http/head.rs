@@ -7,10 +7,10 @@
 use std::mem::MaybeUninit;
 
 use memchr::memchr;
-use smallvec::SmallVec;
 
 use super::{
-    Body, Limits, Request,
+    Events, Limits, Request,
+    document::Coding,
     fields::{Fields, Framing, trim},
     message::{FieldSpans, Span},
 };
@@ -33,8 +33,8 @@ pub(super) struct RequestHead {
 /// A response as its head gives it.
 pub(super) struct ResponseHead {
     pub(super) status: u16,
-    /// A content coding is on the body.
-    pub(super) coded: bool,
+    /// What coding is on the body.
+    pub(super) coding: Coding,
     pub(super) framing: Framing,
     pub(super) findings: Vec<Finding>,
 }
@@ -54,7 +54,7 @@ pub(super) fn find_end(bytes: &[u8], from: usize) -> Option<usize> {
     }
 }
 
-/// The parts of a head.
+/// The parts of a head that was read line by line.
 struct Parts {
     method: Span,
     target: Span,
@@ -77,7 +77,34 @@ fn span_of(whole: &[u8], part: &[u8]) -> Span {
     span((part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize), part.len())
 }
 
-/// Reads a request's head. `truncated`: it goes on behind `head`.
+/// Reads the request head that `bytes` begin with, if all of it is there, and within the limit,
+/// and follows RFC 9112: it ends where [`find_end`] finds its end, as no other line of such a head
+/// is empty. `None` says nothing about it.
+pub(super) fn whole_request(
+    bytes: &[u8],
+    at: Time,
+    limits: &Limits,
+    out: &mut Events,
+) -> Option<RequestHead> {
+    let mut request = out.blank();
+    match fast_request(bytes, &mut request) {
+        Some((fields, len)) if len <= limits.head_bytes => {
+            request.head.extend_from_slice(bytes.get(..len).unwrap_or_default());
+            Some(judged(request, &fields, false, (at, at)))
+        }
+        _ => {
+            out.recycle(request);
+            None
+        }
+    }
+}
+
+/// As [`whole_request`], of a response; gives its length, too.
+pub(super) fn whole_response(bytes: &[u8], limits: &Limits) -> Option<(ResponseHead, usize)> {
+    fast_response(bytes).filter(|&(_, len)| len <= limits.head_bytes)
+}
+
+/// Reads a request's head into `request`, a blank one. `truncated`: it goes on behind `head`.
 ///
 /// # Errors
 ///
@@ -85,40 +112,51 @@ fn span_of(whole: &[u8], part: &[u8]) -> Span {
 pub(super) fn request(
     head: &[u8],
     truncated: bool,
-    (first_byte, last_byte): (Time, Time),
+    times: (Time, Time),
     limits: &Limits,
+    mut request: Box<Request>,
 ) -> Result<RequestHead, Vec<Finding>> {
-    let parts = match if truncated { None } else { fast_request(head) } {
-        Some(parts) => parts,
-        None => lines(head, true, truncated, limits)?,
-    };
-    let Parts { method, target, minor_version, headers, fields, mut findings, folds, .. } = parts;
-    let framing = fields.framing(true, minor_version, &mut findings);
-    if !truncated {
-        fields.judge_request(minor_version, &mut findings);
+    if !truncated
+        && let Some((fields, len)) = fast_request(head, &mut request)
+        && len == head.len()
+    {
+        request.head.extend_from_slice(head);
+        return Ok(judged(request, &fields, false, times));
     }
-    let mut head = head.to_vec();
-    for (start, end) in folds {
-        if let Some(fold) = head.get_mut(start as usize..end as usize) {
+    let parts = lines(head, true, truncated, limits)?;
+    request.head.extend_from_slice(head);
+    for (start, end) in parts.folds {
+        if let Some(fold) = request.head.get_mut(start as usize..end as usize) {
             fold.fill(b' ');
         }
     }
-    Ok(RequestHead {
-        request: Box::new(Request {
-            head,
-            method,
-            target,
-            minor_version,
-            headers,
-            body: Body::default(),
-            first_byte,
-            last_byte,
-            findings,
-        }),
+    request.method = parts.method;
+    request.target = parts.target;
+    request.minor_version = parts.minor_version;
+    request.headers = parts.headers;
+    request.findings = parts.findings;
+    Ok(judged(request, &parts.fields, truncated, times))
+}
+
+/// Adds what the fields say to a request that was read.
+fn judged(
+    mut request: Box<Request>,
+    fields: &Fields,
+    truncated: bool,
+    (first_byte, last_byte): (Time, Time),
+) -> RequestHead {
+    let version = request.minor_version;
+    let framing = fields.framing(true, version, &mut request.findings);
+    if !truncated {
+        fields.judge_request(version, &mut request.findings);
+    }
+    (request.first_byte, request.last_byte) = (first_byte, last_byte);
+    RequestHead {
+        request,
         framing: if truncated { Framing::Unreliable } else { framing },
         expects_continue: fields.expects_continue,
         upgrade: fields.upgrade,
-    })
+    }
 }
 
 /// Reads a response's head; `truncated` as in [`request`].
@@ -131,27 +169,41 @@ pub(super) fn response(
     truncated: bool,
     limits: &Limits,
 ) -> Result<ResponseHead, Vec<Finding>> {
-    let parts = match if truncated { None } else { fast_response(head) } {
-        Some(parts) => parts,
-        None => lines(head, false, truncated, limits)?,
-    };
-    let Parts { status, minor_version, fields, mut findings, .. } = parts;
+    if !truncated
+        && let Some((response, len)) = fast_response(head)
+        && len == head.len()
+    {
+        return Ok(response);
+    }
+    let parts = lines(head, false, truncated, limits)?;
+    let mut head = response_of(parts.status, parts.minor_version, &parts.fields, parts.findings);
+    if truncated {
+        head.framing = Framing::Unreliable;
+    }
+    Ok(head)
+}
+
+fn response_of(
+    status: u16,
+    minor_version: u8,
+    fields: &Fields,
+    mut findings: Vec<Finding>,
+) -> ResponseHead {
     let framing = fields.framing(false, minor_version, &mut findings);
     // The service's own slips: worth knowing, but nobody's attack on it.
     for finding in &mut findings {
         finding.severity = finding.severity.min(Severity::Low);
     }
-    Ok(ResponseHead {
-        status,
-        coded: fields.coded,
-        framing: if truncated { Framing::Unreliable } else { framing },
-        findings,
-    })
+    ResponseHead { status, coding: fields.coding, framing, findings }
 }
 
-/// Takes over what httparse found, unless a line ends in a bare LF, which it lets pass.
-fn fast_headers(head: &[u8], found: &[httparse::Header<'_>]) -> Option<(FieldSpans, Fields)> {
-    let mut headers = SmallVec::with_capacity(found.len());
+/// What the fields that httparse found say; `each` is handed where they lie. `None` where a line
+/// ends in a bare LF, which httparse lets pass.
+fn fast_fields(
+    head: &[u8],
+    found: &[httparse::Header<'_>],
+    mut each: impl FnMut(Span, Span),
+) -> Option<Fields> {
     let mut fields = Fields::default();
     for header in found {
         let name = span_of(head, header.name.as_bytes());
@@ -165,61 +217,45 @@ fn fast_headers(head: &[u8], found: &[httparse::Header<'_>]) -> Option<(FieldSpa
         } else {
             span_of(head, header.value)
         };
-        headers.push((name, value));
+        each(name, value);
         fields.see(header.name.as_bytes(), header.value);
     }
-    head.ends_with(b"\r\n\r\n").then_some((headers, fields))
+    head.ends_with(b"\r\n\r\n").then_some(fields)
 }
 
-fn fast_request(head: &[u8]) -> Option<Parts> {
+/// Reads the head that `bytes` begin with into `request`, but for the bytes themselves; gives what
+/// its fields say, and its length.
+fn fast_request(bytes: &[u8], request: &mut Request) -> Option<(Fields, usize)> {
     let mut room = [const { MaybeUninit::uninit() }; FAST_HEADERS];
     let mut parsed = httparse::Request::new(&mut []);
-    match parsed.parse_with_uninit_headers(head, &mut room) {
-        Ok(httparse::Status::Complete(n)) if n == head.len() => {}
-        _ => return None,
-    }
-    let (headers, fields) = fast_headers(head, parsed.headers)?;
-    Some(Parts {
-        method: span_of(head, parsed.method?.as_bytes()),
-        target: span_of(head, parsed.path?.as_bytes()),
-        status: 0,
-        minor_version: parsed.version?,
-        headers,
-        fields,
-        findings: Vec::new(),
-        folds: Vec::new(),
-    })
+    let Ok(httparse::Status::Complete(len)) = parsed.parse_with_uninit_headers(bytes, &mut room)
+    else {
+        return None;
+    };
+    let head = bytes.get(..len)?;
+    request.method = span_of(head, parsed.method?.as_bytes());
+    request.target = span_of(head, parsed.path?.as_bytes());
+    request.minor_version = parsed.version?;
+    request.headers.clear();
+    request.headers.reserve_exact(parsed.headers.len());
+    let fields =
+        fast_fields(head, parsed.headers, |name, value| request.headers.push((name, value)))?;
+    Some((fields, len))
 }
 
-fn fast_response(head: &[u8]) -> Option<Parts> {
+/// Reads the head that `bytes` begin with; gives its length, too.
+fn fast_response(bytes: &[u8]) -> Option<(ResponseHead, usize)> {
     let mut room = [const { MaybeUninit::uninit() }; FAST_HEADERS];
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
-    match config.parse_response_with_uninit_headers(&mut parsed, head, &mut room) {
-        Ok(httparse::Status::Complete(n)) if n == head.len() => {}
-        _ => return None,
-    }
-    let mut fields = Fields::default();
-    for header in &*parsed.headers {
-        let start = span_of(head, header.name.as_bytes()).0 as usize;
-        if head.get(start.checked_sub(2)?..start) != Some(b"\r\n") {
-            return None;
-        }
-        fields.see(header.name.as_bytes(), header.value);
-    }
-    if !head.ends_with(b"\r\n\r\n") {
+    let Ok(httparse::Status::Complete(len)) =
+        config.parse_response_with_uninit_headers(&mut parsed, bytes, &mut room)
+    else {
         return None;
-    }
-    Some(Parts {
-        method: (0, 0),
-        target: (0, 0),
-        status: parsed.code.filter(|&code| code >= 100)?,
-        minor_version: parsed.version?,
-        headers: SmallVec::new(),
-        fields,
-        findings: Vec::new(),
-        folds: Vec::new(),
-    })
+    };
+    let fields = fast_fields(bytes.get(..len)?, parsed.headers, |_, _| {})?;
+    let status = parsed.code.filter(|&code| code >= 100)?;
+    Some((response_of(status, parsed.version?, &fields, Vec::new()), len))
 }
 
 /// Findings of one head, each id once.
@@ -313,7 +349,7 @@ fn lines(
         target: (0, 0),
         status: 0,
         minor_version: 0,
-        headers: SmallVec::new(),
+        headers: FieldSpans::new(),
         fields: Fields::default(),
         findings: Vec::new(),
         folds: Vec::new(),
@@ -488,22 +524,33 @@ fn status_line(line: &[u8], parts: &mut Parts, notes: &mut Notes) -> Result<(), 
 pub(super) mod tests_only {
     //! Both ways to read a head, for comparison.
 
-    use super::{Limits, fast_request, lines};
+    use super::{FieldSpans, Limits, Request, Span, fast_request, fast_response, lines};
 
     type Read = (Vec<u8>, Vec<u8>, u8, Vec<(Vec<u8>, Vec<u8>)>);
 
-    fn read(head: &[u8], parts: &super::Parts) -> Read {
-        let get = |(a, b): super::Span| head[a as usize..b as usize].to_vec();
-        assert!(parts.findings.is_empty());
-        let headers = parts.headers.iter().map(|&(n, v)| (get(n), get(v))).collect();
-        (get(parts.method), get(parts.target), parts.minor_version, headers)
+    fn read(head: &[u8], line: [Span; 2], version: u8, headers: &FieldSpans) -> Read {
+        let get = |(a, b): Span| head[a as usize..b as usize].to_vec();
+        let headers = headers.iter().map(|&(n, v)| (get(n), get(v))).collect();
+        (get(line[0]), get(line[1]), version, headers)
     }
 
     pub(crate) fn fast(head: &[u8]) -> Option<Read> {
-        fast_request(head).map(|parts| read(head, &parts))
+        let mut request = Request::blank();
+        let (_, len) = fast_request(head, &mut request)?;
+        assert_eq!(len, head.len());
+        let line = [request.method, request.target];
+        Some(read(head, line, request.minor_version, &request.headers))
+    }
+
+    /// Where the request's and the response's head end that `bytes` begin with, read at once.
+    pub(crate) fn ends(bytes: &[u8]) -> [Option<usize>; 2] {
+        let request = fast_request(bytes, &mut Request::blank()).map(|(_, len)| len);
+        [request, fast_response(bytes).map(|(_, len)| len)]
     }
 
     pub(crate) fn slow(head: &[u8]) -> Option<Read> {
-        lines(head, true, false, &Limits::default()).ok().map(|parts| read(head, &parts))
+        let parts = lines(head, true, false, &Limits::default()).ok()?;
+        assert!(parts.findings.is_empty());
+        Some(read(head, [parts.method, parts.target], parts.minor_version, &parts.headers))
     }
 }

@@ -1,14 +1,12 @@
 //! The values that the HTTP stage gives out.
 
-use smallvec::SmallVec;
-
 use crate::{capture::OpaqueKind, finding::Finding, time::Time};
 
 /// Where a piece of a head lies in [`Request::head`]: a half-open byte range.
 pub(crate) type Span = (u32, u32);
 
-/// Where the names and values of header fields lie; most requests have at most 16.
-pub(crate) type FieldSpans = SmallVec<[(Span, Span); 16]>;
+/// Where the names and values of header fields lie.
+pub(crate) type FieldSpans = Vec<(Span, Span)>;
 
 /// A header field, borrowed from its head. The name keeps the case that was sent; the value has
 /// no leading or trailing white space (RFC 9110, section 5.5).
@@ -61,6 +59,54 @@ pub struct Request {
 }
 
 impl Request {
+    /// A request whose parts are known otherwise than from its bytes on the wire. `at` is its
+    /// time.
+    #[must_use]
+    pub fn from_parts<'a>(
+        method: &[u8],
+        target: &[u8],
+        headers: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+        body: Vec<u8>,
+        at: Time,
+    ) -> Self {
+        let mut head = Vec::with_capacity(512);
+        let mut keep = |part: &[u8]| {
+            let len = |head: &Vec<u8>| u32::try_from(head.len()).unwrap_or(u32::MAX);
+            let start = len(&head);
+            head.extend_from_slice(part);
+            (start, len(&head))
+        };
+        let (method, target) = (keep(method), keep(target));
+        let headers =
+            headers.into_iter().map(|(name, value)| (keep(name), keep(value.trim_ascii())));
+        Self {
+            method,
+            target,
+            minor_version: 1,
+            headers: headers.collect(),
+            head,
+            body: Body { bytes: body, complete: true },
+            first_byte: at,
+            last_byte: at,
+            findings: Vec::new(),
+        }
+    }
+
+    /// One without content.
+    pub(crate) fn blank() -> Self {
+        Self {
+            head: Vec::new(),
+            method: (0, 0),
+            target: (0, 0),
+            minor_version: 0,
+            headers: FieldSpans::new(),
+            body: Body::default(),
+            first_byte: Time::EPOCH,
+            last_byte: Time::EPOCH,
+            findings: Vec::new(),
+        }
+    }
+
     fn span(&self, (start, end): Span) -> &[u8] {
         self.head.get(start as usize..end as usize).unwrap_or_default()
     }

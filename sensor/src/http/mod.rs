@@ -35,6 +35,7 @@
 mod chunked;
 mod connection;
 mod document;
+mod events;
 mod exchange;
 mod fields;
 mod head;
@@ -51,6 +52,7 @@ use crate::{
     time::Time,
 };
 pub use connection::Connection;
+pub use events::Events;
 pub use message::{Body, Header, HttpEvent, Request, Response};
 
 /// Reads the whole head of a request by itself, with what follows of its body. Also gives how the
@@ -69,7 +71,7 @@ pub fn read_request(
     let end = head::find_end(bytes, 0).unwrap_or(bytes.len());
     let (head, rest) = bytes.split_at_checked(end).unwrap_or((bytes, &[]));
     let head::RequestHead { mut request, framing, .. } =
-        head::request(head, false, (at, at), limits)?;
+        head::request(head, false, (at, at), limits, Box::new(Request::blank()))?;
     let unclear = request.findings.iter().any(|finding| UNCLEAR.contains(&finding.id));
     let framing = match framing {
         fields::Framing::Length(n) => Some(BodyFraming::Length(n)),

@@ -3,7 +3,7 @@
 use memchr::memchr;
 
 use super::{
-    HttpEvent, Limits,
+    Events, HttpEvent, Limits,
     chunked::{Chunked, Step},
     connection::{Connection, State, Turn, UNKNOWN},
     document::Asked,
@@ -28,7 +28,7 @@ impl Connection {
         bytes: &[u8],
         at: Time,
         limits: &Limits,
-        out: &mut Vec<HttpEvent>,
+        out: &mut Events,
     ) -> Turn {
         match self.requests.state {
             State::Start => self.request_start(bytes, at, out),
@@ -96,7 +96,7 @@ impl Connection {
         matches!(self.requests.state, State::Length(left) if left <= len as u64)
     }
 
-    fn request_start(&mut self, bytes: &[u8], at: Time, out: &mut Vec<HttpEvent>) -> Turn {
+    fn request_start(&mut self, bytes: &[u8], at: Time, out: &mut Events) -> Turn {
         if let [0..b' ', ..] = bytes
             && !matches!(bytes, [b'\r' | b'\n' | b'\t', ..])
         {
@@ -133,7 +133,7 @@ impl Connection {
     }
 
     /// One direction alone could be made to look like another protocol by whoever sends it.
-    pub(super) fn both_look_alike(&mut self, at: Time, out: &mut Vec<HttpEvent>) -> bool {
+    pub(super) fn both_look_alike(&mut self, at: Time, out: &mut Events) -> bool {
         let Some(kind) = self.requests.looks_like.filter(|_| self.joined_midway) else {
             return false;
         };
@@ -144,13 +144,7 @@ impl Connection {
         true
     }
 
-    fn request_head(
-        &mut self,
-        bytes: &[u8],
-        at: Time,
-        limits: &Limits,
-        out: &mut Vec<HttpEvent>,
-    ) -> Turn {
+    fn request_head(&mut self, bytes: &[u8], at: Time, limits: &Limits, out: &mut Events) -> Turn {
         if let Some(turn) = self.requests.empty_line(bytes, at) {
             return turn;
         }
@@ -162,6 +156,14 @@ impl Connection {
                 out,
             );
             return Turn::Used(0);
+        }
+        // Most often all of it is there at once. Tried once only: it may come byte by byte.
+        if self.requests.scanned == 0
+            && let Some(parsed) = head::whole_request(bytes, at, limits, out)
+        {
+            let len = parsed.request.head_len();
+            self.begin_request(parsed, at, limits, out);
+            return Turn::Used(len);
         }
         let Some(end) = head::find_end(bytes, self.requests.scanned) else {
             if bytes.len() > limits.head_bytes {
@@ -194,7 +196,7 @@ impl Connection {
         end: Option<usize>,
         at: Time,
         limits: &Limits,
-        out: &mut Vec<HttpEvent>,
+        out: &mut Events,
     ) -> Turn {
         let (len, truncated) = match end {
             Some(end) if end <= limits.head_bytes => (end, false),
@@ -202,7 +204,7 @@ impl Connection {
         };
         let first_byte = self.requests.first_byte(at);
         let bytes = bytes.get(..len).unwrap_or_default();
-        match head::request(bytes, truncated, (first_byte, at), limits) {
+        match head::request(bytes, truncated, (first_byte, at), limits, out.blank()) {
             Ok(parsed) => self.begin_request(parsed, at, limits, out),
             Err(findings) => {
                 self.skipped = self.skipped.saturating_add(len);
@@ -212,13 +214,7 @@ impl Connection {
         Turn::Used(len)
     }
 
-    fn begin_request(
-        &mut self,
-        parsed: RequestHead,
-        at: Time,
-        limits: &Limits,
-        out: &mut Vec<HttpEvent>,
-    ) {
+    fn begin_request(&mut self, parsed: RequestHead, at: Time, limits: &Limits, out: &mut Events) {
         self.report_broken_start(at, out);
         self.due = self.due.map(|due| due.saturating_add(1));
         let attributable = self.may_be_answered_in_turn(limits, out);
@@ -283,7 +279,7 @@ impl Connection {
 
     /// Whether the response to the request that begins can be found by counting; settles what
     /// its coming says about earlier ones.
-    fn may_be_answered_in_turn(&mut self, limits: &Limits, out: &mut Vec<HttpEvent>) -> bool {
+    fn may_be_answered_in_turn(&mut self, limits: &Limits, out: &mut Events) -> bool {
         let unanswered = self.open.unanswered();
         let between_responses = match self.responses.state {
             State::Start | State::Search => true,
@@ -325,7 +321,7 @@ impl Connection {
         more: bool,
         at: Time,
         limits: &Limits,
-        out: &mut Vec<HttpEvent>,
+        out: &mut Events,
     ) {
         self.count_request(data.len() as u64, at);
         let Some(exchange) = self.open.newest() else { return };
@@ -339,12 +335,7 @@ impl Connection {
     }
 
     /// The request that passes is over.
-    pub(super) fn end_request(
-        &mut self,
-        how: Progress,
-        at: Option<Time>,
-        out: &mut Vec<HttpEvent>,
-    ) {
+    pub(super) fn end_request(&mut self, how: Progress, at: Option<Time>, out: &mut Events) {
         if let State::Length(_) | State::Chunked(_) = self.requests.state {
             if let Some(exchange) = self.open.newest() {
                 exchange.request = how;
@@ -360,7 +351,7 @@ impl Connection {
     }
 
     /// Something is wrong with the chunks of the request that passes.
-    fn request_chunk_finding(&mut self, why: &'static str, at: Time, out: &mut Vec<HttpEvent>) {
+    fn request_chunk_finding(&mut self, why: &'static str, at: Time, out: &mut Events) {
         if std::mem::replace(&mut self.requests.irregular, true) {
             return;
         }
@@ -371,18 +362,12 @@ impl Connection {
         }
     }
 
-    fn broken_request(
-        &mut self,
-        id: FindingId,
-        why: &'static str,
-        at: Time,
-        out: &mut Vec<HttpEvent>,
-    ) {
+    fn broken_request(&mut self, id: FindingId, why: &'static str, at: Time, out: &mut Events) {
         self.broken_requests(vec![Finding::new(id, why)], at, out);
     }
 
     /// No request can be made of what comes next.
-    fn broken_requests(&mut self, findings: Vec<Finding>, at: Time, out: &mut Vec<HttpEvent>) {
+    fn broken_requests(&mut self, findings: Vec<Finding>, at: Time, out: &mut Events) {
         let at_start = self.next_id == 0 && !self.joined_midway;
         // Behind a request for a tunnel the tunnel's bytes may come before its grant is seen.
         let tunnel = self.open.newest().is_some_and(|e| e.upgrade && !e.response.is_over());
@@ -396,7 +381,7 @@ impl Connection {
         self.lose_requests(out);
     }
 
-    pub(super) fn report_broken_start(&mut self, at: Time, out: &mut Vec<HttpEvent>) {
+    pub(super) fn report_broken_start(&mut self, at: Time, out: &mut Events) {
         if std::mem::take(&mut self.start_broken) {
             let finding = Finding::new(
                 FindingId::HttpMalformedRequest,
@@ -407,14 +392,14 @@ impl Connection {
     }
 
     /// Requests may have passed unseen.
-    fn lose_requests(&mut self, out: &mut Vec<HttpEvent>) {
+    fn lose_requests(&mut self, out: &mut Events) {
         self.due = None;
         self.end_request(Progress::Cut, None, out);
         self.unattributed = UNKNOWN;
         self.requests.enter(State::Search);
     }
 
-    fn request_search(&mut self, bytes: &[u8], at: Time, out: &mut Vec<HttpEvent>) -> Turn {
+    fn request_search(&mut self, bytes: &[u8], at: Time, out: &mut Events) -> Turn {
         let found = search::next_request(bytes, self.requests.scanned);
         if self.start_broken {
             let judged = match found {
@@ -443,7 +428,7 @@ impl Connection {
         }
     }
 
-    pub(super) fn request_gap(&mut self, n: u64, at: Time, out: &mut Vec<HttpEvent>) {
+    pub(super) fn request_gap(&mut self, n: u64, at: Time, out: &mut Events) {
         self.requests.body_doubtful = false;
         let due = self.due_behind_gap();
         let (absorbed, lost) = match &mut self.requests.state {

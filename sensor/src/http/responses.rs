@@ -1,7 +1,7 @@
 //! The service's direction: responses, and which request each one answers.
 
 use super::{
-    HttpEvent, Limits, Response,
+    Events, HttpEvent, Limits, Response,
     chunked::{Chunked, Step},
     connection::{Connection, State, Turn, UNKNOWN},
     document::Document,
@@ -22,7 +22,7 @@ impl Connection {
         bytes: &[u8],
         at: Time,
         limits: &Limits,
-        out: &mut Vec<HttpEvent>,
+        out: &mut Events,
     ) -> Turn {
         match self.responses.state {
             State::Start => self.response_start(bytes, at, out),
@@ -93,7 +93,7 @@ impl Connection {
         }
     }
 
-    fn response_start(&mut self, bytes: &[u8], at: Time, out: &mut Vec<HttpEvent>) -> Turn {
+    fn response_start(&mut self, bytes: &[u8], at: Time, out: &mut Events) -> Turn {
         if self.joined_midway {
             if let [0..b' ', ..] = bytes
                 && !matches!(bytes, [b'\r' | b'\n' | b'\t', ..])
@@ -126,13 +126,7 @@ impl Connection {
         Turn::Used(0)
     }
 
-    fn response_head(
-        &mut self,
-        bytes: &[u8],
-        at: Time,
-        limits: &Limits,
-        out: &mut Vec<HttpEvent>,
-    ) -> Turn {
+    fn response_head(&mut self, bytes: &[u8], at: Time, limits: &Limits, out: &mut Events) -> Turn {
         if let Some(turn) = self.responses.empty_line(bytes, at) {
             return turn;
         }
@@ -142,6 +136,12 @@ impl Connection {
             malformed_response(FindingId::HttpMalformedResponse, why, at, out);
             self.lose_responses(out);
             return Turn::Used(0);
+        }
+        if self.responses.scanned == 0
+            && let Some((parsed, len)) = head::whole_response(bytes, limits)
+        {
+            self.begin_response(parsed, len as u64, (at, at), out);
+            return Turn::Used(len);
         }
         let end = head::find_end(bytes, self.responses.scanned);
         let (len, truncated) = match end {
@@ -171,9 +171,9 @@ impl Connection {
         parsed: ResponseHead,
         len: u64,
         (first_byte, at): (Time, Time),
-        out: &mut Vec<HttpEvent>,
+        out: &mut Events,
     ) {
-        let ResponseHead { status, coded, framing, findings } = parsed;
+        let ResponseHead { status, coding, framing, findings } = parsed;
         self.responses.enter(State::Head);
         if (100..=199).contains(&status) && status != 101 {
             // Interim: the final response is yet to come (RFC 9110, section 15.2).
@@ -193,7 +193,7 @@ impl Connection {
             exchange.response = Progress::Begun;
             exchange.response_bytes = len;
             exchange.last = at;
-            exchange.document = Document::new(exchange.asked, status, coded);
+            exchange.document = Document::new(exchange.asked, status, coding);
             method = Some(exchange.method);
             out.push(HttpEvent::Response {
                 id: exchange.id,
@@ -236,7 +236,7 @@ impl Connection {
     }
 
     /// Counts a final response against those that are due.
-    fn count_due(&mut self, status: u16, at: Time, out: &mut Vec<HttpEvent>) {
+    fn count_due(&mut self, status: u16, at: Time, out: &mut Events) {
         self.due = match self.due {
             Some(due) if !self.responses_lost => due.checked_sub(1).or_else(|| {
                 // Services send these unasked: behind what they can't read, and to the silent.
@@ -252,7 +252,7 @@ impl Connection {
     }
 
     /// Whether the final response that begins belongs to the oldest open exchange.
-    fn takes_response(&mut self, out: &mut Vec<HttpEvent>) -> bool {
+    fn takes_response(&mut self, out: &mut Events) -> bool {
         let awaiting = self.open.awaiting();
         let lost = std::mem::take(&mut self.responses_lost);
         let mut paired = self.open.oldest().is_some_and(|e| e.response == Progress::Awaited);
@@ -287,12 +287,7 @@ impl Connection {
     }
 
     /// The response that passes is over; the next begins.
-    pub(super) fn end_response(
-        &mut self,
-        how: Progress,
-        at: Option<Time>,
-        out: &mut Vec<HttpEvent>,
-    ) {
+    pub(super) fn end_response(&mut self, how: Progress, at: Option<Time>, out: &mut Events) {
         if let State::Length(_) | State::Chunked(_) | State::UntilClose = self.responses.state {
             let scanned = self.responses.scanned;
             self.responses.enter(State::Head);
@@ -301,7 +296,7 @@ impl Connection {
         self.end_paired(how, at, out);
     }
 
-    fn end_paired(&mut self, how: Progress, at: Option<Time>, out: &mut Vec<HttpEvent>) {
+    fn end_paired(&mut self, how: Progress, at: Option<Time>, out: &mut Events) {
         if let Some(exchange) = self.open.oldest().filter(|e| e.response == Progress::Begun) {
             exchange.response = how;
             exchange.last = at.unwrap_or(exchange.last);
@@ -310,13 +305,13 @@ impl Connection {
     }
 
     /// Responses may have passed unseen.
-    fn lose_responses(&mut self, out: &mut Vec<HttpEvent>) {
+    fn lose_responses(&mut self, out: &mut Events) {
         self.end_paired(Progress::Cut, None, out);
         self.responses_lost = true;
         self.responses.enter(State::Search);
     }
 
-    pub(super) fn response_gap(&mut self, n: u64, at: Time, out: &mut Vec<HttpEvent>) {
+    pub(super) fn response_gap(&mut self, n: u64, at: Time, out: &mut Events) {
         self.responses.body_doubtful = false;
         let (absorbed, lost) = match &mut self.responses.state {
             State::Ended => return,
@@ -347,7 +342,7 @@ impl Connection {
     }
 }
 
-fn malformed_response(id: FindingId, why: &'static str, at: Time, out: &mut Vec<HttpEvent>) {
+fn malformed_response(id: FindingId, why: &'static str, at: Time, out: &mut Events) {
     let finding = Finding { severity: Severity::Low, ..Finding::new(id, why) };
     out.push(HttpEvent::Malformed { at, findings: vec![finding] });
 }

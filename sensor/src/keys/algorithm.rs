@@ -79,6 +79,14 @@ impl Algorithm {
         Self::ALL.into_iter().find(|alg| alg.as_str() == name)
     }
 
+    /// Whether this names a signature algorithm of the registry for JOSE, be it one that can't be
+    /// verified here: Ed448 (RFC 9864) and ML-DSA (RFC 9964) have no backend.
+    #[must_use]
+    pub fn is_registered(name: &str) -> bool {
+        matches!(name, "Ed448" | "ML-DSA-44" | "ML-DSA-65" | "ML-DSA-87")
+            || Self::from_name(name).is_some()
+    }
+
     /// The registered name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -101,7 +101,11 @@ impl<'a> Members<'a> {
     }
 
     fn restriction(&self) -> Result<Restriction, KeyError> {
-        let alg = self.text("alg")?.map(|alg| Algorithm::from_name(&alg));
+        let alg = self.text("alg")?.map(|alg| match &*alg {
+            // There is no such name; keys on P-521 that bear it are for ES512.
+            "ES521" => Some(Algorithm::Es512),
+            alg => Algorithm::from_name(alg),
+        });
         let for_other_use = self.text("use")?.is_some_and(|usage| usage != "sig");
         let may_verify = match self.0.get("key_ops").filter(|ops| ops.kind() != Kind::Null) {
             None => true,

@@ -8,6 +8,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use super::{
     algorithm::{Algorithm, Family},
     parse::KeyError,
+    roca,
     spki::{Curve, Public, bits},
     store::MAX_LEARNED_NAME,
     verify::Verifier,
@@ -83,6 +84,9 @@ pub enum Weakness {
         /// The length of the modulus.
         bits: usize,
     },
+    /// A modulus with the structure that a faulty library gave its primes: it can be factored
+    /// (ROCA, CVE-2017-15361).
+    RsaStructure,
     /// A secret shorter than the output of the hash function (RFC 7518, section 3.2).
     HmacSecret {
         /// The length of the secret.
@@ -113,6 +117,8 @@ pub struct Key {
     /// `None` for secrets.
     pub(super) public: Option<Public>,
     secret_len: usize,
+    /// See [`Weakness::RsaStructure`].
+    structured: bool,
     /// The JWK's text and the file as loaded, where they hold nothing private.
     pub(super) loaded: Vec<Arc<[u8]>>,
 }
@@ -138,6 +144,7 @@ impl Key {
             verifier: Verifier::hmac(secret),
             public: None,
             secret_len: secret.len(),
+            structured: false,
             loaded: Vec::new(),
         })
     }
@@ -161,6 +168,7 @@ impl Key {
             restriction: Restriction::default(),
             source,
             verifier: Verifier::public(&public)?,
+            structured: matches!(&public, Public::Rsa { n, .. } if roca::has_structure(n)),
             public: Some(public),
             secret_len: 0,
             loaded: Vec::new(),
@@ -234,6 +242,7 @@ impl Key {
             Some(Public::Rsa { n, .. }) if bits(n) < 2_048 => {
                 Some(Weakness::RsaModulus { bits: bits(n) })
             }
+            Some(Public::Rsa { .. }) if self.structured => Some(Weakness::RsaStructure),
             None if self.secret_len < alg.hash_len() => {
                 Some(Weakness::HmacSecret { bytes: self.secret_len })
             }
@@ -292,6 +301,24 @@ impl Public {
             }
             Self::Ed25519(x) => {
                 format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, b64(x))
+            }
+        }
+    }
+
+    /// The same members in the order in which RFC 7517 and most issuers write them.
+    pub(super) fn to_jwk_type_first(&self) -> String {
+        let b64 = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        match self {
+            Self::Rsa { n, e, .. } => {
+                format!(r#"{{"kty":"RSA","n":"{}","e":"{}"}}"#, b64(n), b64(e))
+            }
+            Self::Ec { curve, point } => {
+                let (x, y) = point.get(1..).unwrap_or_default().split_at(curve.len());
+                let crv = curve.name();
+                format!(r#"{{"kty":"EC","crv":"{crv}","x":"{}","y":"{}"}}"#, b64(x), b64(y))
+            }
+            Self::Ed25519(x) => {
+                format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{}"}}"#, b64(x))
             }
         }
     }

@@ -27,6 +27,7 @@ mod jwk;
 mod key;
 mod parse;
 mod pem;
+mod roca;
 mod spki;
 mod store;
 mod verify;

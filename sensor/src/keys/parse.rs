@@ -112,11 +112,19 @@ pub fn parse_keys(bytes: &[u8], source: KeySource) -> Result<KeySet, KeyError> {
     }
     let mut outer = Reader::new(bytes);
     if outer.sequence().is_some() && outer.is_empty() {
-        let (public, private) = spki::from_der(bytes)?;
-        let key = Key::from_public(public, None, source)?;
         let mut set = Builder::default();
-        set.private |= private;
-        set.add(None, Ok(key));
+        match spki::from_der(bytes) {
+            Ok((public, private)) => {
+                set.private |= private;
+                set.add(None, Key::from_public(public, None, source));
+            }
+            Err(KeyError::MalformedDer) => return Err(KeyError::MalformedDer),
+            // A key all right, as in any other format.
+            Err(error) => {
+                set.private = true;
+                set.add(None, Err(error));
+            }
+        }
         return Ok(set.finish(bytes));
     }
     // Tools on Windows write a byte order mark.

@@ -16,9 +16,12 @@
 //!   changed as well.
 //! - Where a family has no current address, one may join at any time, a known one again, if the
 //!   user agent is the token's own and the network isn't known to be another: a dual-stack client.
-//!   A client that moves and is first seen by a version that it had not used joins as well, unless
-//!   the networks tell; its new address by the earlier version is then a stranger's, once the
-//!   grace is over. Nothing at that time tells it from a theft.
+//! - A client that moves and is first seen by a version that it had not used joins as well, unless
+//!   the networks tell. What tells it from one that has both at home is that the earlier version's
+//!   address falls silent, `grace` after the other joined at the latest. While it is silent, a new
+//!   address of its family comes *late*, however late: it becomes current, and is told without
+//!   alarm, for a thief who is the first to use the family again looks the same. Who was robbed
+//!   and goes on with the old address returns.
 //! - After a finding nothing is forgiven between the addresses known until then: each switch
 //!   is found.
 //! - A token that has come from [`MAX_ADDRESSES`] addresses is not forgiven a further one: who
@@ -96,6 +99,9 @@ impl fmt::Debug for Address {
 
 /// `Client::superseded` of a current address.
 const CURRENT: Second = Second::MAX;
+/// In `Client::superseded` of a current address: when the other family joined, if the address was
+/// not used longer than the grace since. Own time does not reach this bit in 68 years.
+const SILENT: Second = 1 << 31;
 /// `Client::superseded` of an address that a finding set aside: forgiven nothing.
 const CONTESTED: Second = 0;
 
@@ -104,8 +110,19 @@ pub(super) struct Client {
     pub(super) address: Address,
     /// 0 where it isn't known (RFC 7607 reserves it).
     pub(super) asn: u32,
-    /// When a newer address took over, `CURRENT`, or `CONTESTED`.
+    /// When a newer address took over, `CURRENT`, with `SILENT`, or `CONTESTED`.
     pub(super) superseded: Second,
+}
+
+impl Client {
+    const fn is_current(&self) -> bool {
+        self.superseded & SILENT != 0
+    }
+
+    /// When the other family joined beside this current address, which is silent since.
+    fn silent_since(&self) -> Option<Second> {
+        (self.is_current() && self.superseded != CURRENT).then_some(self.superseded & !SILENT)
+    }
 }
 
 /// The addresses of one token, oldest first.
@@ -134,6 +151,9 @@ pub(super) enum Move {
     Returned { from: Client },
     /// An address that was not seen before, too late or once too often for a move.
     Appeared { from: Client },
+    /// An address that was not seen before, too late for a move, but the other family joined before
+    /// and its own is silent since: a move that the other family saw first, or a theft.
+    Late { from: Client },
 }
 
 impl Clients {
@@ -141,21 +161,28 @@ impl Clients {
     pub(super) fn seen(&mut self, use_: Sighting, grace: Second, room: usize) -> Move {
         let Sighting { now, last, address, asn, own_agent } = use_;
         let v4 = address.is_v4();
-        let newest = self.0.iter().rfind(|c| c.superseded == CURRENT).or(self.0.last()).copied();
+        let newest = self.0.iter().rfind(|c| c.is_current()).or(self.0.last()).copied();
         let Some(newest) = newest else {
             self.0.push(Client { address, asn, superseded: CURRENT });
             return Move::Fine { changed: true };
         };
-        let family_has_current =
-            self.0.iter().any(|c| c.superseded == CURRENT && c.address.is_v4() == v4);
-        let joins = !family_has_current && own_agent && !networks_differ(newest.asn, asn);
+        let family = self.0.iter().rfind(|c| c.is_current() && c.address.is_v4() == v4);
+        let (family_has_current, silent) =
+            (family.is_some(), family.and_then(Client::silent_since));
+        let own = own_agent && !networks_differ(newest.asn, asn);
+        let joins = !family_has_current && own;
 
         if let Some(known) = self.0.iter_mut().find(|c| c.address == address) {
             if asn != 0 {
                 known.asn = asn;
             }
-            if known.superseded == CURRENT {
-                return Move::Fine { changed: false };
+            if known.is_current() {
+                // Used on behind the grace it was not left.
+                let stays = known.silent_since().is_some_and(|t| now.saturating_sub(t) > grace);
+                if stays {
+                    known.superseded = CURRENT;
+                }
+                return Move::Fine { changed: stays };
             }
             let forgiven =
                 known.superseded != CONTESTED && now.saturating_sub(known.superseded) <= grace;
@@ -176,21 +203,36 @@ impl Clients {
         }
 
         let crowded = self.0.len() >= MAX_ADDRESSES;
-        let forgiven = !crowded && (now.saturating_sub(last) <= grace || joins);
+        let in_time = now.saturating_sub(last) <= grace;
+        let forgiven = !crowded && (in_time || joins);
+        let late = silent.filter(|_| !crowded && !in_time && own);
         if forgiven {
             // Who joins supersedes nobody; who moves leaves both families' addresses behind. One
             // that is used on beside the new one becomes current again.
-            let current = self.0.iter_mut().filter(|c| !joins && c.superseded == CURRENT);
-            current.for_each(|c| c.superseded = now);
+            for client in self.0.iter_mut().filter(|c| c.is_current()) {
+                if !joins {
+                    client.superseded = now;
+                } else if in_time && client.superseded == CURRENT {
+                    client.superseded = SILENT | now;
+                }
+            }
+        } else if let Some(since) = late {
+            // It was left when the other family joined.
+            let left = self.0.iter_mut().filter(|c| c.is_current() && c.address.is_v4() == v4);
+            left.for_each(|c| c.superseded = since);
         } else {
             self.contest();
         }
         while self.0.len() >= room.clamp(1, MAX_ADDRESSES) {
-            let oldest = self.0.iter().position(|c| c.superseded != CURRENT).unwrap_or(0);
+            let oldest = self.0.iter().position(|c| !c.is_current()).unwrap_or(0);
             self.0.remove(oldest);
         }
         self.0.push(Client { address, asn, superseded: CURRENT });
-        if forgiven { Move::Fine { changed: true } } else { Move::Appeared { from: newest } }
+        match late {
+            _ if forgiven => Move::Fine { changed: true },
+            Some(_) => Move::Late { from: newest },
+            None => Move::Appeared { from: newest },
+        }
     }
 
     /// The token is shared: nothing between the addresses known until now is forgiven any more.
@@ -202,7 +244,7 @@ impl Clients {
 
     /// Whether the address is one that the token is used from by right.
     pub(super) fn is_current(&self, address: Address) -> bool {
-        self.0.iter().any(|c| c.address == address && c.superseded == CURRENT)
+        self.0.iter().any(|c| c.address == address && c.is_current())
     }
 }
 

@@ -505,15 +505,19 @@ pub(super) fn judge_client(
     let other_agent = agent != 0 && own != 0 && agent != own;
     let mut changed = !matches!(step, Move::Fine { changed: false });
     let mut moved = false;
-    if let Move::Returned { from } | Move::Appeared { from } = step {
-        moved = true;
-        let severity = if other_agent && elsewhere(&from, sighting.address, sighting.asn) {
+    if let Move::Returned { from } | Move::Appeared { from } | Move::Late { from } = step {
+        let late = matches!(step, Move::Late { .. });
+        moved = !late;
+        let severity = if late {
+            Severity::Info
+        } else if other_agent && elsewhere(&from, sighting.address, sighting.asn) {
             Severity::High
         } else {
             Severity::Medium
         };
         let how = match step {
             Move::Returned { .. } => "returned to",
+            Move::Late { .. } => "moved late to",
             _ => "appeared at",
         };
         let pause = now.saturating_sub(token.last);

@@ -16,6 +16,7 @@ mod clock;
 mod ends;
 mod growth;
 mod hash;
+mod index;
 mod input;
 mod judge;
 mod outcome;
@@ -96,6 +97,8 @@ pub struct Memory {
     /// Addresses of services on this host, the last few.
     hosts: SmallVec<[Address; MAX_HOSTS]>,
     over_limit: u64,
+    /// In this second everything past its end has been forgotten already.
+    settled: Second,
 }
 
 /// What tells services without a name apart.
@@ -203,6 +206,7 @@ impl Memory {
             revocations: 0,
             hosts: SmallVec::new(),
             over_limit: 0,
+            settled: 0,
             config,
         }
     }
@@ -399,12 +403,24 @@ impl Memory {
     /// Moves the clock and forgets some of what is past its end.
     fn advance(&mut self, now: Time) -> Second {
         let now = self.clock.advance(now);
+        if now == self.settled {
+            return now;
+        }
         self.tokens.expire(now);
         self.subjects.expire(now, &mut |_, _| {});
         self.services.expire(now, &mut |_, _| {});
         self.families.expire(now, &mut |_, _| {});
         self.ended.expire(now, &mut |_, _| {});
         self.proofs.expire(now, &mut |_, _| {});
+        if self.tokens.table.is_settled(now)
+            && self.subjects.is_settled(now)
+            && self.services.is_settled(now)
+            && self.families.is_settled(now)
+            && self.ended.is_settled(now)
+            && self.proofs.is_settled(now)
+        {
+            self.settled = now;
+        }
         now
     }
 

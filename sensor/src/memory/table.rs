@@ -4,9 +4,7 @@
 //! orders them by the time at which they may be forgotten. Adding, finding and forgetting are
 //! expected O(1). Keys are hashes under a secret key, so nobody outside can make them collide.
 
-use hashbrown::HashTable;
-
-use super::clock::Second;
+use super::{clock::Second, index::Index};
 
 /// What a table holds. The default value stands in free slots.
 pub(super) trait Entry: Default {
@@ -65,7 +63,7 @@ struct Node<E> {
 
 pub(super) struct Table<E> {
     nodes: Vec<Node<E>>,
-    index: HashTable<u32>,
+    index: Index,
     free: Vec<u32>,
     /// First node of each circular list, by place.
     heads: Box<[u32]>,
@@ -92,7 +90,7 @@ impl<E: Entry> Table<E> {
             nodes: Vec::new(),
             // A table that is larger than what it holds costs a page fault and a cache miss for
             // nearly every token; growing to a million costs tens of milliseconds in all.
-            index: HashTable::with_capacity(limit.min(FIRST_CAPACITY)),
+            index: Index::with_capacity(limit.min(FIRST_CAPACITY)),
             free: Vec::new(),
             heads: vec![NONE; 2 * BUCKETS as usize].into_boxed_slice(),
             filled: [[0; BUCKETS as usize / 64]; 2],
@@ -109,11 +107,9 @@ impl<E: Entry> Table<E> {
     }
 
     pub(super) fn find(&self, key: u128) -> Option<u32> {
-        self.index
-            .find(bits(key), |&slot| {
-                self.nodes.get(slot as usize).is_some_and(|n| n.entry.key() == key)
-            })
-            .copied()
+        self.index.find(bits(key), |slot| {
+            self.nodes.get(slot as usize).is_some_and(|n| n.entry.key() == key)
+        })
     }
 
     pub(super) fn get(&self, slot: u32) -> Option<&E> {
@@ -206,9 +202,8 @@ impl<E: Entry> Table<E> {
             }
         };
         let nodes = &self.nodes;
-        self.index.insert_unique(bits(key), slot, |&s| {
-            nodes.get(s as usize).map_or(0, |n| bits(n.entry.key()))
-        });
+        self.index
+            .insert(bits(key), slot, |s| nodes.get(s as usize).map_or(0, |n| bits(n.entry.key())));
         self.link(slot, class, deadline);
         self.mark(slot);
         slot
@@ -229,9 +224,14 @@ impl<E: Entry> Table<E> {
     /// without ever stopping for long.
     #[inline]
     pub(super) fn expire(&mut self, now: Second, gone: &mut impl FnMut(u32, &E)) {
-        if self.tick < now / TICK {
+        if !self.is_settled(now) {
             self.expire_some(now, gone);
         }
+    }
+
+    /// Whether [`expire`](Self::expire) has nothing to do.
+    pub(super) fn is_settled(&self, now: Second) -> bool {
+        self.tick >= now / TICK
     }
 
     fn expire_some(&mut self, now: Second, gone: &mut impl FnMut(u32, &E)) {
@@ -293,9 +293,7 @@ impl<E: Entry> Table<E> {
         self.unlink(slot);
         let Some(node) = self.nodes.get_mut(slot as usize) else { return };
         let entry = std::mem::take(&mut node.entry);
-        if let Ok(found) = self.index.find_entry(bits(entry.key()), |&s| s == slot) {
-            found.remove();
-        }
+        self.index.remove(bits(entry.key()), slot);
         self.free.push(slot);
         match why {
             Gone::Age => self.forgotten.age += 1,

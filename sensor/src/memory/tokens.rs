@@ -1,12 +1,12 @@
 //! The tokens that were seen, findable by what they are, by their signature and by their jti.
 
-use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use super::{
     Purpose,
     clients::{Address, Client, Clients, MAX_ADDRESSES},
     clock::Second,
+    index::Index,
     persist::{Reader, Record},
     table::{Class, Entry, FIRST_CAPACITY, Table},
 };
@@ -154,8 +154,8 @@ impl Entry for Token {
 /// The table of tokens with its two further indexes.
 pub(super) struct Tokens {
     pub(super) table: Table<Token>,
-    by_signature: HashTable<u32>,
-    by_jti: HashTable<u32>,
+    by_signature: Index,
+    by_jti: Index,
     /// Tokens with more addresses than fit inside the entry, and how many there may be.
     spilled: usize,
     may_spill: usize,
@@ -168,8 +168,8 @@ impl Tokens {
         let capacity = limit.min(FIRST_CAPACITY);
         Self {
             table: Table::new(limit),
-            by_signature: HashTable::with_capacity(capacity),
-            by_jti: HashTable::with_capacity(capacity),
+            by_signature: Index::with_capacity(capacity),
+            by_jti: Index::with_capacity(capacity),
             spilled: 0,
             may_spill: (limit / 16).max(64),
             addresses_dropped: 0,
@@ -182,9 +182,7 @@ impl Tokens {
             for (index, hash) in
                 [(&mut *by_signature, token.signature), (&mut *by_jti, token.jti_index())]
             {
-                if let Ok(found) = index.find_entry(hash, |&s| s == slot) {
-                    found.remove();
-                }
+                index.remove(hash, slot);
             }
             *spilled -= usize::from(token.spilled()).min(*spilled);
         };
@@ -207,11 +205,10 @@ impl Tokens {
         drop(gone);
         let Self { table, by_signature, by_jti, .. } = self;
         if signature != 0 && !indexed {
-            by_signature
-                .insert_unique(signature, slot, |&s| table.get(s).map_or(0, |t| t.signature));
+            by_signature.insert(signature, slot, |s| table.get(s).map_or(0, |t| t.signature));
         }
         if jti != 0 && !named {
-            by_jti.insert_unique(index, slot, |&s| table.get(s).map_or(0, Token::jti_index));
+            by_jti.insert(index, slot, |s| table.get(s).map_or(0, Token::jti_index));
         }
         slot
     }
@@ -243,8 +240,8 @@ impl Tokens {
     }
 
     pub(super) fn with_signature(&self, signature: u64) -> Option<u32> {
-        let of = |&s: &u32| self.table.get(s).is_some_and(|t| t.signature == signature);
-        (signature != 0).then(|| self.by_signature.find(signature, of).copied())?
+        let of = |s| self.table.get(s).is_some_and(|t| t.signature == signature);
+        (signature != 0).then(|| self.by_signature.find(signature, of))?
     }
 
     pub(super) fn with_jti(&self, jti: u64, purpose: Purpose) -> Option<u32> {
@@ -252,8 +249,8 @@ impl Tokens {
     }
 
     fn with_index(&self, index: u64) -> Option<u32> {
-        let of = |&s: &u32| self.table.get(s).is_some_and(|t| t.jti_index() == index);
-        (index != 0).then(|| self.by_jti.find(index, of).copied())?
+        let of = |s| self.table.get(s).is_some_and(|t| t.jti_index() == index);
+        (index != 0).then(|| self.by_jti.find(index, of))?
     }
 
     /// How many addresses the token at `slot` may have.

@@ -40,6 +40,9 @@ pub(super) fn note_denied(
     request: &mut Request,
     tokens: &mut [Token],
 ) {
+    if list.is_empty() {
+        return;
+    }
     if let Some(terms) = addresses.into_iter().find_map(|address| list.address(now, address)) {
         request.findings.push(denylisted(FindingId::AddressDenylisted, &terms));
     }
@@ -70,6 +73,10 @@ impl Reporter<'_, '_> {
     /// Decides on a request by what is known of it, and acts at once. It may be called again when
     /// more is known; what was done is done once.
     pub(super) fn decide(&mut self, flow: &FlowState, open: &mut Open) {
+        if open.is_clean() {
+            // Rules act on findings and on scores that rest on something.
+            return;
+        }
         let enforcement = &self.settings.enforcement;
         let service = self.services.of(&flow.key);
         let mode = service.and_then(|service| service.mode).unwrap_or(enforcement.mode);
@@ -80,7 +87,8 @@ impl Reporter<'_, '_> {
             client: open.client,
             method: open.request.method(),
             target: open.request.target(),
-            score: None,
+            score: open.score.as_ref().map(|score| score.value),
+            suspected: open.score.as_ref().is_some_and(|score| score.suspected),
         };
         let decision = enforcement.policy.decide(
             self.lists.allowed.in_force(),
@@ -210,7 +218,7 @@ impl Reporter<'_, '_> {
 
 impl Open {
     /// Everything that is wrong with the exchange, as the policy takes it.
-    fn evidence(&self) -> impl Iterator<Item = Evidence<'_>> {
+    pub(super) fn evidence(&self) -> impl Iterator<Item = Evidence<'_>> {
         let of_response = |finding| Evidence { finding, of_credentials: true, vouched: None };
         let response = self.response.iter().flat_map(|response| &response.findings);
         // An answer to a forged token that was not the caller's says nothing against the caller.

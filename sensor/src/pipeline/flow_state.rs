@@ -4,9 +4,8 @@ use smallvec::SmallVec;
 
 use super::{
     Wait,
+    assess::{Assessed, to_score},
     ending::{Endings, endings},
-    enforcement::note_denied,
-    history::{History, Observed},
     output::Reporter,
     starts::{Fate, Starts},
 };
@@ -15,10 +14,11 @@ use crate::{
     event::Enforcement,
     finding::Finding,
     flow::{self, Flow, Stream},
-    http::{self, Connection, HttpEvent, Request, Response},
+    http::{self, Connection, Events, HttpEvent, Request, Response},
     memory::{UseHandle, outcome, weigh},
+    score::Score,
     time::Time,
-    token::{Location, TokenReport, dpop},
+    token::{Location, TokenReport},
 };
 
 /// Flow events of malformed bytes that one connection may raise; the rest is only counted.
@@ -40,6 +40,8 @@ pub(super) struct Open {
     pub(super) response: Option<Response>,
     /// The client: the peer, or whom a trusted proxy names.
     pub(super) client: IpAddr,
+    /// How likely it is an attack; `None` where nothing is scored.
+    pub(super) score: Option<Score>,
     /// What it ends, if the service says so.
     endings: Endings,
     /// The uses of its tokens, until the answer is known.
@@ -176,8 +178,15 @@ impl FlowState {
             reporter.stats.opaque_bytes += u64::from(segment.len);
             return;
         }
-        self.flow.push(segment, &reporter.settings.flow, &mut reporter.stats.flow);
-        self.drain(reporter);
+        let limits = &reporter.settings.flow;
+        if self.flow.to_client.is_next(segment, limits) && segment.direction == Direction::ToClient
+        {
+            self.flow.confirm(segment, limits, &mut reporter.stats.flow);
+            self.drain(Some(segment), reporter);
+        } else {
+            self.flow.push(segment, limits, &mut reporter.stats.flow);
+            self.drain(None, reporter);
+        }
     }
 
     /// Hands on what TCP never confirmed: the capture may show one side only.
@@ -185,7 +194,7 @@ impl FlowState {
         self.awaits_confirmation = false;
         if !self.opaque {
             self.flow.expire(reporter.now, &reporter.settings.flow, &mut reporter.stats.flow);
-            self.drain(reporter);
+            self.drain(None, reporter);
         }
     }
 
@@ -228,9 +237,9 @@ impl FlowState {
     /// As [`finish`](Self::finish); request starts that are still open meet `fate`.
     fn finish_as(&mut self, fate: Fate, reporter: &mut Reporter<'_, '_>) {
         self.flow.flush(&reporter.settings.flow, &mut reporter.stats.flow);
-        self.drain(reporter);
+        self.drain(None, reporter);
         self.starts.lose_all(fate, &mut reporter.stats.starts);
-        let mut events = Vec::new();
+        let mut events = Events::default();
         self.http.finish(reporter.now, &mut events);
         self.take(&mut events, reporter);
         if !self.pending.is_empty() {
@@ -256,13 +265,18 @@ impl FlowState {
         reporter.request_event(&self.key, self.service.as_ref(), open, None);
     }
 
-    fn drain(&mut self, reporter: &mut Reporter<'_, '_>) {
-        // Requests first: a response's own segment confirms the request that it answers.
-        let mut events = std::mem::take(reporter.events);
-        for direction in [Direction::ToServer, Direction::ToClient] {
-            self.drain_direction(direction, &mut events, reporter);
+    /// Reads what is readable, and behind it a segment of an answer that needs no reassembly.
+    fn drain(&mut self, next: Option<&Segment<'_>>, reporter: &mut Reporter<'_, '_>) {
+        if next.is_some() || !self.flow.is_read() {
+            // Requests first: a response's own segment confirms the request that it answers.
+            let mut events = std::mem::take(reporter.events);
+            self.drain_direction(Direction::ToServer, &mut events, reporter);
+            match next {
+                Some(segment) => self.read_next(segment, &mut events, reporter),
+                None => self.drain_direction(Direction::ToClient, &mut events, reporter),
+            }
+            *reporter.events = events;
         }
-        *reporter.events = events;
         if !self.opaque
             && !self.awaits_confirmation
             && self.flow.deadline(&reporter.settings.flow).is_some()
@@ -272,10 +286,35 @@ impl FlowState {
         }
     }
 
+    /// Reads a segment of an answer that [`is_next`](Stream::is_next). Only what is left of it, an
+    /// unfinished head, is copied.
+    fn read_next(
+        &mut self,
+        segment: &Segment<'_>,
+        events: &mut Events,
+        reporter: &mut Reporter<'_, '_>,
+    ) {
+        if self.opaque {
+            return;
+        }
+        let (payload, limits) = (segment.payload, &reporter.settings.http);
+        let chunk = http::Chunk::Data(payload);
+        let taken = self.http.push(segment.direction, segment.at, chunk, limits, events);
+        let stream = &mut self.flow.to_client;
+        if taken == payload.len() {
+            stream.pass(segment);
+        } else {
+            stream.push(segment, &reporter.settings.flow, &mut reporter.stats.flow);
+            stream.consume(taken as u64);
+            self.offered[1] = payload.len() - taken;
+        }
+        self.take(events, reporter);
+    }
+
     fn drain_direction(
         &mut self,
         direction: Direction,
-        events: &mut Vec<HttpEvent>,
+        events: &mut Events,
         reporter: &mut Reporter<'_, '_>,
     ) {
         while !self.opaque {
@@ -283,6 +322,9 @@ impl FlowState {
                 Direction::ToServer => (&mut self.flow.to_server, &mut self.offered[0]),
                 Direction::ToClient => (&mut self.flow.to_client, &mut self.offered[1]),
             };
+            if stream.is_read() {
+                return;
+            }
             let limits = &reporter.settings.http;
             let mut ended = false;
             match stream.readable() {
@@ -362,8 +404,12 @@ impl FlowState {
         }
     }
 
-    fn take(&mut self, events: &mut Vec<HttpEvent>, reporter: &mut Reporter<'_, '_>) {
-        for event in events.drain(..) {
+    fn take(&mut self, events: &mut Events, reporter: &mut Reporter<'_, '_>) {
+        if events.is_empty() {
+            return;
+        }
+        let mut list = events.take();
+        for event in list.drain(..) {
             match event {
                 HttpEvent::Request { id, request } => self.take_request(id, request, reporter),
                 HttpEvent::Response { id, response } => self.take_response(id, response, reporter),
@@ -373,7 +419,10 @@ impl FlowState {
                     }
                 }
                 HttpEvent::Done { id, request_bytes, response_bytes, complete, .. } => {
-                    self.take_done(id, &End { request_bytes, response_bytes, complete }, reporter);
+                    let end = End { request_bytes, response_bytes, complete };
+                    if let Some(request) = self.take_done(id, &end, reporter) {
+                        events.recycle(request);
+                    }
                 }
                 HttpEvent::Malformed { findings, .. } => {
                     reporter.stats.malformed += 1;
@@ -385,6 +434,7 @@ impl FlowState {
                 HttpEvent::Opaque { kind, .. } => self.turn_opaque(kind, reporter),
             }
         }
+        events.restore(list);
     }
 
     fn take_request(
@@ -394,34 +444,12 @@ impl FlowState {
         reporter: &mut Reporter<'_, '_>,
     ) {
         reporter.stats.requests += 1;
-        request.findings.extend(std::mem::take(&mut self.pending));
-        let mut tokens = reporter.judge.judge(&request);
+        if !self.pending.is_empty() {
+            request.findings.extend(std::mem::take(&mut self.pending));
+        }
+        let Assessed { tokens, client, uses, public, fresh, score } =
+            reporter.assess(&self.key, &mut request);
         reporter.stats.tokens += tokens.tokens.len() as u64;
-        let service = reporter.services.of(&self.key);
-        let peer = self.key.client.ip();
-        let client = reporter.clients.of(peer, &request);
-        let asn = if tokens.tokens.is_empty() { None } else { reporter.clients.asn(client) };
-        let mut history = History {
-            memory: reporter.memory,
-            now: reporter.now,
-            key: &self.key,
-            request: &request,
-            service,
-            client,
-            asn,
-        };
-        let Observed { uses, public, fresh } = history.observe(&mut tokens.tokens);
-        let denied = &reporter.lists.denied;
-        note_denied(denied, reporter.now, [peer, client], &mut request, &mut tokens.tokens);
-        let shown = dpop::Shown {
-            request: &request,
-            peer,
-            proxied: reporter.clients.is_proxy(peer),
-            public_urls: service.map_or(&[], |service| &service.public_urls),
-            proofs_due: service.is_none_or(|service| service.dpop),
-            now: request.last_byte,
-        };
-        dpop::check(&mut tokens.tokens, &shown);
         let endings = endings(&reporter.settings.endpoints, &request, &tokens.tokens, &fresh);
         // Proofs bring their keys.
         let issued = tokens.tokens.iter().filter(|token| token.location != Location::Dpop);
@@ -434,6 +462,7 @@ impl FlowState {
             tokens,
             response: None,
             client,
+            score,
             endings,
             uses,
             public,
@@ -474,9 +503,13 @@ impl FlowState {
             reporter.try_secrets(&self.key, self.service.as_ref(), open);
         }
         // A route that asks for no token answers 2xx to any.
-        if !open.public {
+        if !open.public && !open.is_clean() {
             let findings: SmallVec<[Finding; 0]> = open.findings().cloned().collect();
             open.outcome = outcome(&findings, response.status);
+        }
+        if let Some(mut score) = open.score.take_if(|score| !score.reasons().is_empty()) {
+            score.weigh(open.evidence().map(to_score));
+            open.score = Some(score);
         }
         let answered = open.outcome.is_some() || !response.findings.is_empty();
         open.response = Some(response);
@@ -490,8 +523,25 @@ impl FlowState {
         }
     }
 
-    fn take_done(&mut self, id: u64, end: &End, reporter: &mut Reporter<'_, '_>) {
-        let Some(open) = self.position(id).and_then(|at| self.open.remove(at)) else { return };
+    /// An exchange is over; gives its request back.
+    fn take_done(
+        &mut self,
+        id: u64,
+        end: &End,
+        reporter: &mut Reporter<'_, '_>,
+    ) -> Option<Box<Request>> {
+        let at = self.position(id)?;
+        let open = self.open.get(at)?;
+        self.open_bytes -= open.held_bytes();
+        reporter.stats.exchanges += 1;
+        if !end.complete {
+            reporter.stats.exchanges_incomplete += 1;
+        }
+        if !open.reported && open.suspicious {
+            reporter.request_event(&self.key, self.service.as_ref(), open, Some(end));
+        }
+        reporter.exchange(&self.key, open, end);
+        let open = if at == 0 { self.open.pop_front() } else { self.open.remove(at) }?;
         if self.open.is_empty() {
             // Idle connections are many; they shall not hold a queue.
             let queue = std::mem::take(&mut self.open);
@@ -499,15 +549,7 @@ impl FlowState {
                 reporter.spare.push(queue);
             }
         }
-        self.open_bytes -= open.held_bytes();
-        reporter.stats.exchanges += 1;
-        if !end.complete {
-            reporter.stats.exchanges_incomplete += 1;
-        }
-        if !open.reported && open.suspicious {
-            reporter.request_event(&self.key, self.service.as_ref(), &open, Some(end));
-        }
-        reporter.exchange(&self.key, &open, end);
+        Some(open.request)
     }
 
     /// Where exchange `id` stands: ids ascend, and most often it is the first.

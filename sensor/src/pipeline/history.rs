@@ -47,20 +47,23 @@ impl History<'_> {
     /// Shows the memory every token that the request uses, and adds what it says to their
     /// findings, and whether their scopes cover the route.
     pub(super) fn observe(&mut self, tokens: &mut [Token]) -> Observed {
+        if tokens.is_empty() {
+            return Observed { uses: SmallVec::new(), public: false, fresh: SmallVec::new() };
+        }
         let mut hasher = foldhash::fast::FixedState::default().build_hasher();
         hasher.write(self.request.header("user-agent").unwrap_or_default());
         let agent = hasher.finish();
         let fresh = SmallVec::from_elem(true, tokens.len());
         let mut observed = Observed { uses: SmallVec::new(), public: false, fresh };
         for (token, fresh) in tokens.iter_mut().zip(&mut observed.fresh) {
-            let Some(known) = token.decoded.clone() else { continue };
-            let Some(purpose) = purpose(token, &known) else { continue };
-            let observation = self.observe_one(agent, token, &known, purpose);
+            let Some(known) = token.decoded.as_deref() else { continue };
+            let Some(purpose) = purpose(token, known) else { continue };
+            let observation = self.observe_one(agent, token, known, purpose);
             *fresh = observation.first_use;
             token.findings.extend(observation.findings);
             observed.uses.push(observation.handle);
             if purpose == Purpose::Access {
-                let coverage = self.coverage(&known);
+                let coverage = self.coverage(known);
                 observed.public |= coverage == Coverage::Public;
                 token.findings.extend(coverage.finding());
             }
@@ -163,7 +166,11 @@ fn purpose(token: &Token, known: &Known) -> Option<Purpose> {
 type Names<'f> = SmallVec<[&'f str; 8]>;
 
 /// Fills a list where it stands: most are empty, and too large to be moved for that.
+#[inline]
 fn list<'l, 'f>(list: &'l mut Names<'f>, facts: &'f Facts, names: &'f [Text]) -> &'l [&'f str] {
+    if names.is_empty() {
+        return &[];
+    }
     list.extend(facts.texts(names));
     list
 }

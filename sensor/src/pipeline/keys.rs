@@ -27,8 +27,11 @@ impl Reporter<'_, '_> {
         let stats = &mut self.stats.key_sets;
         let (issuer, keys) = match self.learner.read(&open.request, response, body) {
             Lesson::Keys { issuer, keys } => (issuer, keys),
-            Lesson::Announced => return,
-            Lesson::Incomplete => return stats.incomplete += 1,
+            Lesson::Announced(target) => return self.out.copy_whole(&target),
+            Lesson::Incomplete => {
+                stats.incomplete += 1;
+                return self.out.copy_whole(open.request.target());
+            }
             Lesson::Unusable => return stats.unusable += 1,
             Lesson::Unattributed => return stats.unattributed += 1,
         };

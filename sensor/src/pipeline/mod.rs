@@ -10,6 +10,7 @@
 //! than [`Settings::answer`] for the head.
 #![forbid(unsafe_code)]
 
+mod assess;
 mod ending;
 mod enforcement;
 mod flow_state;
@@ -28,8 +29,8 @@ use hashlink::{LinkedHashMap, linked_hash_map::RawEntryMut};
 use smallvec::SmallVec;
 
 pub use self::{
-    ending::Endpoints, on_arrival::HeadVerdict, output::Output, settings::Settings,
-    starts::StartStats, stats::Stats, unknown_keys::UnknownKeyStats,
+    assess::Assessment, ending::Endpoints, on_arrival::HeadVerdict, output::Output,
+    settings::Settings, starts::StartStats, stats::Stats, unknown_keys::UnknownKeyStats,
 };
 use self::{
     flow_state::{FlowState, Open},
@@ -41,12 +42,13 @@ use crate::{
     clients::Clients,
     enforce::Lists,
     event::EventIds,
-    http::HttpEvent,
+    http::Events,
     keyring::FetchMark,
     keys::{Key, KeyStore, Pin},
     learn::Learner,
     memory::Memory,
     revocation::RevocationList,
+    score::Scorer,
     services::Services,
     time::Time,
     token::{Judge, validate::Policy},
@@ -77,6 +79,8 @@ type Flows = LinkedHashMap<FlowKey, Box<FlowState>, foldhash::fast::RandomState>
 pub struct Pipeline {
     /// Oldest first by last segment.
     flows: Flows,
+    /// No connection is idle for long enough before this.
+    idle_due: Time,
     shared: Shared,
 }
 
@@ -86,6 +90,8 @@ struct Shared {
     judge: Judge,
     memory: Memory,
     lists: Lists,
+    /// Nothing is scored without one.
+    scorer: Option<Scorer>,
     services: Arc<Services>,
     clients: Arc<Clients>,
     learner: Learner,
@@ -100,25 +106,20 @@ struct Shared {
     ids: EventIds,
     stats: Stats,
     /// What the HTTP stage gives out, between its turn and the next one's.
-    events: Vec<HttpEvent>,
+    events: Events,
     /// Empty queues for the next connections that need one.
     spare: Vec<VecDeque<Open>>,
 }
 
 impl Shared {
-    /// Lets a connection act, and takes note of what it holds and waits for.
-    fn act(
-        &mut self,
-        state: &mut FlowState,
-        out: &mut impl Output,
-        act: impl FnOnce(&mut FlowState, &mut Reporter<'_, '_>),
-    ) {
-        let mut reporter = Reporter {
+    fn reporter<'p, 'o>(&'p mut self, out: &'o mut impl Output) -> Reporter<'p, 'o> {
+        Reporter {
             settings: &self.settings,
             ids: &self.ids,
             judge: &mut self.judge,
             memory: &mut self.memory,
             lists: &mut self.lists,
+            scorer: &mut self.scorer,
             services: &self.services,
             clients: &self.clients,
             learner: &mut self.learner,
@@ -131,12 +132,23 @@ impl Shared {
             unattributed: &mut self.unattributed,
             events: &mut self.events,
             spare: &mut self.spare,
-        };
+        }
+    }
+
+    /// Lets a connection act, and takes note of what it holds and waits for.
+    fn act(
+        &mut self,
+        state: &mut FlowState,
+        out: &mut impl Output,
+        act: impl FnOnce(&mut FlowState, &mut Reporter<'_, '_>),
+    ) {
+        let mut reporter = self.reporter(out);
         let before = state.held_bytes();
         act(state, &mut reporter);
+        let waits = reporter.waits;
         self.held_bytes = self.held_bytes - before + state.held_bytes();
         let key = state.key;
-        for wait in reporter.waits {
+        for wait in waits {
             match wait {
                 Wait::Confirmation => {
                     self.confirmations.push_back((
@@ -191,10 +203,12 @@ impl Pipeline {
     pub fn new(settings: Settings) -> Self {
         Self {
             flows: LinkedHashMap::default(),
+            idle_due: Time::EPOCH,
             shared: Shared {
                 judge: Judge::new(settings.judge.clone()),
                 memory: Memory::new(settings.memory_secret, settings.memory.clone()),
                 lists: Lists::default(),
+                scorer: scorer(&settings),
                 services: Arc::default(),
                 clients: Arc::default(),
                 learner: learner(&settings),
@@ -209,7 +223,7 @@ impl Pipeline {
                 now: Time::EPOCH,
                 held_bytes: 0,
                 stats: Stats::default(),
-                events: Vec::new(),
+                events: Events::default(),
                 spare: Vec::new(),
             },
         }
@@ -234,9 +248,11 @@ impl Pipeline {
             self.shared.judge.forget_learned();
         }
         self.shared.learner = learner(&settings);
+        self.shared.scorer = scorer(&settings);
         // Another list is tried on keys that were tried before.
         self.shared.tried = Tried::new();
         self.shared.settings = settings;
+        self.idle_due = Time::EPOCH;
     }
 
     /// Holds tokens against these keys and this policy from now on.
@@ -362,18 +378,29 @@ impl Pipeline {
                 Wait::Tail(id) | Wait::Answer(id) => state.report_unfinished(id, wait, reporter),
             });
         }
-        while let Some((&flow, state)) = self.flows.front() {
-            if self.shared.now.since(state.last_seen) < self.shared.settings.idle {
-                break;
-            }
-            self.close(flow, out);
-            self.shared.stats.flows_expired += 1;
+        if self.shared.now >= self.idle_due {
+            self.close_idle(out);
         }
         let shared = &mut self.shared;
         while shared.unattributed.front().is_some_and(|&(due, ..)| due <= shared.now) {
             let Some((.., event)) = shared.unattributed.pop_front() else { break };
             out.event(event);
         }
+    }
+
+    fn close_idle(&mut self, out: &mut impl Output) {
+        let idle = self.shared.settings.idle;
+        while let Some((&flow, state)) = self.flows.front() {
+            let due = state.last_seen + idle;
+            if self.shared.now < due {
+                // Those behind it were seen later, and it will be seen no earlier.
+                self.idle_due = due;
+                return;
+            }
+            self.close(flow, out);
+            self.shared.stats.flows_expired += 1;
+        }
+        self.idle_due = self.shared.now + idle;
     }
 
     /// The source has ended: every connection is closed, oldest first.
@@ -457,6 +484,10 @@ impl Pipeline {
 
 fn learner(settings: &Settings) -> Learner {
     Learner::new(settings.learn_from.iter().map(|(issuer, url)| (&**issuer, &**url)))
+}
+
+fn scorer(settings: &Settings) -> Option<Scorer> {
+    settings.models.clone().map(Scorer::new)
 }
 
 /// The state of a flow, which is marked as the one seen last.

@@ -85,6 +85,7 @@ impl Pipeline {
                     method: request.method(),
                     target: request.target(),
                     score: None,
+                    suspected: false,
                 };
                 let decision = enforcement.policy.decide(
                     shared.lists.allowed.in_force(),

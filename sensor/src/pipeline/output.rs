@@ -16,10 +16,11 @@ use crate::{
         RequestEvent, RequestView, ResponseView, TOKEN_TEXT_MAX, Text, TokenView, Verdict,
     },
     finding::{Finding, Severity},
-    http::HttpEvent,
+    http::Events,
     keyring::FetchMark,
     learn::Learner,
     memory::{Memory, Outcome},
+    score::{Score, Scorer},
     services::Services,
     time::Time,
     token::{Judge, Scheme, Token, validate::SignatureCheck},
@@ -55,6 +56,10 @@ pub trait Output {
         CutOutcome::Failed
     }
 
+    /// Answers to GET requests for this target teach keys where they are whole: capture may copy
+    /// them further than others.
+    fn copy_whole(&mut self, _target: &[u8]) {}
+
     /// The rest of a flow is of no use: capture may stop copying it. `cookie` may be 0.
     fn stop_flow(&mut self, _cookie: u64) {}
 }
@@ -66,6 +71,7 @@ pub(super) struct Reporter<'p, 'o> {
     pub(super) judge: &'p mut Judge,
     pub(super) memory: &'p mut Memory,
     pub(super) lists: &'p mut Lists,
+    pub(super) scorer: &'p mut Option<Scorer>,
     pub(super) services: &'p Services,
     pub(super) clients: &'p Clients,
     pub(super) learner: &'p mut Learner,
@@ -77,7 +83,7 @@ pub(super) struct Reporter<'p, 'o> {
     /// What the flow waits for from now on.
     pub(super) waits: SmallVec<[Wait; 4]>,
     /// Scratch for [`FlowState`]: empty, and kept for its memory.
-    pub(super) events: &'p mut Vec<HttpEvent>,
+    pub(super) events: &'p mut Events,
     /// The memory of empty queues, to be used again.
     pub(super) spare: &'p mut Vec<VecDeque<Open>>,
     pub(super) unattributed: &'p mut Unattributed,
@@ -132,6 +138,7 @@ impl Reporter<'_, '_> {
                 latency_us: micros(request.last_byte, response.first_byte),
                 bytes: end.map_or(0, |end| end.response_bytes),
             }),
+            score: open.score.clone(),
             outcome: open.outcome_of(&findings).as_str(),
             tokens: open.tokens.tokens.iter().map(|token| self.token_view(token)).collect(),
             findings,
@@ -141,7 +148,8 @@ impl Reporter<'_, '_> {
             Event {
                 id: self.ids.id(Kind::Request, Some(key), request.first_byte, open.id),
                 at: request.first_byte,
-                severity: event::severity(&body.findings),
+                severity: event::severity(&body.findings)
+                    .max(body.score.as_ref().map_or(Severity::Info, Score::severity)),
                 body: Body::Request(Box::new(body)),
             },
         );
@@ -246,6 +254,16 @@ impl Open {
     fn outcome_of(&self, findings: &[Finding]) -> Outcome {
         let findings = if self.public { &[] } else { findings };
         Outcome::of(findings, self.response.as_ref().map(|response| response.status))
+    }
+
+    /// Whether nothing speaks against the exchange so far.
+    pub(super) fn is_clean(&self) -> bool {
+        self.request.findings.is_empty()
+            && self.tokens.findings.is_empty()
+            && self.tokens.tokens.iter().all(|token| token.findings.is_empty())
+            && self.response.as_ref().is_none_or(|response| response.findings.is_empty())
+            && self.outcome.is_none()
+            && self.score.as_ref().is_none_or(|score| score.value == 0)
     }
 
     /// Everything that is wrong with the exchange.

@@ -7,6 +7,7 @@ use crate::{
     flow, http,
     memory::MemoryConfig,
     policy::Enforcement,
+    score::Models,
     token::{FingerprintKey, JudgeConfig},
     weak::WeakSecrets,
 };
@@ -46,6 +47,8 @@ pub struct Settings {
     pub learn_from: Vec<(String, String)>,
     /// Candidates for HMAC secrets, which the caller reads.
     pub weak_secrets: Option<Arc<WeakSecrets>>,
+    /// What requests are scored with; `None` where they are not.
+    pub models: Option<Models>,
     /// What is done about bad requests.
     pub enforcement: Arc<Enforcement>,
     /// Makes event ids of this sensor differ from those of others.
@@ -89,9 +92,16 @@ impl Settings {
             learn: config.keys.learn,
             learn_from: config.issuers.iter().flat_map(IssuerConfig::learn_from).collect(),
             weak_secrets: None,
+            models: None,
             enforcement: Arc::new(config.enforcement.resolve()),
             id_salt,
         }
+    }
+
+    /// The same with models to score requests with.
+    #[must_use]
+    pub fn with_models(self, models: Option<Models>) -> Self {
+        Self { models, ..self }
     }
 
     /// The same with a list of weak secrets to try.

@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 
 pub use self::{
     allow::{AllowKind, AllowedName, Allowlist, MAX_ALLOWED_NAMES, MAX_ALLOWED_NETWORKS},
-    rules::{PROVEN, Rule, ScoreRange, default_action},
+    rules::{Rule, ScoreRange, default_action},
 };
 use crate::finding::{Finding, FindingId, Severity};
 
@@ -154,6 +154,8 @@ pub struct Context<'a> {
     pub target: &'a [u8],
     /// How likely the request is an attack, 0 to 100, where something says so.
     pub score: Option<u8>,
+    /// A model is sure enough of that to tell somebody, where no rule is for the score.
+    pub suspected: bool,
 }
 
 /// What is to be done about a request.
@@ -291,7 +293,8 @@ impl Policy {
         }
         if let Some(score) = context.score {
             let rule = self.rules.iter().find(|rule| rule.fits_score(score));
-            let action = rule.map_or(Action::Allow, |rule| rule.action);
+            let unruled = if context.suspected { Action::Alert } else { Action::Allow };
+            let action = rule.map_or(unruled, |rule| rule.action);
             gravest = gravest.max(action);
             told |= action != Action::Allow;
             if action == Action::Kill {

@@ -3,31 +3,16 @@ use std::ops::RangeInclusive;
 use super::Action;
 use crate::{
     finding::{Finding, FindingId, Severity},
-    memory::PROVES_FORGERY,
+    score::is_proven,
 };
 
 /// Scores that a rule is for, both ends included.
 pub type ScoreRange = RangeInclusive<u8>;
 
-/// Findings that cut where no rule says otherwise, at the severity given or above, beside
-/// [`PROVES_FORGERY`]: what is proven, not what is likely.
-pub const PROVEN: &[(FindingId, Severity)] = &[
-    (FindingId::TokenRelayed, Severity::High),
-    (FindingId::ProofReplayed, Severity::High),
-    (FindingId::BypassConfirmed, Severity::Critical),
-    (FindingId::TokenDenylisted, Severity::High),
-    (FindingId::SubjectDenylisted, Severity::High),
-    (FindingId::AddressDenylisted, Severity::High),
-];
-
 /// What a finding asks for that no rule fits.
 #[must_use]
 pub fn default_action(finding: &Finding) -> Action {
-    let proven = PROVES_FORGERY
-        .iter()
-        .chain(PROVEN)
-        .any(|&(id, least)| finding.id == id && finding.severity >= least);
-    if proven { Action::Kill } else { Action::Alert }
+    if is_proven(finding) { Action::Kill } else { Action::Alert }
 }
 
 /// `[[enforcement.rule]]`: what is done about findings or scores that fit it. Where it has

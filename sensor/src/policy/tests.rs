@@ -14,6 +14,7 @@ fn context() -> Context<'static> {
         method: b"GET",
         target: b"/orders/7?x=1",
         score: None,
+        suspected: false,
     }
 }
 

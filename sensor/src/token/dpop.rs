@@ -140,6 +140,11 @@ pub struct Shown<'a> {
 /// are bound to a key against the proofs.
 pub fn check(tokens: &mut [Token], shown: &Shown<'_>) {
     let is_access = |token: &Token| token.location.role() == Role::Method;
+    let concerned =
+        |t: &Token| t.scheme == Scheme::Dpop || t.proof().is_some() || t.bound_to().is_some();
+    if !tokens.iter().any(concerned) {
+        return;
+    }
     let mut hashes: SmallVec<[Box<str>; 1]> = SmallVec::new();
     let mut proven: SmallVec<[Option<Box<str>>; 1]> = SmallVec::new();
     let mut wants_hash = false;
@@ -152,7 +157,7 @@ pub fn check(tokens: &mut [Token], shown: &Shown<'_>) {
         }
     }
     for token in tokens {
-        let Some(known) = token.decoded.clone() else {
+        let Some(known) = token.decoded.as_deref() else {
             if shown.proofs_due && token.scheme == Scheme::Dpop && proven.is_empty() {
                 token.findings.push(unproven());
             }
@@ -169,7 +174,7 @@ pub fn check(tokens: &mut [Token], shown: &Shown<'_>) {
                         "the proof's key is of a kind that can't be judged here",
                     );
                 }
-                match_request(&known, &hashes, wants_hash, shown, &mut add);
+                match_request(known, &hashes, wants_hash, shown, &mut add);
             }
         } else if is_access(token) && shown.proofs_due {
             let bound = token.bound_to();

@@ -103,6 +103,10 @@ impl Scheme {
     }
 
     fn of(word: &[u8]) -> Option<Self> {
+        // As nearly everybody writes it.
+        if word == b"Bearer" {
+            return Some(Self::Bearer);
+        }
         [Self::Bearer, Self::Dpop, Self::Token, Self::Jwt]
             .into_iter()
             .find(|scheme| word.eq_ignore_ascii_case(scheme.as_str().as_bytes()))
@@ -250,8 +254,14 @@ impl<'a> Extracted<'a> {
 
     /// A list of credentials (RFC 9110, section 11.4, and what several fields combine to).
     fn authorization(&mut self, value: &'a [u8], location: impl Fn() -> Location) {
-        if let Some((scheme, object)) = json_credentials(value) {
+        // Most often neither a list nor JSON: one pass tells.
+        let single = memchr::memchr2(b',', b'{', value).is_none();
+        if !single && let Some((scheme, object)) = json_credentials(value) {
             self.push(location(), scheme, Kind::JwsJson, object);
+            return;
+        }
+        if single {
+            self.credentials(value, 0, &location);
             return;
         }
         for (k, item) in split(value, b',').enumerate() {
@@ -259,31 +269,36 @@ impl<'a> Extracted<'a> {
                 self.over_limit += 1;
                 return;
             }
-            let item = item.trim_ascii();
-            let space = memchr::memchr2(b' ', b'\t', item).unwrap_or(item.len());
-            let (word, rest) = item.split_at_checked(space).unwrap_or_default();
-            let rest = rest.trim_ascii_start();
-            if rest.is_empty() {
-                // Behind the first, words of a list are parameters of a foreign scheme.
-                let kind = match dedicated_kind(word) {
-                    None if k == 0 && !is_scheme(word) && !word.is_empty() => Some(Kind::Opaque),
-                    kind => kind,
-                };
-                if let Some(kind) = kind {
-                    self.push(location(), Scheme::Bare, kind, word);
-                }
-                continue;
+            self.credentials(item, k, &location);
+        }
+    }
+
+    /// Item `k` of a list of credentials.
+    fn credentials(&mut self, item: &'a [u8], k: usize, location: &impl Fn() -> Location) {
+        let item = item.trim_ascii();
+        let space = memchr::memchr2(b' ', b'\t', item).unwrap_or(item.len());
+        let (word, rest) = item.split_at_checked(space).unwrap_or_default();
+        let rest = rest.trim_ascii_start();
+        if rest.is_empty() {
+            // Behind the first, words of a list are parameters of a foreign scheme.
+            let kind = match dedicated_kind(word) {
+                None if k == 0 && !is_scheme(word) && !word.is_empty() => Some(Kind::Opaque),
+                kind => kind,
+            };
+            if let Some(kind) = kind {
+                self.push(location(), Scheme::Bare, kind, word);
             }
-            match Scheme::of(word) {
-                Some(scheme) => {
-                    let token = if scheme == Scheme::Token { unwrap_token(rest) } else { rest };
-                    let kind = dedicated_kind(token).unwrap_or(Kind::Opaque);
-                    self.push(location(), scheme, kind, token);
-                }
-                None => {
-                    if let Some(kind) = jwt_kind(rest) {
-                        self.push(location(), Scheme::Other, kind, rest);
-                    }
+            return;
+        }
+        match Scheme::of(word) {
+            Some(scheme) => {
+                let token = if scheme == Scheme::Token { unwrap_token(rest) } else { rest };
+                let kind = dedicated_kind(token).unwrap_or(Kind::Opaque);
+                self.push(location(), scheme, kind, token);
+            }
+            None => {
+                if let Some(kind) = jwt_kind(rest) {
+                    self.push(location(), Scheme::Other, kind, rest);
                 }
             }
         }
@@ -448,9 +463,15 @@ fn jwt_kind(value: &[u8]) -> Option<Kind> {
     }
 }
 
-/// Dots in `value`, up to five.
+/// Dots in `value`, up to five. From both ends first: what lies between the first and the last one
+/// is most of a token.
 fn dots(value: &[u8]) -> usize {
-    memchr::memchr_iter(b'.', value).take(5).count()
+    let Some(first) = memchr::memchr(b'.', value) else { return 0 };
+    let last = memchr::memrchr(b'.', value).unwrap_or(first);
+    match value.get(first + 1..last) {
+        Some(between) => 2 + memchr::memchr_iter(b'.', between).take(3).count(),
+        None => 1,
+    }
 }
 
 /// The kind of what is a JWT, or was meant to be one, where only tokens stand.
@@ -465,8 +486,9 @@ fn dedicated_kind(value: &[u8]) -> Option<Kind> {
     if dots < 2 && !begins_json_object(value) {
         return None;
     }
-    let first = split(value, b'.').next().unwrap_or_default();
-    if FOREIGN.contains(&first) {
+    // The longest of them has four letters.
+    let first = split(value.get(..5).unwrap_or(value), b'.').next().unwrap_or_default();
+    if first.len() < 5 && FOREIGN.contains(&first) {
         return None;
     }
     Some(if dots == 4 { Kind::Jwe } else { Kind::Jws })

@@ -1,7 +1,13 @@
 //! The judge: finds a request's tokens, decodes each distinct one once, and judges how they
 //! stand together.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use hashlink::LruCache;
 use smallvec::SmallVec;
@@ -92,9 +98,22 @@ pub struct Known {
     /// Where asked for, and it is signed with an HMAC.
     pub hmac: Option<Arc<HmacSample>>,
     facts: Facts,
+    harmless: AtomicBool,
 }
 
 impl Known {
+    /// Whether [`note_harmless`](Self::note_harmless) was called.
+    #[must_use]
+    pub fn is_harmless(&self) -> bool {
+        self.harmless.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that there is nothing of an attack on services in the claims, so that they need
+    /// not be looked at again.
+    pub fn note_harmless(&self) {
+        self.harmless.store(true, Ordering::Relaxed);
+    }
+
     /// Who it is about and what it allows.
     #[must_use]
     pub fn facts(&self) -> &Facts {
@@ -227,22 +246,25 @@ impl Judge {
         self.counters.over_limit += u64::from(found.over_limit);
         let proven = found.candidates.iter().any(|c| c.location == Location::Dpop);
         let mut proofs = 0;
-        let token = |candidate: Candidate<'_>| {
-            let hashed = proven && candidate.location.role() == Role::Method;
+        let mut report = TokenReport::default();
+        for candidate in found.candidates {
             proofs += u32::from(candidate.location == Location::Dpop);
-            let hash = hashed.then(|| dpop::token_hash(&candidate.bytes));
-            let token = self.token(candidate, request.last_byte, proofs == 1)?;
-            Some(Token { hash, ..token })
-        };
-        let tokens = found.candidates.into_iter().filter_map(token).collect();
-        let mut report = TokenReport { tokens, findings: Vec::new() };
+            report.tokens.extend(self.token(candidate, request.last_byte, proofs == 1, proven));
+        }
         judge_together(&mut report);
         report
     }
 
     /// `first_proof`: no proof came before. There may be one (RFC 9449, section 4.3), that there
-    /// are more is a finding, and to verify them all would be dear.
-    fn token(&mut self, candidate: Candidate<'_>, now: Time, first_proof: bool) -> Option<Token> {
+    /// are more is a finding, and to verify them all would be dear. `proven`: a proof comes with
+    /// the request.
+    fn token(
+        &mut self,
+        candidate: Candidate<'_>,
+        now: Time,
+        first_proof: bool,
+        proven: bool,
+    ) -> Option<Token> {
         let Candidate { location, scheme, kind, bytes } = candidate;
         let (fingerprint, beginning) = self.key.fingerprint_parts(&bytes);
         let mut token = Token {
@@ -256,6 +278,9 @@ impl Judge {
             hash: None,
             findings: Vec::new(),
         };
+        if proven && token.location.role() == Role::Method {
+            token.hash = Some(dpop::token_hash(&bytes));
+        }
         if kind == Kind::Opaque {
             token.deny_key = self.token_keys.of(&bytes);
             return Some(token);
@@ -343,7 +368,8 @@ impl Judge {
             true => hmac_sample(token, &decoded).map(Arc::new),
             false => None,
         };
-        Known { decoded, validation, digests, proof: None, hmac, facts }
+        let harmless = AtomicBool::new(false);
+        Known { decoded, validation, digests, proof: None, hmac, facts, harmless }
     }
 
     /// As [`learn`](Self::learn), but under the key that the token brings: an issuer's have
@@ -354,7 +380,8 @@ impl Judge {
         let proof = Some(Proof::new(token, &decoded));
         let facts = Facts::of(&decoded);
         let digests = Digests { deny_key: self.token_keys.of(token), ..Digests::default() };
-        Known { decoded, validation, digests, proof, hmac: None, facts }
+        let harmless = AtomicBool::new(false);
+        Known { decoded, validation, digests, proof, hmac: None, facts, harmless }
     }
 }
 

@@ -5,7 +5,12 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing)]
 
-use std::{borrow::Cow, fmt, hash::Hasher as _, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
@@ -33,8 +38,15 @@ pub use judge::{
 
 /// What stands for a token in events and tables: SipHash-1-3 with 128 bits of output over all its
 /// bytes, under a key of this installation. `Display` gives 32 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fingerprint([u8; 16]);
+
+/// As one number; derived, it would be a slice with its length before it.
+impl Hash for Fingerprint {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(u128::from_ne_bytes(self.0));
+    }
+}
 
 impl Fingerprint {
     /// The bytes that are printed.
@@ -211,7 +223,7 @@ fn show_at_most(text: &str, max: usize) -> Cow<'_, str> {
 }
 
 /// A cookie's or field's name for a [`Location`], safe to print and no longer than 64 characters.
-fn show_name(name: &[u8]) -> extract::Name {
+pub(crate) fn show_name(name: &[u8]) -> extract::Name {
     const MAX_NAME: usize = 64;
     Cow::Owned(show_at_most(&String::from_utf8_lossy(name), MAX_NAME).into_owned())
 }

@@ -1,7 +1,6 @@
 //! What the tests of the token stage share.
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
-use smallvec::SmallVec;
 
 use crate::{
     http::{Body, Request},
@@ -68,7 +67,7 @@ pub(crate) fn request(lines: &[&str], body: &[u8], complete: bool) -> Request {
     let (line, fields) = spans.split_first().unwrap();
     let method = (line.0, find(*line, b' '));
     let target = (method.1 + 1, find((method.1 + 1, line.1), b' '));
-    let headers: SmallVec<[_; 16]> = fields
+    let headers = fields
         .iter()
         .map(|&field| {
             let colon = find(field, b':');

@@ -84,7 +84,9 @@ impl Stage {
     pub fn pipeline(&self) -> Pipeline {
         let (key, salt) = (fingerprint_key::REPLAY, fingerprint_key::REPLAY_SALT);
         let weak = self.config.tokens.weak_secrets().expect("a good list");
-        let settings = Settings::new(&self.config, key, salt).with_weak_secrets(weak);
+        let models = self.config.scoring.models().expect("the built-in models");
+        let settings =
+            Settings::new(&self.config, key, salt).with_weak_secrets(weak).with_models(models);
         let mut pipeline = Pipeline::new(settings);
         pipeline.serve(Services::load(&self.config.services).expect("good services").into());
         pipeline.locate(Clients::load(&self.config.clients).expect("good networks").into());

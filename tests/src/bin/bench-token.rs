@@ -24,7 +24,7 @@ use jotwatch::{
     capture::{Direction, FlowKey, Input, Segment, TcpFlags},
     config::Config,
     event::Event,
-    http::{Chunk, Connection, HttpEvent, Limits, Request},
+    http::{Chunk, Connection, Events, HttpEvent, Limits, Request},
     keys::{Key, KeySource, KeyStore, parse_keys},
     pipeline::{Output, Pipeline, Settings},
     time::Time,
@@ -84,11 +84,11 @@ fn head(token: &str) -> String {
 }
 
 fn request(token: &str) -> Result<Box<Request>> {
-    let mut events = Vec::new();
+    let mut events = Events::default();
     let (head, at) = (head(token), Time::from_unix_secs(NOW));
     let data = Chunk::Data(head.as_bytes());
     Connection::new(false).push(Direction::ToServer, at, data, &Limits::default(), &mut events);
-    let request = events.into_iter().find_map(|event| match event {
+    let request = events.take().into_iter().find_map(|event| match event {
         HttpEvent::Request { request, .. } => Some(request),
         _ => None,
     });

@@ -10,8 +10,9 @@ use super::{Place, Service, Stop, configure, program, service_dir};
 pub const BIG_FILE: usize = 8 << 20;
 
 /// Starts nginx. It answers `/` with 200 and a short text, `/empty` with 204, `/files/big`
-/// with [`BIG_FILE`] bytes by sendfile, `/.well-known/` with what the test puts in that folder of
-/// [`Service::dir`], anything else with 404; connections stay open.
+/// with [`BIG_FILE`] bytes by sendfile, `/.well-known/` and `/protocol/` with what the test puts in
+/// these folders of [`Service::dir`], packed with gzip for who takes that, anything else with 404;
+/// connections stay open.
 ///
 /// # Errors
 /// [`super::NotInstalled`], or that it does not come up.

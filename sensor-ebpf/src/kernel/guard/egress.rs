@@ -2,20 +2,22 @@
 
 use aya_ebpf::{
     bindings::__sk_buff,
-    helpers::generated::{bpf_get_socket_cookie, bpf_ktime_get_ns},
+    helpers::generated::{bpf_get_socket_cookie, bpf_ktime_get_ns, bpf_skb_cgroup_id},
     macros::cgroup_skb,
     programs::SkBuffContext,
 };
 use jotwatch_common::{
-    Record, TO_CLIENT,
+    Record, TCP_ACK, TCP_SYN, TO_CLIENT,
     guard::tables::{Counter, MODE_HOLD, VERDICT_PASS},
 };
-use jotwatch_ebpf::packet;
 
 use super::{
     ingress::{policy_at, policy_index},
-    maps::{TRACKS, VERDICTS, count, is_dead, is_denied_flow},
-    read::{load, network},
+    maps::{
+        BPF_NOEXIST, EMPTY, HANDSHAKES, TRACKS, VERDICTS, count, handshake_key, is_dead,
+        is_denied_flow,
+    },
+    read::{headers, packet_addresses},
 };
 
 /// 1 passes the segment; 0 drops it, and TCP sends it again by itself.
@@ -30,16 +32,17 @@ unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
     unsafe {
         let policy = policy_at(policy_index(skb, (12, 8))?)?;
         let cookie = bpf_get_socket_cookie(skb.cast());
-        let track = &mut *TRACKS.get_ptr_mut(cookie)?;
+        let Some(track) = TRACKS.get_ptr_mut(cookie) else {
+            answers_syn(skb);
+            return None;
+        };
+        let track = &mut *track;
         let now = bpf_ktime_get_ns();
         let denied = is_denied_flow(cookie, now);
         if (track.holds == 0 || policy.mode != MODE_HOLD) && !denied {
             return None;
         }
-        let mut record: Record = core::mem::zeroed();
-        let tcp_at = network::<TO_CLIENT>(skb, &mut record).ok()?;
-        let tcp = packet::tcp(&load(skb, tcp_at)?)?;
-        if tcp_at + tcp.len >= (*skb).len {
+        if headers(skb).ok()?.len == 0 {
             return None;
         }
         if policy.closed == 0 && is_dead(policy, now) {
@@ -75,5 +78,32 @@ unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
             return None;
         }
         Some(false)
+    }
+}
+
+/// Where the connection's first byte will be, if this is TCP's answer to a SYN: only that says which
+/// SYN counts.
+#[inline(always)]
+unsafe fn answers_syn(skb: *mut __sk_buff) -> Option<()> {
+    unsafe {
+        let packet = headers(skb).ok()?;
+        let tcp = packet.tcp;
+        if tcp.flags & (TCP_SYN | TCP_ACK) != TCP_SYN | TCP_ACK {
+            return None;
+        }
+        let mut record: Record = core::mem::zeroed();
+        record.family = packet.family;
+        packet_addresses::<TO_CLIENT>(skb, &packet, &mut record)?;
+        let cgroup = bpf_skb_cgroup_id(skb);
+        let key = handshake_key(cgroup, &record, tcp.source, tcp.destination)?;
+        let track = match HANDSHAKES.get_ptr_mut(key) {
+            Some(track) => track,
+            None => {
+                let _: Result<(), i32> = HANDSHAKES.insert(key, &EMPTY, BPF_NOEXIST);
+                HANDSHAKES.get_ptr_mut(key)?
+            }
+        };
+        (*track).expect(tcp.ack);
+        Some(())
     }
 }

@@ -16,18 +16,15 @@ use jotwatch_common::{
         PlaceKey, Policy,
     },
 };
-use jotwatch_ebpf::{
-    packet,
-    track::{self, Track},
-};
+use jotwatch_ebpf::track::{self, Track};
 
 use super::{
     maps::{
-        EMPTY, PIECES, PLACES, POLICIES, PORT_POLICIES, SCRATCH, TRACKS, count, is_allowed_net,
-        is_dead, is_denied_flow, is_denied_net,
+        BPF_NOEXIST, HANDSHAKES, PIECES, PLACES, POLICIES, PORT_POLICIES, SCRATCH, TRACKS, count,
+        handshake_key, is_allowed_net, is_dead, is_denied_flow, is_denied_net,
     },
     messages::{DENY, LONG, MISFRAMED, PASS, REJECT, WAIT, Walk, read_all, tell_cut},
-    read::{load, network, socket_addresses},
+    read::{Packet, headers, load, packet_addresses, socket_addresses},
     scratch::{Scratch, clamp},
 };
 
@@ -117,15 +114,8 @@ unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
         let index = policy_index(skb, (16, 24))?;
         let policy = policy_at(index)?;
         let s = &mut *SCRATCH.get_ptr_mut(bpf_get_smp_processor_id() as u32)?;
-        let mut record: Record = core::mem::zeroed();
-        let tcp_at = network::<TO_SERVER>(skb, &mut record).ok()?;
-        let tcp = packet::tcp(&load(skb, tcp_at)?)?;
-        let payload_at = tcp_at + tcp.len;
-        let total = (*skb).len;
-        if payload_at > total {
-            return None;
-        }
-        let len = total - payload_at;
+        let packet = headers(skb).ok()?;
+        let Packet { family, tcp, payload_at, len } = packet;
         let sk: *mut bpf_sock = (*skb).__bindgen_anon_2.sk;
         if sk.is_null() {
             return None;
@@ -138,9 +128,12 @@ unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
         let state = (*sk).state;
         let listener = state == TCP_LISTEN || state == TCP_NEW_SYN_RECV;
         let mut cookie = 0;
-        if !listener {
+        let mut record: Record = core::mem::zeroed();
+        record.family = family;
+        if listener {
+            packet_addresses::<TO_SERVER>(skb, &packet, &mut record)?;
+        } else {
             cookie = bpf_get_socket_cookie(skb.cast());
-            record.remote_port = 0;
             socket_addresses(sk, &mut record);
         }
         let track = if listener { None } else { TRACKS.get_ptr_mut(cookie) };
@@ -197,39 +190,45 @@ unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
         s.outcome = PASS;
         s.offset = 0;
         s.holding = 0;
-        if listener {
-            // No socket of its own yet, and so no state: only whole messages pass, and what
-            // comes behind them starts one.
+        let cgroup = s.held.cgroup;
+        s.taken = 0;
+        let track = if listener {
+            // Where TCP does not take data with a SYN, it comes again behind it.
             if tcp.flags & TCP_SYN != 0 {
-                s.seq = s.seq.wrapping_add(1);
+                return drop_for(Counter::Ahead, policy);
             }
-            s.known = 1;
+            let key = handshake_key(cgroup, &record, s.held.local_port, tcp.source)?;
+            s.handshake = key;
+            match HANDSHAKES.get_ptr_mut(key) {
+                Some(track) => track,
+                None => return drop_for(Counter::Ahead, policy),
+            }
         } else {
             let tp = bpf_tcp_sock(sk);
             if tp.is_null() {
                 return None;
             }
-            let taken = (*tp).rcv_nxt;
-            let track = match track {
+            s.taken = (*tp).rcv_nxt;
+            match track {
                 Some(track) => track,
                 None => {
-                    let _: Result<(), i32> = TRACKS.insert(cookie, &EMPTY, 0);
-                    let track = TRACKS.get_ptr_mut(cookie)?;
-                    if (*tp).bytes_received == 0 {
-                        (*track).mode = track::KNOWN;
-                        (*track).start = taken;
-                    }
-                    track
+                    let key = handshake_key(cgroup, &record, s.held.local_port, tcp.source)?;
+                    let before = HANDSHAKES.get_ptr(key);
+                    s.fresh = Track::NEW;
+                    s.fresh.born(s.taken, (*tp).bytes_received, before.map(|before| &*before));
+                    // Not over that of another processor which was quicker.
+                    let _: Result<(), i32> = TRACKS.insert(cookie, &s.fresh, BPF_NOEXIST);
+                    TRACKS.get_ptr_mut(cookie)?
                 }
-            };
-            if !lock(&raw mut (*track).busy) {
-                return drop_for(Counter::Contended, policy);
             }
-            let ready = prepare(s, &mut *track, policy, taken);
-            if let Some(passes) = ready {
-                (&raw mut (*track).busy).write_volatile(0);
-                return Some(passes);
-            }
+        };
+        if !lock(&raw mut (*track).busy) {
+            return drop_for(Counter::Contended, policy);
+        }
+        let ready = prepare(s, &mut *track, policy);
+        if let Some(passes) = ready {
+            (&raw mut (*track).busy).write_volatile(0);
+            return Some(passes);
         }
         // What is needed behind it is looked up again: the verifier follows the reader once, not
         // once for each way to here.
@@ -237,16 +236,12 @@ unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
         read_all(&mut walk);
         let s = &mut *walk.scratch;
         let policy = policy_at(s.policy)?;
-        if s.held.cookie == 0 {
-            return if s.outcome != PASS {
-                drop_for(counter_of(s.outcome), policy)
-            } else if s.piece != 0 {
-                drop_for(Counter::Ahead, policy)
-            } else {
-                Some(true)
-            };
-        }
-        let track = &mut *TRACKS.get_ptr_mut(s.held.cookie)?;
+        let track = if s.held.cookie == 0 {
+            HANDSHAKES.get_ptr_mut(s.handshake)
+        } else {
+            TRACKS.get_ptr_mut(s.held.cookie)
+        };
+        let track = &mut *track?;
         let passes = settle(s, track, policy);
         (&raw mut track.busy).write_volatile(0);
         passes
@@ -288,10 +283,15 @@ unsafe fn lock(busy: *mut u64) -> bool {
 /// A segment with payload of a connection whose state is there: what becomes of it, or `None` where
 /// it is to be read first.
 #[inline(always)]
-unsafe fn prepare(s: &mut Scratch, track: &mut Track, policy: &Policy, taken: u32) -> Option<bool> {
+unsafe fn prepare(s: &mut Scratch, track: &mut Track, policy: &Policy) -> Option<bool> {
     unsafe {
         let now = s.now;
-        let arrival = track.arrive(s.seq, s.len, taken, now);
+        let listener = s.held.cookie == 0;
+        let arrival = if listener {
+            track.begin(s.seq, s.len, now)
+        } else {
+            track.arrive(s.seq, s.len, s.taken, now)
+        };
         if arrival == track::OLD || arrival == track::BODY {
             return Some(true);
         }
@@ -315,7 +315,8 @@ unsafe fn prepare(s: &mut Scratch, track: &mut Track, policy: &Policy, taken: u3
         s.pending = track.pending;
         s.next_mode = track::UNKNOWN;
         s.next = 0;
-        s.holding = u32::from(track.holds != 0);
+        // A listening socket's answer can't be held: the request waits instead.
+        s.holding = u32::from(listener || track.holds != 0);
         if s.have >= HEAD_CAP {
             return broken(s, track, policy);
         }
@@ -344,12 +345,15 @@ unsafe fn prepare(s: &mut Scratch, track: &mut Track, policy: &Policy, taken: u3
 unsafe fn settle(s: &mut Scratch, track: &mut Track, policy: &Policy) -> Option<bool> {
     unsafe {
         let (now, outcome) = (s.now, s.outcome);
+        let listener = s.held.cookie == 0;
         if outcome == WAIT {
             if track.waits == 0 {
                 track.waits = now;
             } else if now.wrapping_sub(track.waits) > policy.hold {
                 if policy.closed != 0 {
-                    tell_cut(&mut s.held, 0);
+                    if !listener {
+                        tell_cut(&mut s.held, 0);
+                    }
                 } else {
                     count(Counter::Expired);
                     track.forget();
@@ -368,6 +372,9 @@ unsafe fn settle(s: &mut Scratch, track: &mut Track, policy: &Policy) -> Option<
                 count(Counter::Untracked);
                 return Some(true);
             }
+            if listener && s.piece != 0 {
+                return drop_for(Counter::Ahead, policy);
+            }
             let until = s.seq.wrapping_add(s.len);
             track.pass(until, s.next, s.next_mode, now);
             if s.piece != 0 && keep(s) {
@@ -382,7 +389,9 @@ unsafe fn settle(s: &mut Scratch, track: &mut Track, policy: &Policy) -> Option<
             }
             return Some(true);
         }
-        if outcome == LONG {
+        if listener {
+            // Nothing to cut yet: the client sends it again.
+        } else if outcome == LONG {
             tell_cut(&mut s.held, HELD_LONG);
         } else if outcome == MISFRAMED {
             tell_cut(&mut s.held, HELD_MISFRAMED);
@@ -397,7 +406,7 @@ unsafe fn settle(s: &mut Scratch, track: &mut Track, policy: &Policy) -> Option<
 unsafe fn broken(s: &mut Scratch, track: &mut Track, policy: &Policy) -> Option<bool> {
     if policy.dry_run != 0 {
         track.forget();
-    } else {
+    } else if s.held.cookie != 0 {
         // SAFETY: `held` is whole.
         unsafe { tell_cut(&mut s.held, HELD_BROKEN) };
     }

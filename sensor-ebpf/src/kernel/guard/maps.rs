@@ -5,10 +5,16 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, lpm_trie::Key},
 };
-use jotwatch_common::guard::tables::{
-    AllowedKey, Counter, DenyEntry, HEAD_CAP, MAX_ALLOWED, MAX_DENIED_FLOWS, MAX_DENIED_TOKENS,
-    MAX_NETWORKS, MAX_PIECED, MAX_PLACES, MAX_POLICIES, MAX_TRACKED, MAX_VERDICTS, PlaceKey,
-    Policy, Settings, Verdict,
+use jotwatch_common::{
+    Record,
+    guard::{
+        sip::Sip,
+        tables::{
+            AllowedKey, Counter, DenyEntry, HEAD_CAP, MAX_ALLOWED, MAX_DENIED_FLOWS,
+            MAX_DENIED_TOKENS, MAX_HANDSHAKES, MAX_NETWORKS, MAX_PIECED, MAX_PLACES, MAX_POLICIES,
+            MAX_TRACKED, MAX_VERDICTS, PlaceKey, Policy, Settings, Verdict,
+        },
+    },
 };
 use jotwatch_ebpf::track::Track;
 
@@ -70,6 +76,12 @@ pub(super) static VERDICTS: LruHashMap<[u64; 2], Verdict> =
 #[map]
 pub(super) static TRACKS: LruHashMap<u64, Track> = LruHashMap::with_max_entries(MAX_TRACKED, 0);
 
+/// Connections that have no socket of their own yet, by a keyed hash of their addresses. Apart from
+/// `TRACKS`, or a flood of SYNs would make the guard forget established ones.
+#[map]
+pub(super) static HANDSHAKES: LruHashMap<u64, Track> =
+    LruHashMap::with_max_entries(MAX_HANDSHAKES, 0);
+
 /// The first bytes of messages that come in pieces, by socket cookie.
 #[map]
 pub(super) static PIECES: LruHashMap<u64, [u8; HEAD_CAP as usize]> =
@@ -87,7 +99,38 @@ pub(super) static HELD: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 pub(super) static GUARD_COUNTERS: PerCpuArray<[u64; Counter::COUNT]> =
     PerCpuArray::with_max_entries(1, 0);
 
+/// Of `bpf_map_update_elem`: only if it is not there yet (linux/bpf.h).
+pub(super) const BPF_NOEXIST: u64 = 1;
+
 pub(super) static EMPTY: Track = Track::NEW;
+
+/// Where the state of a connection is that has no socket of its own yet. Addresses are those of a
+/// segment in the service's eyes: behind the translation of the host on its way in, before it on
+/// its way out.
+#[inline(always)]
+pub(super) fn handshake_key(
+    cgroup: u64,
+    record: &Record,
+    service: u16,
+    client: u16,
+) -> Option<u64> {
+    let settings = GUARD_SETTINGS.get_ptr(0)?;
+    // SAFETY: a live map value.
+    let mut hash = Sip::new(unsafe { (*settings).terms.secret });
+    hash.word(cgroup);
+    hash.word(u64::from(service) << 16 | u64::from(client));
+    let local: *const u64 = (&raw const record.local).cast();
+    let remote: *const u64 = (&raw const record.remote).cast();
+    // SAFETY: an address is 16 bytes at a multiple of 8.
+    unsafe {
+        hash.word(*local);
+        hash.word(*local.add(1));
+        hash.word(*remote);
+        hash.word(*remote.add(1));
+    }
+    let [key, _] = hash.finish();
+    Some(key)
+}
 
 /// Adds one; atomic, as a sender can be interrupted by softirq.
 #[inline(always)]

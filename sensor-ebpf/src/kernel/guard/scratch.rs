@@ -5,6 +5,7 @@ use jotwatch_common::guard::{
     sip::Sip,
     tables::{HEAD_CAP, Held},
 };
+use jotwatch_ebpf::track::Track;
 
 /// Bytes that a head may take behind pieces of up to as many.
 pub(super) const WINDOW: usize = 2 * HEAD_CAP as usize;
@@ -24,10 +25,14 @@ pub(super) struct Scratch {
     pub(super) now: u64,
     /// Whether the allow key is wanted.
     pub(super) keyed: u32,
+    /// Key of the connection's state while it has no socket.
+    pub(super) handshake: u64,
     /// Index of the policy.
     pub(super) policy: u32,
     pub(super) mode: u32,
     pub(super) ask_always: u32,
+    /// `rcv_nxt` of the connection's socket.
+    pub(super) taken: u32,
     /// Payload bytes of the segment, and where they begin in the packet.
     pub(super) len: u32,
     pub(super) payload_at: u32,
@@ -69,6 +74,8 @@ pub(super) struct Scratch {
     /// Not 0: a response waits already.
     pub(super) holding: u32,
     pub(super) pending: [u64; 2],
+    /// The state of a connection that is seen for the first time.
+    pub(super) fresh: Track,
 }
 
 /// Loads the eight bytes at `at`, which may be at any address.

@@ -97,6 +97,7 @@ mod cgroup;
 pub mod probe;
 mod record;
 mod service;
+mod whole;
 
 use std::{
     fs::File,
@@ -115,10 +116,10 @@ use aya::{
 };
 use ipnet::IpNet;
 pub use jotwatch_common::Counter;
-use jotwatch_common::{BUDGET_LIMIT, Offset, PORT_WORDS, Settings};
+use jotwatch_common::{BUDGET_LIMIT, Offset, PORT_WORDS, PerCpu, Settings, TARGETS};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
-use self::{record::Decoder, service::Services};
+use self::{record::Decoder, service::Services, whole::Whole};
 use super::Input;
 
 /// The kernel programs, as built by `cargo xtask build-ebpf`.
@@ -132,6 +133,12 @@ pub const READ_LIMIT: usize = 65_536;
 /// While records come, the ring is looked at this often even if the kernel wakes nobody: each look
 /// takes a processor from the services, and an alert may well be 3 ms late.
 const BUSY_POLL: Duration = Duration::from_millis(3);
+/// Until then the kernel wakes nobody while little is pending: longer than [`BUSY_POLL`], so that
+/// under load the reader looks by itself. A wake from within a program is dear: on a virtual
+/// machine as much as ten segments.
+const WAKE: Duration = Duration::from_millis(4);
+/// The same where there is no time to lose.
+const WAKE_HURRIED: Duration = Duration::from_millis(1);
 /// How long after the last record that goes on.
 const BUSY_FOR: Duration = Duration::from_millis(100);
 
@@ -151,6 +158,9 @@ pub struct Config {
     pub request_body_budget: u32,
     /// Body bytes copied of a response, at most [`BUDGET_LIMIT`].
     pub response_body_budget: u32,
+    /// Targets of requests of which the answers are copied up to [`BUDGET_LIMIT`]. More can be
+    /// told later: [`Capture::copy_whole`].
+    pub whole: Vec<Box<[u8]>>,
 }
 
 impl Default for Config {
@@ -162,6 +172,7 @@ impl Default for Config {
             ring_bytes: 16 << 20,
             request_body_budget: 8 << 10,
             response_body_budget: 1 << 10,
+            whole: Vec::new(),
         }
     }
 }
@@ -225,6 +236,8 @@ pub enum Error {
     Wait(io::Error),
 }
 
+type SettingsWords = [u32; size_of::<Settings>() / 4];
+
 /// Everything counted by the kernel programs and by this reader.
 #[derive(Clone, Copy, Debug)]
 pub struct Counters {
@@ -253,8 +266,13 @@ pub struct Capture {
     // The programs and their links live in here.
     _ebpf: Ebpf,
     ring: RingBuf<MapData>,
-    counters: PerCpuArray<MapData, [u64; Counter::COUNT]>,
+    counters: PerCpuArray<MapData, [u64; PerCpu::WORDS]>,
     control: HashMap<MapData, u64, u32>,
+    whole: Array<MapData, [[u64; 3]; TARGETS]>,
+    targets: Whole,
+    /// As the programs read them.
+    settings: Settings,
+    settings_map: Array<MapData, SettingsWords>,
     decoder: Decoder,
     services: Services,
     last_record: Option<Instant>,
@@ -290,7 +308,7 @@ impl Capture {
         let offsets = probe::socket_offsets();
         let mut ebpf = load_object(object, ring_bytes, offsets.unwrap_or_default())?;
 
-        set_up(&mut ebpf, config, ring_bytes)?;
+        let settings = set_up(&mut ebpf, config, ring_bytes)?;
         for program in [probe::INGRESS, probe::EGRESS] {
             load(&mut ebpf, program)?;
         }
@@ -307,6 +325,11 @@ impl Capture {
         let ring = take(&mut ebpf, "RECORDS")?;
         let counters = take(&mut ebpf, "COUNTERS")?;
         let control = take(&mut ebpf, "CONTROL")?;
+        let mut whole = take(&mut ebpf, "WHOLE")?;
+        let targets = Whole::new(config.whole.iter().map(|target| &**target));
+        write_whole(&mut whole, &targets)?;
+        let mut settings_map = take(&mut ebpf, "SETTINGS")?;
+        hand_over(&mut settings_map, settings)?;
         for (name, direction) in [
             (probe::INGRESS, CgroupSkbAttachType::Ingress),
             (probe::EGRESS, CgroupSkbAttachType::Egress),
@@ -322,12 +345,27 @@ impl Capture {
             ring,
             counters,
             control,
+            whole,
+            targets,
+            settings,
+            settings_map,
             decoder: Decoder::new(),
             services: Services::new(root, &config.ports),
             last_record: None,
             records: 0,
             states,
         })
+    }
+
+    /// Whether records are wanted within a millisecond, as where a verdict cuts a connection, at
+    /// the cost of waking up more often; at first not.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn hurry(&mut self, hurry: bool) -> Result<(), Error> {
+        let every = if hurry { WAKE_HURRIED } else { WAKE };
+        self.settings.wake_every = u32::try_from(every.as_nanos()).unwrap_or(u32::MAX);
+        hand_over(&mut self.settings_map, self.settings)
     }
 
     /// Whether the kernel tells of opened and closed connections. Without it flows only age out.
@@ -339,8 +377,9 @@ impl Capture {
     /// Waits until there may be records to read, `limit` at most.
     ///
     /// The kernel wakes the reader when a sixteenth of the ring is pending, or when a record
-    /// comes a millisecond or more after the last wake. In between, this looks by itself every 3
-    /// milliseconds, as long as records came within the last 100 ms.
+    /// comes 4 milliseconds or more after the last wake (1 where it is to [`hurry`](Self::hurry)).
+    /// In between, this looks by itself every 3 milliseconds, as long as records came within the
+    /// last 100 ms.
     pub fn poll(&mut self, limit: Duration) -> Result<(), Error> {
         let busy = self.last_record.is_some_and(|t| t.elapsed() < BUSY_FOR);
         let wait = if busy { limit.min(BUSY_POLL) } else { limit };
@@ -382,7 +421,16 @@ impl Capture {
         }
         self.control
             .insert(cookie, 1, 0)
-            .map_err(|e| Error::Map { name: "CONTROL", reason: e.to_string() })
+            .map_err(|e| Error::Map { name: "CONTROL", reason: e.to_string() })?;
+        // Behind it: who sees the number finds the entry.
+        self.settings.stops = self.settings.stops.wrapping_add(1);
+        hand_over(&mut self.settings_map, self.settings)
+    }
+
+    /// Has the kernel copy the answers to GET requests for this target up to [`BUDGET_LIMIT`],
+    /// from the next request on. Of such targets 16 are known at a time.
+    pub fn copy_whole(&mut self, target: &[u8]) -> Result<(), Error> {
+        if self.targets.add(target) { write_whole(&mut self.whole, &self.targets) } else { Ok(()) }
     }
 
     /// All counters as of now.
@@ -393,8 +441,9 @@ impl Capture {
             .map_err(|e| Error::Map { name: "COUNTERS", reason: e.to_string() })?;
         let mut sum = [0u64; Counter::COUNT];
         for cpu in values.iter() {
-            for (s, v) in sum.iter_mut().zip(cpu) {
-                *s = s.wrapping_add(*v);
+            let cpu = bytemuck::cast::<[u64; PerCpu::WORDS], PerCpu>(*cpu).totals();
+            for (s, v) in sum.iter_mut().zip(cpu.values) {
+                *s = s.wrapping_add(v);
             }
         }
         Ok(Counters {
@@ -405,6 +454,13 @@ impl Capture {
             services_dropped: self.services.dropped,
         })
     }
+}
+
+fn write_whole(
+    map: &mut Array<MapData, [[u64; 3]; TARGETS]>,
+    targets: &Whole,
+) -> Result<(), Error> {
+    map.set(0, targets.words(), 0).map_err(|e| Error::Map { name: "WHOLE", reason: e.to_string() })
 }
 
 fn load_object(
@@ -484,8 +540,8 @@ where
     T::try_from(map).map_err(|e| Error::Map { name, reason: e.to_string() })
 }
 
-/// Writes ports, addresses and settings.
-fn set_up(ebpf: &mut Ebpf, config: &Config, ring_bytes: u32) -> Result<(), Error> {
+/// Writes ports and addresses; gives the settings.
+fn set_up(ebpf: &mut Ebpf, config: &Config, ring_bytes: u32) -> Result<Settings, Error> {
     let fail = |name| move |e: MapError| Error::Map { name, reason: e.to_string() };
     let mut bits = vec![0u64; PORT_WORDS as usize];
     for port in &config.ports {
@@ -509,16 +565,22 @@ fn set_up(ebpf: &mut Ebpf, config: &Config, ring_bytes: u32) -> Result<(), Error
         }
         .map_err(fail("NETWORKS"))?;
     }
-    let settings = Settings {
+    Ok(Settings {
         request_budget: config.request_body_budget.min(BUDGET_LIMIT),
         response_budget: config.response_body_budget.min(BUDGET_LIMIT),
         by_address: u32::from(!config.addresses.is_empty()),
         pressure_at: ring_bytes / 4 * 3,
         wake_at: ring_bytes / 16,
-        reserved: 0,
-    };
-    let mut map: Array<&mut MapData, [u32; 6]> = borrow(ebpf, "SETTINGS")?;
-    map.set(0, bytemuck::cast::<Settings, [u32; 6]>(settings), 0).map_err(fail("SETTINGS"))
+        wake_every: u32::try_from(WAKE.as_nanos()).unwrap_or(u32::MAX),
+        stops: 0,
+        whole_budget: BUDGET_LIMIT,
+    })
+}
+
+/// Hands the settings to the programs.
+fn hand_over(map: &mut Array<MapData, SettingsWords>, settings: Settings) -> Result<(), Error> {
+    let words = bytemuck::cast::<Settings, SettingsWords>(settings);
+    map.set(0, words, 0).map_err(|e| Error::Map { name: "SETTINGS", reason: e.to_string() })
 }
 
 /// Whether this kernel and this process's privileges are enough for [`Capture::start`].

@@ -89,16 +89,18 @@ proptest! {
         let mut known = open(Delivery::OnConfirmation, first);
         let mut capture = open(Delivery::OnConfirmation, first);
         let mut arrival = open(Delivery::OnArrival, first);
+        let mut passing = open(Delivery::OnArrival, first);
         for step in &steps {
             let next = seq(kernel.read.len());
             known.push(&live(seq(step.start), &step.bytes, next));
             capture.push(&segment(seq(step.start), &step.bytes));
             arrival.push(&segment(seq(step.start), &step.bytes));
+            passing.push_or_pass(&segment(seq(step.start), &step.bytes));
             kernel.take(step.start, &step.bytes);
             if step.confirm {
                 capture.confirm(seq(kernel.read.len()));
             }
-            for b in [&mut known, &mut capture, &mut arrival] {
+            for b in [&mut known, &mut capture, &mut arrival, &mut passing] {
                 b.read(step.read);
                 prop_assert!(b.out.len() <= kernel.read.len());
             }
@@ -106,7 +108,7 @@ proptest! {
         let next = seq(kernel.read.len());
         known.accepted(next);
         capture.confirm(next);
-        for b in [&mut known, &mut capture, &mut arrival] {
+        for b in [&mut known, &mut capture, &mut arrival, &mut passing] {
             b.read(u64::MAX);
             let got: Option<Vec<u8>> = b.out.iter().copied().collect();
             prop_assert_eq!(got.as_ref(), Some(&kernel.read));

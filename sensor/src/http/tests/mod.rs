@@ -7,7 +7,7 @@ mod llhttp;
 mod loss;
 mod properties;
 
-use super::{Chunk, Connection, HttpEvent, Limits, Request};
+use super::{Chunk, Connection, Events, HttpEvent, Limits, Request};
 use crate::{
     capture::Direction::{self, ToClient, ToServer},
     time::Time,
@@ -35,7 +35,7 @@ struct Driver {
     rest: [Vec<u8>; 2],
     limits: Limits,
     now: u64,
-    out: Vec<HttpEvent>,
+    out: Events,
 }
 
 impl Driver {
@@ -45,7 +45,7 @@ impl Driver {
             rest: [Vec::new(), Vec::new()],
             limits: Limits::default(),
             now: 0,
-            out: Vec::new(),
+            out: Events::default(),
         }
     }
 
@@ -56,7 +56,7 @@ impl Driver {
             Pass::Bytes(direction, bytes) => {
                 let rest = &mut self.rest[usize::from(*direction == ToClient)];
                 rest.extend_from_slice(bytes);
-                let push = |connection: &mut Connection, rest: &[u8], out: &mut Vec<HttpEvent>| {
+                let push = |connection: &mut Connection, rest: &[u8], out: &mut Events| {
                     connection.push(*direction, at, Chunk::Data(rest), &self.limits, out)
                 };
                 let used = push(&mut self.connection, rest, &mut self.out);
@@ -84,7 +84,7 @@ impl Driver {
         self.now += 1;
         self.connection.finish(Time::from_unix_nanos(self.now), &mut self.out);
         check_order(&self.out);
-        self.out
+        self.out.take()
     }
 }
 

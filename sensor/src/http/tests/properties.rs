@@ -67,7 +67,7 @@ fn one_byte_segments_cost_the_same_each() {
     let mut connection = Connection::new(false);
     let head =
         format!("GET /{} HTTP/1.1\r\nX: {}\r\n\r\n", "a".repeat(30_000), "b\r\nC: ".repeat(5_000));
-    let (limits, mut out) = (Limits::default(), Vec::new());
+    let (limits, mut out) = (Limits::default(), Events::default());
     for len in 1..=head.len() {
         let chunk = Chunk::Data(&head.as_bytes()[..len]);
         let used = connection.push(ToServer, Time::EPOCH, chunk, &limits, &mut out);
@@ -180,6 +180,27 @@ proptest! {
         let fast = head::tests_only::fast(bytes.as_bytes()).expect("a correct head");
         let slow = head::tests_only::slow(bytes.as_bytes()).expect("a correct head");
         prop_assert_eq!(fast, slow);
+    }
+
+    /// What is read at once ends where the end is found that is searched first.
+    #[test]
+    fn a_head_that_is_read_at_once_ends_at_its_end(
+        is_request in any::<bool>(),
+        version in prop::sample::select(vec!["HTTP/1.1\r\n", "HTTP/1.1\n", "HTTP/1.0\r\n"]),
+        lines in vec(
+            (
+                prop::sample::select(vec!["a: b", "a:", " x", "", "a: b\r", "a: \n", "\r", "a: \u{e9}"]),
+                prop::sample::select(vec!["\r\n", "\r\n", "\r\n", "\n", "\r"]),
+            ),
+            0..8,
+        ),
+    ) {
+        let first = if is_request { format!("GET / {version}") } else { version.replace("\r", " 200 OK\r") };
+        let lines: String = lines.iter().map(|(line, end)| format!("{line}{end}")).collect();
+        let bytes = format!("{first}{lines}");
+        for end in head::tests_only::ends(bytes.as_bytes()).into_iter().flatten() {
+            prop_assert_eq!(head::find_end(bytes.as_bytes(), 0), Some(end));
+        }
     }
 
     #[test]

@@ -228,3 +228,38 @@ fn a_public_key_used_as_hmac_secret_is_found_in_every_common_form() {
     assert!(confusion_secrets(&key).any(|secret| secret == WEAK_RSA.as_bytes()));
     assert_eq!(confusion_secrets(&signer_of(Algorithm::Hs256).key).count(), 0);
 }
+
+#[test]
+fn a_public_key_is_found_however_its_lines_were_broken() {
+    let signer = signer_of(Algorithm::Rs256);
+    let pem = &signer.forms.iter().find(|(what, ..)| *what == "PUBLIC KEY").unwrap().1;
+    let pem = std::str::from_utf8(pem).unwrap();
+    let text = pem.trim_end();
+    let body: String = text.lines().filter(|line| !line.starts_with('-')).collect();
+    let wrapped = |width: usize| {
+        let lines: Vec<_> = body.as_bytes().chunks(width).map(String::from_utf8_lossy).collect();
+        format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----", lines.join("\n"))
+    };
+    let spellings = [
+        text.to_owned(),
+        format!("{text}\n\n"),
+        format!("\n{text}\n"),
+        text.replace('\n', "\r\n"),
+        text.replace('\n', "\\n"),
+        text.replace('\n', " "),
+        text.replace('\n', ""),
+        wrapped(76),
+        format!("{}\n", wrapped(76)),
+        wrapped(10_000),
+        wrapped(10_000).replace('\n', "\\n"),
+        body.clone(),
+        wrapped(64).lines().filter(|line| !line.starts_with('-')).collect::<Vec<_>>().join("\n"),
+        format!("{text}\n\0"),
+    ];
+    let secrets: Vec<_> = confusion_secrets(&signer.key).collect();
+    for spelling in spellings {
+        assert!(secrets.iter().any(|secret| secret == spelling.as_bytes()), "{spelling:?}");
+    }
+    // Each costs an HMAC on a forged token.
+    assert!(secrets.len() < 80, "{}", secrets.len());
+}

@@ -80,7 +80,9 @@ impl Checker<'_> {
         let Some(name) = text("alg") else { return SignatureCheck::Unverifiable };
         let Some(alg) = Algorithm::from_name(&name) else {
             // An unsigned token has its finding already.
-            if !self.decoded.findings().iter().any(|f| f.id == FindingId::AlgNone) {
+            if !Algorithm::is_registered(&name)
+                && !self.decoded.findings().iter().any(|f| f.id == FindingId::AlgNone)
+            {
                 let detail = "alg is no registered signature algorithm";
                 findings.push(Finding::new(FindingId::AlgUnsupported, detail));
             }
@@ -217,6 +219,7 @@ impl Checker<'_> {
 fn note_weakness(key: &Key, alg: Algorithm, findings: &mut Vec<Finding>) {
     let detail = match key.weakness(alg) {
         Some(Weakness::RsaModulus { bits }) => format!("an RSA modulus of {bits} bits"),
+        Some(Weakness::RsaStructure) => "an RSA modulus that can be factored (ROCA)".to_owned(),
         Some(Weakness::HmacSecret { bytes }) => format!("an HMAC secret of {bytes} bytes"),
         None => return,
     };

