@@ -18,6 +18,10 @@ pub const SETTLED_AFTER: u64 = 190_000_000;
 pub const UNKNOWN: u32 = 0;
 /// [`Track::mode`]: the next message starts at [`Track::start`], or has begun there.
 pub const KNOWN: u32 = 1;
+/// [`Track::mode`]: the data of a chunk end at [`Track::start`], and the next chunk follows.
+pub const CHUNKS: u32 = 3;
+/// [`Track::mode`]: what may be a request has begun at [`Track::start`].
+pub const LIKELY: u32 = 4;
 /// [`Track::mode`]: TCP has taken a part of what was read as one, and the rest will not pass.
 pub const BROKEN: u32 = 2;
 
@@ -50,7 +54,7 @@ pub struct Track {
     pub pending: [u64; 2],
     /// The message that has begun or comes next begins here.
     pub start: u32,
-    /// [`UNKNOWN`], [`KNOWN`] or [`BROKEN`].
+    /// [`UNKNOWN`], [`KNOWN`], [`CHUNKS`], [`LIKELY`] or [`BROKEN`].
     pub mode: u32,
     /// Not 0: bytes before `until` have passed and TCP has not taken all of them yet.
     pub open: u32,
@@ -179,6 +183,12 @@ impl Track {
             self.have = taken.wrapping_sub(self.start);
             self.offset = taken.wrapping_sub(seq);
             if self.pieced == 0 || self.pieced_at != self.start {
+                if self.mode == LIKELY {
+                    // It need not be a request at all.
+                    self.mode = UNKNOWN;
+                    self.have = 0;
+                    return READ;
+                }
                 self.mode = BROKEN;
                 return REFUSED;
             }

@@ -48,12 +48,14 @@ pub fn config(stand: &Stand, mode: Mode) -> Config {
     Config {
         services: vec![Service {
             ports: vec![PORT],
+            places: Vec::new(),
             mode,
             dry_run: false,
             fail: FailMode::Open,
             heartbeat: Duration::from_secs(1),
             hold: Duration::from_secs(5),
             ask_always: false,
+            body_bytes: 8 << 10,
         }],
         cgroup: Some(stand.place.cgroup().into()),
         secret: SECRET,
@@ -86,7 +88,7 @@ fn judge(guard: &mut Guard, tables: &mut KernelTables) {
     });
     let until = now() + Duration::from_secs(60);
     for (key, (good, covered, allow, service)) in verdicts {
-        guard.decide(key, good, until).expect("a map of ours");
+        guard.decide(key, good, None, until).expect("a map of ours");
         if good && covered {
             tables.allow_token(allow, service, until).expect("a map of ours");
         }

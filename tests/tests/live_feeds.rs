@@ -40,9 +40,16 @@ fn feed<'a>(status: &'a Value, name: &str) -> Option<&'a Value> {
 /// One request; gives what its event says of the address, where there is one by the next request.
 fn request(place: &Place, n: u64, sensor: &Sensor) -> Result<Option<String>> {
     let mut stream = place.connect((Ipv4Addr::LOCALHOST, PORT).into())?;
-    let head = format!("GET /{n} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let head = format!("GET /{n} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     stream.write_all(head.as_bytes())?;
-    stream.read_to_end(&mut Vec::new())?;
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"ok") {
+        let mut chunk = [0; 256];
+        let n = stream.read(&mut chunk)?;
+        ensure!(n > 0, "no answer");
+        answer.extend_from_slice(&chunk[..n]);
+    }
+    drop(stream);
     sensor.settled(n)?;
     let events = sensor.events()?;
     let own = |event: &&Value| event["request"]["path"] == format!("/{n}");
@@ -60,8 +67,8 @@ fn lists_are_read_again_when_they_change_and_say_where_an_entry_stands() -> Resu
     let path = |name: &str| dir.path().join(name);
     let program = env!("CARGO_BIN_EXE_recording-http");
     let seen = path("seen");
-    let _service =
-        place.service(program, &[seen.to_str().context("a path")?, &format!("127.0.0.1:{PORT}")])?;
+    let _service = place
+        .service(program, &[seen.to_str().context("a path")?, &format!("127.0.0.1:{PORT}")])?;
     place.wait_for_port(PORT)?;
     fs::write(path("deny"), "192.0.2.1\n")?;
     fs::write(path("feed.csv"), "id,ip\n1,192.0.2.7\n2,127.0.0.0/8\n")?;

@@ -19,9 +19,14 @@
 //! **Lines of credentials** are `Authorization`, `Cookie`, `DPoP`, `Sec-WebSocket-Protocol` and
 //! those that the configuration names, told by the first eight bytes of the line at most. The
 //! *allow key* is a keyed hash of every byte of every such line.
+//!
+//! Behind the head the reader goes on with the body where that is asked for.
+
+mod body;
 
 use bytemuck::{Pod, Zeroable};
 
+pub use self::body::{BAD, MIN_BODY_TOKEN, PART, may_be_method};
 use super::{
     sip::{Secret, Sip},
     swar::{base64, base64_digit, equal, first, lowest, special},
@@ -54,14 +59,21 @@ pub const QUERY_TOKEN: u32 = 0x02;
 pub const ODD: u32 = 0x04;
 /// [`Scanner::flags`]: the first line ends in `HTTP/1.x`.
 pub const HTTP1: u32 = 0x08;
-/// [`Scanner::flags`]: `Transfer-Encoding` frames the body: its end is not known.
+/// [`Scanner::flags`]: `Transfer-Encoding` frames the body.
 pub const CHUNKED: u32 = 0x40;
+/// [`Scanner::flags`]: what may be a token stands in the body.
+pub const BODY_TOKEN: u32 = 0x80;
+/// [`Scanner::flags`]: the body comes in several chunks.
+pub const PARTS: u32 = 0x100;
+/// [`Scanner::flags`]: the request line is whole.
+pub const BEGUN: u32 = 0x200;
 const LENGTH: u32 = 0x10;
 const QUERY: u32 = 0x20;
 
 const REQUEST: u32 = 0;
 const AUTHORIZATION: u32 = 1;
 const OTHER: u32 = 2;
+const BODY: u32 = 3;
 
 const RUN: u32 = 0;
 const SIGNATURE: u32 = 1;
@@ -139,6 +151,8 @@ pub struct Scanner {
     flags: u32,
     keyed: u32,
     end: u32,
+    stop: u32,
+    look: u32,
 }
 
 impl Scanner {
@@ -347,6 +361,7 @@ impl Scanner {
             if self.at >= self.line + 9 && load(self.at - 9) == text(b" HTTP/1.") {
                 self.flags |= HTTP1;
             }
+            self.flags |= BEGUN;
         }
         self.at = next;
         self.line = next;
@@ -497,7 +512,7 @@ impl Scanner {
             return self.end_signature();
         }
         self.at += 1;
-        if b == b'%' && self.kind == REQUEST {
+        if b == b'%' && (self.kind == REQUEST || self.kind == BODY) {
             let (high, low) = (hex((x >> 8) as u8), hex((x >> 16) as u8));
             if high < 16 && low < 16 && self.at + 2 <= self.resume {
                 b = high << 4 | low;

@@ -6,14 +6,15 @@ use bytemuck::{Pod, Zeroable};
 
 use super::scan::Terms;
 
-/// Bytes of a head that the guard reads; a longer head is not let through to a gated service.
-pub const HEAD_CAP: u32 = 16 * 1024;
+/// Bytes of a head, with what is read of its body, that the guard reads: as much as capture does of
+/// a head. A longer head is not let through to a gated service.
+pub const HEAD_CAP: u32 = 64 * 1024;
 /// Connections whose state is kept.
 pub const MAX_TRACKED: u32 = 65_536;
 /// Connections in their handshake whose state is kept; of one that is not, data that comes with the
 /// handshake's last segment has to come again.
 pub const MAX_HANDSHAKES: u32 = 16_384;
-/// Heads in pieces that are put together at a time.
+/// Messages in pieces that are put together at a time: 32 MiB.
 pub const MAX_PIECED: u32 = 512;
 /// Denied token keys.
 pub const MAX_DENIED_TOKENS: u32 = 1_048_576;
@@ -53,9 +54,29 @@ pub struct Policy {
     pub closed: u8,
     /// Not 0: a request without credentials waits for a verdict, too.
     pub ask_always: u8,
-    /// Always 0.
-    pub reserved: u32,
+    /// Bytes of a body that are read for tokens before it has passed whole.
+    pub body: u32,
 }
+
+/// Where some of a port's connections have a policy of their own: with what is 0 left open. They are
+/// looked up with address and cgroup, with the address, with cgroup and port, with the cgroup.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct PlaceKey {
+    /// Id of the socket's cgroup.
+    pub cgroup: u64,
+    /// The service's address, network order; IPv4 in the first four bytes, the rest 0.
+    pub address: [u8; 16],
+    /// Its port.
+    pub port: u32,
+    /// 4 or 6 with an address.
+    pub family: u32,
+}
+
+/// In a port's policy: places are looked up first.
+pub const PORT_PLACES: u32 = 1 << 31;
+/// Places with a policy of their own.
+pub const MAX_PLACES: u32 = 16_384;
 
 /// Why something is denied, and how long.
 #[repr(C)]
@@ -96,9 +117,16 @@ pub struct Verdict {
     pub until: u64,
     /// `VERDICT_*`.
     pub pass: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// How the body is framed, of a head that could be read in two ways: `FRAMED_*`.
+    pub framing: u32,
 }
+
+/// [`Verdict::framing`]: what follows is not known.
+pub const FRAMED_UNKNOWN: u32 = 0;
+/// [`Verdict::framing`]: the body is chunked.
+pub const FRAMED_CHUNKED: u32 = 1;
+/// [`Verdict::framing`]: this plus the bytes of the body.
+pub const FRAMED_LENGTH: u32 = 2;
 
 /// What all programs go by.
 #[repr(C)]
@@ -112,6 +140,17 @@ pub struct Settings {
 pub const HELD_CUT: u32 = 1 << 16;
 /// [`Held::flags`]: the response waits, not the request.
 pub const HELD_RESPONSE: u32 = 1 << 17;
+
+/// [`Held::flags`]: what has been read of the body follows the head, and the allow key is of every
+/// byte of both.
+pub const HELD_BODY: u32 = 1 << 18;
+/// [`Held::flags`], with [`HELD_CUT`]: the head is longer than [`HEAD_CAP`].
+pub const HELD_LONG: u32 = 1 << 19;
+/// [`Held::flags`], with [`HELD_CUT`]: services may read the bytes in different ways.
+pub const HELD_MISFRAMED: u32 = 1 << 20;
+/// [`Held::flags`], with [`HELD_CUT`]: TCP took other bytes than those that were read, or the room
+/// for messages in pieces was needed for others.
+pub const HELD_BROKEN: u32 = 1 << 21;
 
 /// A head that waits for its verdict, as the ring of held heads carries it; `head` bytes follow.
 #[repr(C)]
@@ -133,7 +172,7 @@ pub struct Held {
     pub remote: [u8; 16],
     /// Sequence number of the head's first byte.
     pub seq: u32,
-    /// Bytes of the head.
+    /// Bytes that follow: of the head, and what has been read of its body.
     pub head: u32,
     /// Flags of the scanner, and `HELD_*`.
     pub flags: u32,
@@ -200,6 +239,8 @@ counters! {
     Contended = "contended",
     /// Segments dropped: their head is longer than [`HEAD_CAP`].
     TooLong = "too-long",
+    /// Segments dropped: no service is sure to read them as the guard does.
+    Misframed = "misframed",
     /// Segments dropped: what was let through is not what TCP took.
     Broken = "broken",
     /// Segments that passed because the deadline of the hold was over.
@@ -216,6 +257,8 @@ counters! {
     Allowed = "allowed",
     /// Heads that passed and were not read, as their lines had been before.
     Known = "known",
+    /// Bodies that were read to their end, or as far as is asked for.
+    Bodies = "bodies",
     /// Requests that passed without credentials.
     Anonymous = "anonymous",
     /// Requests that passed by a verdict of their own.

@@ -105,7 +105,15 @@ fn show_enforcement(status: &EnforcementStatus, out: &mut impl Write) -> io::Res
         status.fail
     )?;
     for service in &status.services {
-        writeln!(out, "  port {}: mode {}{}", service.port, service.mode, dry(service.dry_run))?;
+        writeln!(out, "  {}: mode {}{}", service.place, service.mode, dry(service.dry_run))?;
+    }
+    for feed in &status.feeds {
+        let loaded = feed.loaded.as_deref().unwrap_or("never");
+        write!(out, "  feed {}: {} addresses, loaded {loaded}", feed.name, feed.entries)?;
+        match &feed.error {
+            Some(error) => writeln!(out, "; failed: {}", crate::token::show(error))?,
+            None => writeln!(out)?,
+        }
     }
     for feed in &status.feeds {
         let loaded = feed.loaded.as_deref().unwrap_or("never");

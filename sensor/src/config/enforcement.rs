@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use jotwatch_common::guard::tables::HEAD_CAP;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -35,6 +36,8 @@ pub struct EnforcementConfig {
     pub heartbeat_ms: Spanned<usize>,
     /// Nothing is held longer.
     pub hold_ms: Spanned<usize>,
+    /// Bytes of a body that are read for tokens before it has passed whole.
+    pub body_bytes: Spanned<usize>,
     /// What a verdict to cut denies beside the connection.
     pub deny: Vec<DenyScope>,
     /// For how long.
@@ -59,6 +62,7 @@ impl Default for EnforcementConfig {
             fail: FailMode::Open,
             heartbeat_ms: Spanned::new(0..0, 1_000),
             hold_ms: Spanned::new(0..0, 2_000),
+            body_bytes: Spanned::new(0..0, 8 << 10),
             deny: vec![DenyScope::Token],
             deny_seconds: Spanned::new(0..0, 600),
             deny_files: Spanned::new(0..0, Vec::new()),
@@ -114,6 +118,12 @@ impl EnforcementConfig {
     #[must_use]
     pub fn hold(&self) -> Duration {
         Duration::from_millis(*self.hold_ms.get_ref() as u64)
+    }
+
+    /// Bytes of a body that are read for tokens before it has passed whole.
+    #[must_use]
+    pub fn body_bytes(&self) -> u32 {
+        u32::try_from(*self.body_bytes.get_ref()).unwrap_or(u32::MAX)
     }
 
     /// As the pipeline takes it, of a configuration that was checked.
@@ -184,6 +194,7 @@ fn finding(name: &Spanned<String>) -> Result<FindingId, Complaint> {
 pub(super) fn check(config: &EnforcementConfig) -> Result<(), Complaint> {
     within(&config.heartbeat_ms, "heartbeat_ms", 100, 60_000)?;
     within(&config.hold_ms, "hold_ms", 100, 30_000)?;
+    within(&config.body_bytes, "body_bytes", 0, HEAD_CAP as usize / 2)?;
     within(&config.deny_seconds, "deny_seconds", 1, 31_536_000)?;
     let files = &config.deny_files;
     if files.get_ref().len() > MAX_DENY_FILES {
@@ -251,6 +262,7 @@ mod tests {
             fail = "closed"
             heartbeat_ms = 500
             hold_ms = 1000
+            body_bytes = 0
             deny = ["token", "subject", "address"]
             deny_seconds = 60
             deny_files = ["/etc/jotwatch/deny.txt"]
@@ -278,11 +290,12 @@ mod tests {
         assert_eq!((enforcement.mode, enforcement.fail), (Mode::Kill, FailMode::Closed));
         assert_eq!(enforcement.heartbeat().as_millis(), 500);
         assert_eq!(enforcement.hold().as_millis(), 1_000);
+        assert_eq!(enforcement.body_bytes(), 0);
         assert_eq!(enforcement.deny_for().as_secs(), 60);
         assert!(enforcement.dry_run);
         assert_eq!(enforcement.deny, [DenyScope::Token, DenyScope::Subject, DenyScope::Address]);
-        assert_eq!(config.services[0].mode, Some(Mode::Gate));
-        assert_eq!(config.services[0].dry_run, Some(false));
+        assert_eq!(config.services[0].get_ref().mode, Some(Mode::Gate));
+        assert_eq!(config.services[0].get_ref().dry_run, Some(false));
         let policy = enforcement.resolve().policy;
         let action = |id, severity| {
             let finding = &Finding { severity, ..Finding::new(id, "") };
@@ -320,6 +333,7 @@ mod tests {
                 "c.toml:2:16: heartbeat_ms must be from 100 to 60000, not 1",
             ),
             ("[enforcement]\ndeny_seconds = 0", "c.toml:2:16: deny_seconds must be from 1"),
+            ("[enforcement]\nbody_bytes = 32769", "c.toml:2:14: body_bytes must be from 0"),
             ("[enforcement]\nhold_ms = 0", "c.toml:2:11: hold_ms must be from 100"),
             (
                 "[[enforcement.rule]]\nfinding = \"signatur-invalid\"\naction = \"kill\"",

@@ -56,7 +56,7 @@ pub struct Config {
     pub keys: KeysConfig,
     /// What is known of the watched services.
     #[serde(rename = "service")]
-    pub services: Vec<ServiceConfig>,
+    pub services: Vec<Spanned<ServiceConfig>>,
     /// How the client behind a connection is told.
     pub clients: ClientsConfig,
     /// How the end of a token is told.

@@ -1,19 +1,31 @@
 //! `[[service]]` and `[memory]`: what is known of the watched services, and how long tokens are
 //! remembered.
 
-use std::{ops::Range, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    ops::Range,
+    path::{Component, PathBuf},
+    time::Duration,
+};
 
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::{memory::MemoryConfig, policy::Mode};
+use crate::{memory::MemoryConfig, policy::Mode, services::Place};
 
 /// `[[service]]`: one watched service.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceConfig {
     /// Its port.
-    pub port: u16,
+    pub port: Option<u16>,
+    /// Its ports, where they are several.
+    #[serde(default)]
+    pub ports: Vec<u16>,
+    /// The cgroup that it runs in, or below.
+    pub cgroup: Option<Spanned<PathBuf>>,
+    /// The address and port that clients connect to.
+    pub listen: Option<Spanned<String>>,
     /// Its name; what is learned of it survives a restart under this name.
     pub name: Option<String>,
     /// Audiences that it belongs to: a token of none of them, used elsewhere before, is relayed.
@@ -61,8 +73,54 @@ fn yes() -> bool {
     true
 }
 
-pub(super) fn check(services: &[ServiceConfig]) -> Result<(), (Range<usize>, String)> {
-    for url in services.iter().flat_map(|service| &service.public_urls) {
+impl ServiceConfig {
+    /// Where the service is, of a configuration that was checked.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        let listen = self.listen.as_ref().and_then(|listen| listen.get_ref().parse().ok());
+        let mut ports: Vec<u16> = self.ports.iter().copied().chain(self.port).collect();
+        let address = listen.and_then(|listen: SocketAddr| {
+            ports = vec![listen.port()];
+            // As the kernel says it: any address of this host.
+            (!listen.ip().is_unspecified()).then(|| listen.ip().to_canonical())
+        });
+        let cgroup = self.cgroup.as_ref().map(|path| path.get_ref().clone());
+        Place { ports, address, cgroup }
+    }
+}
+
+fn check_place(service: &Spanned<ServiceConfig>) -> Result<(), (Range<usize>, String)> {
+    let own = service.get_ref();
+    let several = own.port.is_some() && !own.ports.is_empty();
+    if own.listen.is_some() && (own.port.is_some() || !own.ports.is_empty()) || several {
+        let message = "a service has one of port, ports and listen";
+        return Err((service.span(), message.to_owned()));
+    }
+    if own.port.is_none() && own.ports.is_empty() && own.cgroup.is_none() && own.listen.is_none() {
+        let message = "a service needs port, ports, listen or cgroup";
+        return Err((service.span(), message.to_owned()));
+    }
+    if let Some(listen) = &own.listen
+        && listen.get_ref().parse::<SocketAddr>().map_or(true, |listen| listen.port() == 0)
+    {
+        let message =
+            format!("listen: {:?} is not ADDRESS:PORT or [ADDRESS]:PORT", listen.get_ref());
+        return Err((listen.span(), message));
+    }
+    if let Some(cgroup) = &own.cgroup
+        && (!cgroup.get_ref().is_absolute()
+            || cgroup.get_ref().components().any(|part| part == Component::ParentDir))
+    {
+        let message =
+            "cgroup: a path from the root of the hierarchy, such as /system.slice/foo.service";
+        return Err((cgroup.span(), message.to_owned()));
+    }
+    Ok(())
+}
+
+pub(super) fn check(services: &[Spanned<ServiceConfig>]) -> Result<(), (Range<usize>, String)> {
+    services.iter().try_for_each(check_place)?;
+    for url in services.iter().flat_map(|service| &service.get_ref().public_urls) {
         let text = url.get_ref();
         let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
         if rest.is_none_or(|rest| rest.starts_with('/') || rest.is_empty())
@@ -123,13 +181,41 @@ mod tests {
     use crate::config::parse;
 
     #[test]
+    fn a_service_is_at_ports_an_address_or_in_a_cgroup() {
+        let read = |keys: &str| parse(&format!("[[service]]\n{keys}\n"), Path::new("c.toml"));
+        let place = |keys: &str| read(keys).unwrap().services[0].get_ref().place();
+        assert_eq!(place("port = 80").ports, [80]);
+        assert_eq!(place("ports = [80, 81]").ports, [80, 81]);
+        let listen = place("listen = \"[::ffff:127.0.0.1]:8080\"\ncgroup = \"/a.slice/b\"");
+        assert_eq!((listen.ports, listen.address), (vec![8080], Some([127, 0, 0, 1].into())));
+        assert_eq!(listen.cgroup, Some("/a.slice/b".into()));
+        assert_eq!(place("listen = \"0.0.0.0:80\"").address, None);
+        for (keys, due) in [
+            ("name = \"a\"", "c.toml:1:1: a service needs port, ports, listen or cgroup"),
+            ("port = 1\nports = [2]", "c.toml:1:1: a service has one of port, ports and listen"),
+            ("port = 1\nlisten = \"127.0.0.1:1\"", "c.toml:1:1: a service has one of"),
+            (
+                "listen = \"localhost:80\"",
+                "c.toml:2:10: listen: \"localhost:80\" is not ADDRESS:PORT",
+            ),
+            ("listen = \"127.0.0.1:0\"", "c.toml:2:10: listen: "),
+            ("cgroup = \"a.service\"", "c.toml:2:10: cgroup: a path from the root"),
+            ("cgroup = \"/a/../b\"", "c.toml:2:10: cgroup: a path from the root"),
+            ("listens = \"a\"", "c.toml:2:1: unknown key `listens`, did you mean `listen`?"),
+        ] {
+            let error = read(keys).unwrap_err().to_string();
+            assert!(error.starts_with(due), "{error}");
+        }
+    }
+
+    #[test]
     fn public_urls_are_addresses() {
         let read = |url: &str| {
             let text = format!("[[service]]\nport = 80\npublic_urls = [\"{url}\"]\n");
             parse(&text, Path::new("c.toml"))
         };
         let config = read("https://api.example/v1").unwrap();
-        assert!(config.services[0].dpop);
+        assert!(config.services[0].get_ref().dpop);
         for wrong in ["", "api.example", "https://", "https:///x", "ftp://a", "https://a?b"] {
             let error = read(wrong).unwrap_err().to_string();
             assert!(error.starts_with("c.toml:3:16: public_urls: "), "{error}");

@@ -84,8 +84,10 @@ pub struct FeedStatus {
 /// A service with a mode of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceMode {
-    /// Its port.
-    pub port: u16,
+    /// Where it is, for people.
+    pub place: String,
+    /// Its ports; any where there is none.
+    pub ports: Vec<u16>,
     /// Its mode.
     pub mode: String,
     /// Nothing is done.

@@ -214,7 +214,9 @@ mod tests {
 
     fn ok(body: &str, more: &str) -> String {
         let length = body.len();
-        format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n{more}\r\n{body}")
+        format!(
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n{more}\r\n{body}"
+        )
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::{
     },
     pipeline::Pipeline,
     policy::Mode,
+    services::{self, Place, Services},
     token::FingerprintKey,
 };
 
@@ -37,36 +38,72 @@ pub(super) struct Guarding {
     failing: bool,
 }
 
-/// What is done at each watched port.
-fn services(config: &Config) -> Vec<Service> {
+/// What is done at each watched port, and at the places of services that are told apart otherwise.
+fn services(config: &Config, known: &Services) -> Vec<Service> {
     let all = &config.enforcement;
-    let mut services: Vec<Service> = Vec::new();
-    for &port in &config.capture.ports {
-        let own = config.services.iter().find(|service| service.port == port);
-        let service = Service {
-            ports: Vec::new(),
-            mode: own.and_then(|s| s.mode).unwrap_or(all.mode),
-            dry_run: own.and_then(|s| s.dry_run).unwrap_or(all.dry_run),
-            fail: all.fail,
-            heartbeat: all.heartbeat(),
-            hold: all.hold(),
-            ask_always: false,
+    let policy = |own: Option<&services::Service>| Service {
+        ports: Vec::new(),
+        places: Vec::new(),
+        mode: own.and_then(|s| s.mode).unwrap_or(all.mode),
+        dry_run: own.and_then(|s| s.dry_run).unwrap_or(all.dry_run),
+        fail: all.fail,
+        heartbeat: all.heartbeat(),
+        hold: all.hold(),
+        ask_always: false,
+        body_bytes: all.body_bytes(),
+    };
+    let mut groups: Vec<Service> = Vec::new();
+    let mut add = |service: Service| {
+        let same = |other: &&mut Service| {
+            Service { ports: Vec::new(), places: Vec::new(), ..(**other).clone() }
+                == Service { ports: Vec::new(), places: Vec::new(), ..service.clone() }
         };
-        let same =
-            |other: &&mut Service| Service { ports: Vec::new(), ..(**other).clone() } == service;
-        match services.iter_mut().find(same) {
-            Some(other) => other.ports.push(port),
-            None => services.push(Service { ports: vec![port], ..service }),
+        match groups.iter_mut().find(same) {
+            Some(other) => {
+                other.ports.extend(&service.ports);
+                other.places.extend(&service.places);
+            }
+            None => groups.push(service),
         }
+    };
+    let by_port = |service: &&services::Service| service.place.weight() == 1;
+    for &port in &config.capture.ports {
+        let own = known.iter().filter(by_port).find(|own| own.place.ports.contains(&port));
+        add(Service { ports: vec![port], ..policy(own) });
     }
-    services
+    // Of two at the same place the first counts, as it does in user space.
+    let mut taken = Vec::new();
+    for own in known.iter().filter(|service| !by_port(service)) {
+        let Place { ports, address, cgroup } = &own.place;
+        let cgroups: Vec<Option<u64>> = match cgroup {
+            Some(path) => known.cgroup_ids(path).iter().copied().map(Some).collect(),
+            None => vec![None],
+        };
+        let ports: Vec<Option<u16>> = match ports.as_slice() {
+            [] => vec![None],
+            ports => ports.iter().copied().map(Some).collect(),
+        };
+        let mut places = Vec::new();
+        for &cgroup in &cgroups {
+            for &port in &ports {
+                let place = guard::Place { cgroup, address: *address, port };
+                if !taken.contains(&place) {
+                    taken.push(place);
+                    places.push(place);
+                }
+            }
+        }
+        add(Service { places, ..policy(Some(own)) });
+    }
+    groups
 }
 
 impl Guarding {
     /// Beats for the programs of an earlier daemon while this one starts: the kernel takes a while
     /// to check new ones.
     pub(super) fn bridge(config: &Config) -> Option<Beating> {
-        if services(config).iter().all(|service| service.mode == Mode::Alert) {
+        let own = config.services.iter().filter_map(|service| service.get_ref().mode);
+        if own.chain([config.enforcement.mode]).all(|mode| mode == Mode::Alert) {
             return None;
         }
         let pins = guard::pin_folder(config.capture.cgroup.as_deref()).ok()?;
@@ -81,9 +118,10 @@ impl Guarding {
     /// only its denylists do not reach the kernel then.
     pub(super) fn start(
         config: &Config,
+        known: &Services,
         key: &FingerprintKey,
     ) -> anyhow::Result<(Self, Box<dyn Tables>)> {
-        let services = services(config);
+        let services = services(config, known);
         let most = services.iter().map(|service| service.mode).max().unwrap_or_default();
         let mut this = Self {
             guard: None,
@@ -125,8 +163,8 @@ impl Guarding {
     ///
     /// # Errors
     /// It asks for the guard, which is not there, or the kernel refuses.
-    pub(super) fn reconfigure(&mut self, config: &Config) -> anyhow::Result<()> {
-        let services = services(config);
+    pub(super) fn reconfigure(&mut self, config: &Config, known: &Services) -> anyhow::Result<()> {
+        let services = services(config, known);
         match &mut self.guard {
             Some(guard) => guard.configure(&services)?,
             None => ensure!(
@@ -152,7 +190,7 @@ impl Guarding {
         }
         let (mut verdicts, now) = (Vec::new(), now());
         guard.held(|head| {
-            if head.cut {
+            if head.cut.is_some() {
                 let (flow, cookie) = (head.flow, head.cookie);
                 enforcer.cut(&Cut { flow, cookie, pid: None, denied: Vec::new() });
                 return;
@@ -162,7 +200,7 @@ impl Guarding {
             verdicts.push((head.verdict, head.allow, head.service, allow, judged));
         });
         for (key, allow, service, allow_until, judged) in verdicts {
-            result = result.and(guard.decide(key, judged.pass, judged.until));
+            result = result.and(guard.decide(key, judged.pass, judged.body, judged.until));
             if let Some(until) = allow_until {
                 enforcer.allow_token(allow, service, until);
             }

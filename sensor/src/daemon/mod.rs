@@ -4,6 +4,7 @@
 //! sink has a thread of its own, so nothing that is slow outside slows the reading.
 
 mod balance;
+mod cgroups;
 mod feeds;
 mod files;
 mod guarding;
@@ -27,6 +28,7 @@ use smallvec::SmallVec;
 
 use self::{
     balance::Losses,
+    cgroups::Cgroups,
     files::{Files, Fresh},
     guarding::Guarding,
     learned_file::LearnedFile,
@@ -45,7 +47,7 @@ use crate::{
     learn,
     pipeline::{Output, Pipeline, Settings},
     policy::Mode,
-    services::Services,
+    services::{Service, Services},
     sinks::Sinks,
     time::Time,
     token::FingerprintKey,
@@ -101,7 +103,9 @@ impl Overrides {
         }
         if let Some(mode) = self.mode {
             config.enforcement.mode = mode;
-            config.services.iter_mut().for_each(|service| service.mode = None);
+            for service in &mut config.services {
+                service.get_mut().mode = None;
+            }
         }
         config.capture.ports.sort_unstable();
         config.capture.ports.dedup();
@@ -125,6 +129,8 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
     let salt = fingerprint_key::random_salt()?;
     let keyring = Keyring::start(&config)?;
     let services = Services::load(&config.services)?;
+    let cgroups = Cgroups::new(services.cgroups());
+    let services = services.with_cgroups(cgroups.ids());
     let (files, clients, revoked) = Files::load(&config)?;
     let deny_files = lists::load_files(config.enforcement.deny_files.get_ref(), now())?;
     let settings = settings(&config, &key, salt)?;
@@ -147,9 +153,11 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
     capture.hurry(cuts(&config))?;
     tracing::info!("watching port {:?} in cgroup {}", config.capture.ports, cgroup.display());
     let learned_file = LearnedFile::open(&config.daemon.state_dir, &mut pipeline, now());
-    let (guarding, tables) = Guarding::start(&config, &key)?;
+    let (guarding, tables) = Guarding::start(&config, &services, &key)?;
     let mut daemon = Daemon {
         guarding,
+        services: services.into(),
+        cgroups,
         overrides: overrides.clone(),
         pipeline,
         learned_file,
@@ -173,7 +181,7 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
         sinks,
     };
     daemon.pipeline.revoke(&revoked);
-    daemon.pipeline.serve(services.into());
+    daemon.pipeline.serve(Arc::clone(&daemon.services));
     daemon.pipeline.locate(clients.into());
     daemon.take_keys();
     daemon.refresh_tables();
@@ -205,6 +213,8 @@ struct Daemon {
     search: Option<SecretSearch>,
     enforcer: Enforcer,
     guarding: Guarding,
+    services: Arc<Services>,
+    cgroups: Cgroups,
     state_file: StateFile,
     sinks: Sinks,
     losses: Losses,
@@ -221,6 +231,7 @@ impl Daemon {
             self.capture.poll(POLL)?;
             self.read();
             self.guarding.attend(&mut self.pipeline, &mut self.enforcer);
+            self.take_cgroups();
             self.take_keys();
             self.take_files();
             self.refresh_tables();
@@ -306,6 +317,16 @@ impl Daemon {
         }
     }
 
+    /// Knows services again whose cgroups are others than before.
+    fn take_cgroups(&mut self) {
+        let Some(ids) = self.cgroups.changed() else { return };
+        self.services = self.services.with_cgroups(ids).into();
+        self.pipeline.serve(Arc::clone(&self.services));
+        if let Err(error) = self.guarding.reconfigure(&self.config, &self.services) {
+            tracing::error!("services in other cgroups are not guarded: {error:#}");
+        }
+    }
+
     /// Has the pipeline use the files that changed.
     fn take_files(&mut self) {
         let fresh: Vec<Fresh> = self.files.fresh().collect();
@@ -345,6 +366,8 @@ impl Daemon {
             ensure!(!changed, "{key} can't change while the daemon runs; restart it");
         }
         let services = Services::load(&config.services)?;
+        let cgroups = Cgroups::new(services.cgroups());
+        let services = Arc::new(services.with_cgroups(cgroups.ids()));
         let (files, clients, revoked) = Files::load(&config)?;
         let settings = settings(&config, &self.key, self.salt)?;
         if self.search.is_none() {
@@ -358,18 +381,20 @@ impl Daemon {
             // Marks are of one keyring.
             self.pipeline.forget_unknown_keys();
         }
-        self.guarding.reconfigure(&config)?;
+        self.guarding.reconfigure(&config, &services)?;
         self.enforcer.forget_allowed();
         // The last that may fail; what is below does not.
         self.pipeline.lists().denied.replace_files(deny_files)?;
         self.pipeline.lists().allowed.configure(config.enforcement.allow.clone());
         self.pipeline.reconfigure(settings);
-        self.pipeline.serve(services.into());
+        self.pipeline.serve(Arc::clone(&services));
+        (self.services, self.cgroups) = (services, cgroups);
         self.pipeline.locate(clients.into());
         self.pipeline.revoke(&revoked);
         self.files = files;
         self.sinks.reopen();
         self.config = config;
+        self.read_feeds();
         if let Err(error) = self.capture.hurry(cuts(&self.config)) {
             tracing::warn!("records may come later than they should: {error}");
         }
@@ -400,10 +425,10 @@ impl Daemon {
 
     fn enforcement_status(&mut self) -> EnforcementStatus {
         let config = &self.config.enforcement;
-        let own =
-            |service: &&config::ServiceConfig| service.mode.is_some() || service.dry_run.is_some();
-        let services = self.config.services.iter().filter(own).map(|service| ServiceMode {
-            port: service.port,
+        let own = |service: &&Service| service.mode.is_some() || service.dry_run.is_some();
+        let services = self.services.iter().filter(own).map(|service| ServiceMode {
+            place: service.place.to_string(),
+            ports: service.place.ports.clone(),
             mode: service.mode.unwrap_or(config.mode).as_str().to_owned(),
             dry_run: service.dry_run.unwrap_or(config.dry_run),
         });
@@ -579,7 +604,7 @@ fn capture_config(config: &Config) -> live::Config {
 
 /// Whether a verdict may cut a connection, and so is wanted soon.
 fn cuts(config: &Config) -> bool {
-    let services = config.services.iter().filter_map(|service| service.mode);
+    let services = config.services.iter().filter_map(|service| service.get_ref().mode);
     services.chain([config.enforcement.mode]).any(|mode| mode != Mode::Alert)
 }
 

@@ -10,9 +10,9 @@
 //! [`detach`] removes whatever is left.
 
 use std::{
+    collections::{HashMap as StdHashMap, HashSet},
     fs::{self, File},
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::{fd::AsFd as _, unix::fs::DirBuilderExt as _},
     path::{Path, PathBuf},
     time::Duration,
@@ -29,22 +29,24 @@ use aya::{
 };
 pub use jotwatch_common::guard::tables::Counter;
 use jotwatch_common::guard::{
-    scan::{EXTRA_LINES, Prefix, Terms},
+    scan::{EXTRA_LINES, MAX_LENGTH, Prefix, Terms},
     sip::Secret,
     tables::{
-        HELD_CUT, HELD_RESPONSE, Held, MAX_POLICIES, MODE_GATE, MODE_HOLD, MODE_KILL, Policy,
-        VERDICT_DROP, VERDICT_PASS,
+        FRAMED_CHUNKED, FRAMED_LENGTH, FRAMED_UNKNOWN, MAX_PLACES, MAX_POLICIES, MODE_GATE,
+        MODE_HOLD, MODE_KILL, PORT_PLACES, Policy, VERDICT_DROP, VERDICT_PASS, Verdict,
     },
 };
 use rustix::time::{ClockId, clock_gettime};
 
-pub use super::pins::{Beating, PIN_ROOT, detach, pin_folder, pin_folders};
-use super::{
-    kernel::KernelTables,
-    tables::{AllowKey, ServiceId},
+use super::{held, kernel::KernelTables};
+pub use super::{
+    held::{CutCause, HeldHead, VerdictKey},
+    pins::{Beating, PIN_ROOT, detach, pin_folder, pin_folders},
+    place::Place,
 };
 use crate::{
-    capture::{FlowKey, canonical, live},
+    capture::live,
+    http::BodyFraming,
     policy::{FailMode, Mode},
     time::Time,
 };
@@ -78,6 +80,8 @@ pub const READ_LIMIT: usize = 4_096;
 pub struct Service {
     /// Local TCP ports.
     pub ports: Vec<u16>,
+    /// Places at which this holds, whatever their port says.
+    pub places: Vec<Place>,
     /// [`Mode::Alert`] leaves the ports alone.
     pub mode: Mode,
     /// Nothing is dropped; what would be is counted.
@@ -90,6 +94,8 @@ pub struct Service {
     pub hold: Duration,
     /// Requests without credentials are judged, too, each by itself.
     pub ask_always: bool,
+    /// Bytes of a body that are read for tokens before the body has passed whole.
+    pub body_bytes: u32,
 }
 
 /// How the guard is set up.
@@ -143,44 +149,11 @@ pub enum Error {
     /// More groups of services than there is room for.
     #[error("more than {} services with a mode of their own", MAX_POLICIES - 1)]
     TooManyServices,
-}
-
-/// A head that waits for its verdict.
-#[derive(Clone, Copy, Debug)]
-pub struct HeldHead<'a> {
-    /// The connection.
-    pub flow: FlowKey,
-    /// Its socket's cookie.
-    pub cookie: u64,
-    /// When it came, by the kernel's monotonic clock, in nanoseconds.
-    pub at: u64,
-    /// Sequence number of its first byte.
-    pub seq: u32,
-    /// The service.
-    pub service: ServiceId,
-    /// What the verdict goes by.
-    pub verdict: VerdictKey,
-    /// What later requests with the same credentials go by.
-    pub allow: AllowKey,
-    /// Whether [`allow`](Self::allow) lets requests like this one pass: all its credentials are in
-    /// lines that the key covers.
-    pub covered: bool,
-    /// Its time is over and it will not pass: the connection is to be cut. There are no bytes.
-    pub cut: bool,
-    /// The request has passed; its response waits.
-    pub response: bool,
-    /// Request line and header fields with the empty line.
-    pub head: &'a [u8],
-}
-
-/// What a verdict on one head goes by: the connection and every byte of the head.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct VerdictKey([u64; 2]);
-
-impl std::fmt::Debug for VerdictKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "VerdictKey({:016x}{:016x})", self.0[0], self.0[1])
-    }
+    /// More places than there is room for: cgroups below those that services name, mostly.
+    #[error(
+        "more than {MAX_PLACES} places of services: cgroups, and ports at addresses or in cgroups"
+    )]
+    TooManyPlaces,
 }
 
 /// The running guard. Dropping it, or the end of the process in any way, detaches the programs
@@ -193,6 +166,9 @@ pub struct Guard {
     heartbeat: Array<MapData, u64>,
     policies: Array<MapData, [u64; 3]>,
     ports: Array<MapData, u32>,
+    places: HashMap<MapData, [u64; 4], u32>,
+    /// What `places` holds.
+    placed: StdHashMap<[u64; 4], u32>,
     verdicts: HashMap<MapData, [u64; 2], [u64; 2]>,
     held: RingBuf<MapData>,
     counters: PerCpuArray<MapData, [u64; Counter::COUNT]>,
@@ -333,6 +309,8 @@ impl Guard {
             pins: config.pins.clone(),
             policies: take(&mut ebpf, "POLICIES")?,
             ports: take(&mut ebpf, "PORT_POLICIES")?,
+            places: take(&mut ebpf, "PLACES")?,
+            placed: StdHashMap::new(),
             heartbeat: take(&mut ebpf, "HEARTBEAT")?,
             verdicts: take(&mut ebpf, "VERDICTS")?,
             held: take(&mut ebpf, "HELD")?,
@@ -410,7 +388,7 @@ impl Guard {
         if services.len() >= MAX_POLICIES as usize {
             return Err(Error::TooManyServices);
         }
-        let mut of_port = vec![0; 1 << 16];
+        let (mut of_port, mut places) = (vec![0; 1 << 16], StdHashMap::new());
         for (index, service) in (1u32..).zip(services) {
             let policy = bytemuck::cast::<Policy, [u64; 3]>(policy(service));
             self.policies.set(index, policy, 0).map_err(|e| map_error("POLICIES", &e))?;
@@ -419,7 +397,21 @@ impl Guard {
                     *of_port = index;
                 }
             }
+            let keys = service.places.iter().map(|place| bytemuck::cast(place.key()));
+            places.extend(keys.map(|key: [u64; 4]| (key, index)));
         }
+        if places.len() > MAX_PLACES as usize {
+            return Err(Error::TooManyPlaces);
+        }
+        let all = || services.iter().flat_map(|service| &service.places);
+        let any_port = all().any(|place| place.port.is_none());
+        let placed: HashSet<u16> = all().filter_map(|place| place.port).collect();
+        for (port, index) in (0..=u16::MAX).zip(&mut of_port) {
+            if *index != 0 && (any_port || placed.contains(&port)) {
+                *index |= PORT_PLACES;
+            }
+        }
+        self.place(places)?;
         for (port, index) in (0u32..).zip(&of_port) {
             let fail = |e| map_error("PORT_POLICIES", &e);
             if self.ports.get(&port, 0).map_err(fail)? != *index {
@@ -430,6 +422,21 @@ impl Guard {
         self.outlive(closed(services))
     }
 
+    /// Has the programs look up these places.
+    fn place(&mut self, places: StdHashMap<[u64; 4], u32>) -> Result<(), Error> {
+        let fail = |e| map_error("PLACES", &e);
+        for (key, index) in &places {
+            if self.placed.get(key) != Some(index) {
+                self.places.insert(key, index, 0).map_err(fail)?;
+            }
+        }
+        for key in self.placed.keys().filter(|key| !places.contains_key(*key)) {
+            self.places.remove(key).map_err(fail)?;
+        }
+        self.placed = places;
+        Ok(())
+    }
+
     /// Hands on the heads that wait, [`READ_LIMIT`] at most, in order. A head is told again with
     /// every repetition of its segment until there is a verdict.
     pub fn held(&mut self, mut f: impl FnMut(&HeldHead<'_>)) -> usize {
@@ -437,7 +444,7 @@ impl Guard {
         while n < READ_LIMIT {
             let Some(item) = self.held.next() else { break };
             n += 1;
-            match decode(&item) {
+            match held::decode(&item) {
                 Some(head) => f(&head),
                 None => self.malformed += 1,
             }
@@ -445,14 +452,29 @@ impl Guard {
         n
     }
 
-    /// Decides on one head until then.
+    /// Decides on one head until then. A head that could be read in two ways and passes needs its
+    /// body's framing; without it nothing is known of what follows.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn decide(&mut self, head: VerdictKey, pass: bool, until: Time) -> Result<(), Error> {
-        let verdict = if pass { VERDICT_PASS } else { VERDICT_DROP };
+    pub fn decide(
+        &mut self,
+        head: VerdictKey,
+        pass: bool,
+        body: Option<BodyFraming>,
+        until: Time,
+    ) -> Result<(), Error> {
+        let framing = match body {
+            Some(BodyFraming::Chunked) => FRAMED_CHUNKED,
+            Some(BodyFraming::Length(n)) if n <= u64::from(MAX_LENGTH) => {
+                FRAMED_LENGTH + u32::try_from(n).unwrap_or(0)
+            }
+            _ => FRAMED_UNKNOWN,
+        };
+        let pass = if pass { VERDICT_PASS } else { VERDICT_DROP };
+        let verdict = Verdict { until: kernel_time(until), pass, framing };
         self.verdicts
-            .insert(head.0, [kernel_time(until), u64::from(verdict)], 0)
+            .insert(head.0, bytemuck::cast::<Verdict, [u64; 2]>(verdict), 0)
             .map_err(|e| map_error("VERDICTS", &e))
     }
 
@@ -509,40 +531,8 @@ fn policy(service: &Service) -> Policy {
         dry_run: service.dry_run.into(),
         closed: (service.fail == FailMode::Closed).into(),
         ask_always: service.ask_always.into(),
-        reserved: 0,
+        body: service.body_bytes,
     }
-}
-
-fn decode(data: &[u8]) -> Option<HeldHead<'_>> {
-    let (record, head) = data.split_at_checked(size_of::<Held>())?;
-    let record: Held = bytemuck::try_pod_read_unaligned(record).ok()?;
-    let head = head.get(..record.head as usize)?;
-    let address = |bytes: [u8; 16], port| {
-        let [a, b, c, d, ..] = bytes;
-        let ip = match record.family {
-            4 => IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
-            _ => IpAddr::V6(Ipv6Addr::from(bytes)),
-        };
-        canonical(SocketAddr::new(ip, port))
-    };
-    use jotwatch_common::guard::scan::{CREDENTIALS, ODD, QUERY_TOKEN};
-    Some(HeldHead {
-        flow: FlowKey {
-            client: address(record.remote, record.remote_port),
-            server: address(record.local, record.local_port),
-            scope: record.cgroup,
-        },
-        cookie: record.cookie,
-        at: record.at,
-        seq: record.seq,
-        service: ServiceId { cgroup: record.cgroup, port: record.local_port },
-        verdict: VerdictKey(record.verdict),
-        allow: AllowKey(record.allow),
-        covered: record.flags & (CREDENTIALS | ODD | QUERY_TOKEN) == CREDENTIALS,
-        cut: record.flags & HELD_CUT != 0,
-        response: record.flags & HELD_RESPONSE != 0,
-        head,
-    })
 }
 
 #[cfg(test)]

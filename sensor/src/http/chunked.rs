@@ -2,6 +2,8 @@
 
 use memchr::{memchr, memchr2};
 
+use super::Body;
+
 /// Bytes of a chunk-size line with its extensions; nginx and Go stop at 4 KiB as well.
 const LINE_BYTES: u32 = 4 * 1024;
 /// Bytes of all trailer lines together.
@@ -188,5 +190,24 @@ impl Chunked {
             _ => return (0, Step::Broken("a chunk size holds a foreign character")),
         }
         (1, Step::Framing)
+    }
+}
+
+/// The body that begins with these bytes, as far as they go.
+pub(super) fn decode(mut bytes: &[u8]) -> Body {
+    let (mut body, mut chunked) = (Body::default(), Chunked::new());
+    loop {
+        let (n, step) = chunked.step(bytes, &mut None);
+        let (taken, rest) = bytes.split_at_checked(n).unwrap_or_default();
+        match step {
+            Step::Data => body.bytes.extend_from_slice(taken),
+            Step::Framing => {}
+            Step::End => body.complete = true,
+            Step::Broken(_) => return body,
+        }
+        if body.complete || n == 0 {
+            return body;
+        }
+        bytes = rest;
     }
 }

@@ -47,24 +47,64 @@ mod search;
 #[cfg(test)]
 mod tests;
 
+use crate::{
+    finding::{Finding, FindingId},
+    time::Time,
+};
 pub use connection::Connection;
 pub use events::Events;
 pub use message::{Body, Header, HttpEvent, Request, Response};
 
-/// Reads the whole head of a request by itself, whatever body follows it.
+/// Reads the whole head of a request by itself, with what follows of its body. Also gives how the
+/// body is framed, where all servers agree on that.
 ///
 /// # Errors
 /// What is wrong, where no request can be made of it.
-pub fn request_head(
-    head: &[u8],
-    at: crate::time::Time,
+pub fn read_request(
+    bytes: &[u8],
+    at: Time,
     limits: &Limits,
-) -> Result<Box<Request>, Vec<crate::finding::Finding>> {
+) -> Result<(Box<Request>, Option<BodyFraming>), Vec<Finding>> {
     // Empty lines in front are no part of it (RFC 9112, section 2.2).
-    let begin = head.iter().position(|b| !matches!(b, b'\r' | b'\n')).unwrap_or(head.len());
-    let head = head.get(begin..).unwrap_or_default();
-    let blank = Box::new(Request::blank());
-    Ok(head::request(head, false, (at, at), limits, blank)?.request)
+    let begin = bytes.iter().position(|b| !matches!(b, b'\r' | b'\n')).unwrap_or(bytes.len());
+    let bytes = bytes.get(begin..).unwrap_or_default();
+    let end = head::find_end(bytes, 0).unwrap_or(bytes.len());
+    let (head, rest) = bytes.split_at_checked(end).unwrap_or((bytes, &[]));
+    let head::RequestHead { mut request, framing, .. } =
+        head::request(head, false, (at, at), limits, Box::new(Request::blank()))?;
+    let unclear = request.findings.iter().any(|finding| UNCLEAR.contains(&finding.id));
+    let framing = match framing {
+        fields::Framing::Length(n) => Some(BodyFraming::Length(n)),
+        fields::Framing::Unframed => Some(BodyFraming::Length(0)),
+        fields::Framing::Chunked => Some(BodyFraming::Chunked),
+        _ => None,
+    };
+    request.body = match framing {
+        Some(BodyFraming::Length(n)) => {
+            let whole = rest.get(..usize::try_from(n).unwrap_or(usize::MAX));
+            Body { bytes: whole.unwrap_or(rest).into(), complete: whole.is_some() }
+        }
+        Some(BodyFraming::Chunked) => chunked::decode(rest),
+        None => Body::default(),
+    };
+    Ok((request, framing.filter(|_| !unclear)))
+}
+
+/// What makes servers find a body's end in different places.
+const UNCLEAR: [FindingId; 4] = [
+    FindingId::HttpContentLengthAndTransferEncoding,
+    FindingId::HttpTransferEncodingInvalid,
+    FindingId::HttpContentLengthConflict,
+    FindingId::HttpContentLengthInvalid,
+];
+
+/// How long a request's body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyFraming {
+    /// This many bytes; 0 without any field about it.
+    Length(u64),
+    /// Chunked.
+    Chunked,
 }
 
 /// What bounds a [`Connection`].

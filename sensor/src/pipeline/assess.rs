@@ -39,7 +39,7 @@ impl Reporter<'_, '_> {
     /// the whole. Remembers that they were used.
     pub(super) fn assess(&mut self, key: &FlowKey, request: &mut Request) -> Assessed {
         let mut tokens = self.judge.judge(request);
-        let service = self.services.on(key.server.port());
+        let service = self.services.of(key);
         expect_encryption(service, &mut tokens.tokens);
         let peer = key.client.ip();
         let client = self.clients.of(peer, request);

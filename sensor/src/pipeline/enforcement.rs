@@ -78,7 +78,7 @@ impl Reporter<'_, '_> {
             return;
         }
         let enforcement = &self.settings.enforcement;
-        let service = self.services.on(flow.key.server.port());
+        let service = self.services.of(&flow.key);
         let mode = service.and_then(|service| service.mode).unwrap_or(enforcement.mode);
         let dry_run =
             service.and_then(|s| s.dry_run).unwrap_or(enforcement.dry_run) || enforcement.replay;
@@ -235,12 +235,17 @@ impl Open {
     }
 }
 
-/// Whether the token speaks for the caller, or proves who the caller is.
+/// Whether the token speaks for the caller, or proves who the caller is. In a body these are the
+/// names of RFC 6750 and of OpenID Connect's `form_post`, and the same in JSON: an authorization
+/// server is asked about a token under other names.
 fn is_credential(token: &Token) -> bool {
     token.location.role() != Role::Matter
         || match &token.location {
             Location::Dpop => true,
-            Location::Form(name) | Location::Json(name) => name == "client_assertion",
+            Location::Form(name) | Location::Json(name) => matches!(
+                &**name,
+                "client_assertion" | "access_token" | "accessToken" | "id_token" | "idToken"
+            ),
             _ => false,
         }
 }

@@ -1,4 +1,5 @@
-//! Judging a head that the kernel holds, before the service has taken it.
+//! Judging a request that the kernel holds, before the service has taken it: its head, and of its
+//! body what the kernel has read where that may hold a token.
 //!
 //! It is judged by itself: its tokens against keys, policy and denylist, and how it is written.
 //! Nothing is remembered of it, as the kernel may hold one head several times; what takes memory
@@ -13,7 +14,7 @@ use super::{
 use crate::{
     capture::FlowKey,
     enforce::Cut,
-    http,
+    http::{self, BodyFraming},
     policy::{Context, Mode, Verdict},
     time::Time,
     token::TokenReport,
@@ -37,12 +38,14 @@ pub struct HeadVerdict {
     pub until: Time,
     /// Other requests with the same credentials pass, too, for so long.
     pub credentials_until: Option<Time>,
+    /// How its body is framed; `None` where that could be read in two ways, or is of no interest.
+    pub body: Option<BodyFraming>,
     /// The connection that is to be cut.
     pub cut: Option<Cut>,
 }
 
 impl Pipeline {
-    /// Judges a head of `flow`, with its empty line.
+    /// Judges a head of `flow`, with its empty line and what follows of its body.
     pub fn judge_head(
         &mut self,
         now: Time,
@@ -52,22 +55,25 @@ impl Pipeline {
     ) -> HeadVerdict {
         let shared = &mut self.shared;
         let enforcement = &shared.settings.enforcement;
-        let service = shared.services.on(flow.server.port());
+        let service = shared.services.of(flow);
         let mode = service.and_then(|service| service.mode).unwrap_or(enforcement.mode);
         let dry_run = service.and_then(|s| s.dry_run).unwrap_or(enforcement.dry_run);
         let mut verdict = HeadVerdict {
             pass: true,
             until: now + VERDICT_FOR,
             credentials_until: None,
+            body: None,
             cut: None,
         };
         if matches!(mode, Mode::Alert) {
             return verdict;
         }
-        let kills = match http::request_head(head, now, &shared.settings.http) {
-            // Whoever reads it as a request reads it otherwise than we do.
-            Err(_) => true,
-            Ok(mut request) => {
+        let kills = match http::read_request(head, now, &shared.settings.http) {
+            // Whoever reads it as a request reads it otherwise than we do, or may find another one
+            // behind it.
+            Err(_) | Ok((_, None)) => true,
+            Ok((mut request, Some(framing))) => {
+                verdict.body = Some(framing);
                 let mut report: TokenReport = shared.judge.judge(&request);
                 let peer = flow.client.ip();
                 let client = shared.clients.of(peer, &request);

@@ -72,7 +72,7 @@ fn what_is_proven_is_100_and_nothing_else_is() {
         assert!(score.value <= fusion::UNPROVEN);
     }
     let forged = Finding::new(FindingId::AlgNone, "alg is none");
-    let proven = score(&json!({"path": "/"}), &[forged.clone()]);
+    let proven = score(&json!({"path": "/"}), std::slice::from_ref(&forged));
     assert_eq!(proven.value, 100);
     assert_eq!(proven.reasons()[0].id, "alg-none");
     assert!(!proven.suspected, "no model had a part in it");

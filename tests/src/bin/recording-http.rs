@@ -1,5 +1,5 @@
-//! A service that answers every whole request with 200 and `ok`, and writes each head that it has
-//! read whole to a file, one a line: what reached the service, as the service sees it.
+//! A service that answers every whole request with 200 and `ok`, and writes each that it has read
+//! whole, with its body, to a file, one a line: what reached the service, as the service sees it.
 //!
 //! `recording-http FILE ADDRESS...`
 
@@ -42,20 +42,43 @@ fn serve(mut stream: TcpStream, mut file: File) -> io::Result<()> {
             return Ok(());
         }
         bytes.extend_from_slice(chunk.get(..n).unwrap_or_default());
-        while let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
-            let head = String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned();
-            let length = head
-                .lines()
-                .find_map(|l| {
-                    l.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok()
-                })
-                .unwrap_or(0);
-            if bytes.len() < end + 4 + length {
-                break;
+        loop {
+            while bytes.starts_with(b"\r\n") {
+                bytes.drain(..2);
             }
-            bytes.drain(..end + 4 + length);
-            file.write_all(format!("{head:?}\n").as_bytes())?;
+            let Some(end) = whole_request(&bytes) else { break };
+            let request = String::from_utf8_lossy(bytes.get(..end).unwrap_or_default());
+            let line = format!("{:?}\n", request.trim_end());
+            bytes.drain(..end);
+            file.write_all(line.as_bytes())?;
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
         }
     }
+}
+
+/// Where the first request ends, once it is there with its body.
+fn whole_request(bytes: &[u8]) -> Option<usize> {
+    let find = |from: usize, what: &[u8]| {
+        let rest = bytes.get(from..)?;
+        Some(from + rest.windows(what.len()).position(|w| w == what)? + what.len())
+    };
+    let end = find(0, b"\r\n\r\n")?;
+    let head = String::from_utf8_lossy(bytes.get(..end)?).to_ascii_lowercase();
+    if head.contains("\r\ntransfer-encoding:") {
+        let mut at = end;
+        loop {
+            let line = find(at, b"\r\n")?;
+            let size = String::from_utf8_lossy(bytes.get(at..line)?).into_owned();
+            let size = size.split([';', '\r']).next().unwrap_or_default();
+            let size = usize::from_str_radix(size, 16).ok()?;
+            if size == 0 {
+                // The trailer ends with an empty line; its first line may be that.
+                return find(line - 2, b"\r\n\r\n");
+            }
+            at = line + size + 2;
+        }
+    }
+    let length = |line: &str| line.strip_prefix("content-length:")?.trim().parse().ok();
+    let end = end + head.lines().find_map(length).unwrap_or(0);
+    (bytes.len() >= end).then_some(end)
 }

@@ -12,7 +12,7 @@ use jotwatch_common::{
 };
 
 use super::{
-    ingress::policy_of,
+    ingress::{policy_at, policy_index},
     maps::{
         BPF_NOEXIST, EMPTY, HANDSHAKES, TRACKS, VERDICTS, count, handshake_key, is_dead,
         is_denied_flow,
@@ -30,7 +30,7 @@ pub(crate) fn guard_egress(ctx: SkBuffContext) -> i32 {
 #[inline(always)]
 unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
     unsafe {
-        let policy = policy_of(skb)?;
+        let policy = policy_at(policy_index(skb, (12, 8))?)?;
         let cookie = bpf_get_socket_cookie(skb.cast());
         let Some(track) = TRACKS.get_ptr_mut(cookie) else {
             answers_syn(skb);

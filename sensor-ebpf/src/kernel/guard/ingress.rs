@@ -11,18 +11,22 @@ use aya_ebpf::{
 };
 use jotwatch_common::{
     Record, TCP_SYN, TO_SERVER,
-    guard::tables::{Counter, HEAD_CAP, Policy},
+    guard::tables::{
+        Counter, FRAMED_UNKNOWN, HEAD_CAP, HELD_BROKEN, HELD_LONG, HELD_MISFRAMED, PORT_PLACES,
+        PlaceKey, Policy,
+    },
 };
 use jotwatch_ebpf::track::{self, Track};
 
 use super::{
     known,
     maps::{
-        BPF_NOEXIST, HANDSHAKES, PIECES, POLICIES, PORT_POLICIES, SCRATCH, TRACKS, count,
+        BPF_NOEXIST, HANDSHAKES, PIECES, PLACES, POLICIES, PORT_POLICIES, SCRATCH, TRACKS, count,
         handshake_key, is_allowed_net, is_dead, is_denied_flow, is_denied_net,
     },
-    messages::{DENY, PASS, REJECT, WAIT, Walk, read_all, tell_cut},
-    read::{Packet, headers, packet_addresses, socket_addresses},
+    messages::{DENY, LONG, MISFRAMED, PASS, REJECT, WAIT, Walk, read_all, tell_cut},
+    read::{Packet, headers, load, packet_addresses, socket_addresses},
+    scratch::{Scratch, clamp},
 };
 
 const TCP_LISTEN: u32 = 10;
@@ -35,18 +39,63 @@ pub(crate) fn guard_ingress(ctx: SkBuffContext) -> i32 {
     unsafe { i32::from(passes(ctx.skb.skb).unwrap_or(true)) }
 }
 
-/// The policy of the segment's local port.
+/// The policy of the segment's service, as an index: of its port, or of its place where the port has
+/// several. `local_at`: where an IPv4 and an IPv6 header have the service's address.
 #[inline(always)]
-pub(super) unsafe fn policy_of(skb: *mut __sk_buff) -> Option<&'static Policy> {
-    // SAFETY: live map values.
+pub(super) unsafe fn policy_index(skb: *mut __sk_buff, local_at: (u32, u32)) -> Option<u32> {
+    // SAFETY: live map values; the key is whole.
     unsafe {
-        let index = *PORT_POLICIES.get((*skb).local_port)?;
-        if index == 0 {
-            return None;
+        let port = (*skb).local_port;
+        let index = *PORT_POLICIES.get(port)?;
+        if index & PORT_PLACES == 0 {
+            return Some(index);
         }
-        let policy = &*POLICIES.get_ptr(index)?;
-        (policy.mode != 0).then_some(policy)
+        let mut key: PlaceKey = core::mem::zeroed();
+        key.cgroup = bpf_skb_cgroup_id(skb);
+        key.port = port;
+        let first: [u8; 1] = load(skb, 0)?;
+        if first[0] >> 4 == 4 {
+            let address: [u8; 4] = load(skb, local_at.0)?;
+            key.family = 4;
+            key.address[0] = address[0];
+            key.address[1] = address[1];
+            key.address[2] = address[2];
+            key.address[3] = address[3];
+        } else {
+            key.family = 6;
+            key.address = load(skb, local_at.1)?;
+        }
+        if let Some(index) = PLACES.get_ptr(key) {
+            return Some(*index);
+        }
+        let cgroup = key.cgroup;
+        key.cgroup = 0;
+        if let Some(index) = PLACES.get_ptr(key) {
+            return Some(*index);
+        }
+        key.cgroup = cgroup;
+        key.address = [0; 16];
+        key.family = 0;
+        if let Some(index) = PLACES.get_ptr(key) {
+            return Some(*index);
+        }
+        key.port = 0;
+        if let Some(index) = PLACES.get_ptr(key) {
+            return Some(*index);
+        }
+        Some(index & !PORT_PLACES)
     }
+}
+
+/// The policy with this index, if it has a mode.
+#[inline(always)]
+pub(super) unsafe fn policy_at(index: u32) -> Option<&'static Policy> {
+    if index == 0 {
+        return None;
+    }
+    // SAFETY: a live map value.
+    let policy = unsafe { &*POLICIES.get_ptr(index)? };
+    (policy.mode != 0).then_some(policy)
 }
 
 /// Drops, but in a dry run.
@@ -63,7 +112,8 @@ fn drop_for(counter: Counter, policy: &Policy) -> Option<bool> {
 #[inline(always)]
 unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
     unsafe {
-        let policy = policy_of(skb)?;
+        let index = policy_index(skb, (16, 24))?;
+        let policy = policy_at(index)?;
         let s = &mut *SCRATCH.get_ptr_mut(bpf_get_smp_processor_id() as u32)?;
         let packet = headers(skb).ok()?;
         let Packet { family, tcp, payload_at, len } = packet;
@@ -126,9 +176,14 @@ unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
         s.len = len;
         s.payload_at = payload_at;
         s.seq = tcp.seq;
+        s.policy = index;
         s.mode = u32::from(policy.mode);
         s.keyed = u32::from(policy.mode != 1);
         s.ask_always = u32::from(policy.ask_always);
+        s.body = policy.body;
+        s.chunk = 0;
+        s.framed = FRAMED_UNKNOWN;
+        s.framing = FRAMED_UNKNOWN;
         s.have = 0;
         s.wide = 0;
         s.piece = 0;
@@ -144,6 +199,7 @@ unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
                 return drop_for(Counter::Ahead, policy);
             }
             let key = handshake_key(cgroup, &record, s.held.local_port, tcp.source)?;
+            s.handshake = key;
             match HANDSHAKES.get_ptr_mut(key) {
                 Some(track) => track,
                 None => return drop_for(Counter::Ahead, policy),
@@ -167,14 +223,31 @@ unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
                 }
             }
         };
-        let mut walk = Walk { scratch: s, skb };
         if !lock(&raw mut (*track).busy) {
             return drop_for(Counter::Contended, policy);
         }
-        let track = &mut *track;
-        let result = tracked(&mut walk, track, policy);
+        let ready = prepare(s, &mut *track, policy);
+        if let Some(passes) = ready {
+            (&raw mut (*track).busy).write_volatile(0);
+            return Some(passes);
+        }
+        // What is needed behind it is looked up again: the verifier follows the reader once, not
+        // once for each way to here.
+        let mut walk = Walk { scratch: s, skb };
+        if !known::passes(s, skb) {
+            read_all(&mut walk);
+        }
+        let s = &mut *walk.scratch;
+        let track = if s.held.cookie == 0 {
+            HANDSHAKES.get_ptr_mut(s.handshake)
+        } else {
+            TRACKS.get_ptr_mut(s.held.cookie)
+        };
+        let track = &mut *track?;
+        // Without one by now, everything passes.
+        let passes = policy_at(s.policy).and_then(|policy| settle(s, track, policy));
         (&raw mut track.busy).write_volatile(0);
-        result
+        passes
     }
 }
 
@@ -187,6 +260,8 @@ fn counter_of(outcome: u32) -> Counter {
         Counter::DeniedVerdict
     } else if outcome == WAIT {
         Counter::HeldRequests
+    } else if outcome == MISFRAMED {
+        Counter::Misframed
     } else {
         Counter::TooLong
     }
@@ -208,11 +283,11 @@ unsafe fn lock(busy: *mut u64) -> bool {
     value == 0
 }
 
-/// A segment with payload of a connection whose state is there.
+/// A segment with payload of a connection whose state is there: what becomes of it, or `None` where
+/// it is to be read first.
 #[inline(always)]
-unsafe fn tracked(walk: &mut Walk, track: &mut Track, policy: &Policy) -> Option<bool> {
+unsafe fn prepare(s: &mut Scratch, track: &mut Track, policy: &Policy) -> Option<bool> {
     unsafe {
-        let s = &mut *walk.scratch;
         let now = s.now;
         let listener = s.held.cookie == 0;
         let arrival = if listener {
@@ -229,7 +304,7 @@ unsafe fn tracked(walk: &mut Walk, track: &mut Track, policy: &Policy) -> Option
             } else if arrival == track::UNSETTLED {
                 Counter::Unsettled
             } else {
-                Counter::Broken
+                return broken(s, track, policy);
             };
             if policy.dry_run != 0 {
                 track.forget();
@@ -238,36 +313,49 @@ unsafe fn tracked(walk: &mut Walk, track: &mut Track, policy: &Policy) -> Option
         }
         s.offset = track.offset;
         s.have = track.have;
-        s.known = u32::from(track.mode == track::KNOWN);
+        s.known = u32::from(track.mode == track::KNOWN || track.mode == track::CHUNKS);
+        s.chunk = u32::from(track.mode == track::CHUNKS);
+        s.pending = track.pending;
         s.next_mode = track::UNKNOWN;
         s.next = 0;
         // A listening socket's answer can't be held: the request waits instead.
         s.holding = u32::from(listener || track.holds != 0);
         if s.have >= HEAD_CAP {
-            return drop_for(Counter::TooLong, policy);
+            return broken(s, track, policy);
         }
         if s.have > 0 {
             let kept = PIECES.get_ptr(s.held.cookie);
             let Some(kept) = kept else {
-                return drop_for(Counter::Broken, policy);
+                if track.mode == track::LIKELY {
+                    // It need not be a request at all.
+                    track.forget();
+                    return Some(true);
+                }
+                return broken(s, track, policy);
             };
             let to = (&raw mut s.window).cast();
-            if bpf_probe_read_kernel(to, HEAD_CAP, kept.cast()) != 0 {
-                return drop_for(Counter::Broken, policy);
+            let size = clamp::<{ HEAD_CAP - 1 }>(s.have);
+            if bpf_probe_read_kernel(to, size, kept.cast()) != 0 {
+                return broken(s, track, policy);
             }
         }
-        if !known::passes(s, walk.skb) {
-            read_all(walk);
-        }
-        let s = &mut *walk.scratch;
-        let outcome = s.outcome;
+        None
+    }
+}
+
+/// A segment that was read: whether it passes, and what is known behind it.
+#[inline(always)]
+unsafe fn settle(s: &mut Scratch, track: &mut Track, policy: &Policy) -> Option<bool> {
+    unsafe {
+        let (now, outcome) = (s.now, s.outcome);
+        let listener = s.held.cookie == 0;
         if outcome == WAIT {
             if track.waits == 0 {
                 track.waits = now;
             } else if now.wrapping_sub(track.waits) > policy.hold {
                 if policy.closed != 0 {
                     if !listener {
-                        tell_cut(&mut s.held);
+                        tell_cut(&mut s.held, 0);
                     }
                 } else {
                     count(Counter::Expired);
@@ -292,16 +380,11 @@ unsafe fn tracked(walk: &mut Walk, track: &mut Track, policy: &Policy) -> Option
             }
             let until = s.seq.wrapping_add(s.len);
             track.pass(until, s.next, s.next_mode, now);
-            if s.piece != 0 {
-                let kept = bpf_map_update_elem(
-                    (&raw const PIECES).cast_mut().cast(),
-                    (&raw const s.held.cookie).cast_mut().cast(),
-                    (&raw const s.window).cast_mut().cast(),
-                    0,
-                );
-                if kept == 0 {
-                    track.keep_pieces(s.next);
-                }
+            if s.piece != 0 && keep(s) {
+                track.keep_pieces(s.next);
+            }
+            if s.holding == 0 {
+                track.holds = 0;
             }
             if s.pends != 0 {
                 track.pending = s.pending;
@@ -309,7 +392,44 @@ unsafe fn tracked(walk: &mut Walk, track: &mut Track, policy: &Policy) -> Option
             }
             return Some(true);
         }
+        if listener {
+            // Nothing to cut yet: the client sends it again.
+        } else if outcome == LONG {
+            tell_cut(&mut s.held, HELD_LONG);
+        } else if outcome == MISFRAMED {
+            tell_cut(&mut s.held, HELD_MISFRAMED);
+        }
         count(counter_of(outcome));
         Some(false)
+    }
+}
+
+/// Nothing passes on this connection any more.
+#[inline(always)]
+unsafe fn broken(s: &mut Scratch, track: &mut Track, policy: &Policy) -> Option<bool> {
+    if policy.dry_run != 0 {
+        track.forget();
+    } else if s.held.cookie != 0 {
+        // SAFETY: `held` is whole.
+        unsafe { tell_cut(&mut s.held, HELD_BROKEN) };
+    }
+    drop_for(Counter::Broken, policy)
+}
+
+/// Keeps what the window holds of an unfinished message.
+#[inline(always)]
+unsafe fn keep(s: &mut Scratch) -> bool {
+    // SAFETY: the window is larger than a value, and `piece` is clamped to both.
+    unsafe {
+        if let Some(kept) = PIECES.get_ptr_mut(s.held.cookie) {
+            let size = clamp::<{ HEAD_CAP - 1 }>(s.piece);
+            return bpf_probe_read_kernel(kept.cast(), size, (&raw const s.window).cast()) == 0;
+        }
+        bpf_map_update_elem(
+            (&raw const PIECES).cast_mut().cast(),
+            (&raw const s.held.cookie).cast_mut().cast(),
+            (&raw const s.window).cast_mut().cast(),
+            0,
+        ) == 0
     }
 }

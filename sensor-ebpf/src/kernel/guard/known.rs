@@ -62,7 +62,7 @@ impl Candidate {
 unsafe fn load(s: &mut Scratch, skb: *mut __sk_buff) -> bool {
     s.candidate.digest = 0;
     let len = s.len.wrapping_sub(s.offset);
-    if s.known == 0 || s.have != 0 || len < BLOCK_MIN || len > BLOCK_CAP {
+    if s.known == 0 || s.chunk != 0 || s.have != 0 || len < BLOCK_MIN || len > BLOCK_CAP {
         return false;
     }
     // SAFETY: the packet, and the window's start.

@@ -12,8 +12,8 @@ use jotwatch_common::{
         sip::Sip,
         tables::{
             AllowedKey, Counter, DenyEntry, HEAD_CAP, MAX_ALLOWED, MAX_BLOCKS, MAX_DENIED_FLOWS,
-            MAX_DENIED_TOKENS, MAX_HANDSHAKES, MAX_NETWORKS, MAX_PIECED, MAX_POLICIES, MAX_TRACKED,
-            MAX_VERDICTS, Policy, Settings, Verdict,
+            MAX_DENIED_TOKENS, MAX_HANDSHAKES, MAX_NETWORKS, MAX_PIECED, MAX_PLACES, MAX_POLICIES,
+            MAX_TRACKED, MAX_VERDICTS, PlaceKey, Policy, Settings, Verdict,
         },
     },
 };
@@ -24,6 +24,11 @@ use super::scratch::Scratch;
 /// A local port's policy: an index into `POLICIES`.
 #[map]
 pub(super) static PORT_POLICIES: Array<u32> = Array::with_max_entries(65_536, 0);
+
+/// Policies of some of a port's connections: indices into `POLICIES`.
+#[map]
+pub(super) static PLACES: HashMap<PlaceKey, u32> =
+    HashMap::with_max_entries(MAX_PLACES, BPF_F_NO_PREALLOC);
 
 #[map]
 pub(super) static POLICIES: Array<Policy> = Array::with_max_entries(MAX_POLICIES, 0);
@@ -82,7 +87,7 @@ pub(super) static TRACKS: LruHashMap<u64, Track> = LruHashMap::with_max_entries(
 pub(super) static HANDSHAKES: LruHashMap<u64, Track> =
     LruHashMap::with_max_entries(MAX_HANDSHAKES, 0);
 
-/// The first bytes of heads that come in pieces, by socket cookie.
+/// The first bytes of messages that come in pieces, by socket cookie.
 #[map]
 pub(super) static PIECES: LruHashMap<u64, [u8; HEAD_CAP as usize]> =
     LruHashMap::with_max_entries(MAX_PIECED, 0);
@@ -93,7 +98,7 @@ pub(super) static PIECES: LruHashMap<u64, [u8; HEAD_CAP as usize]> =
 pub(super) static SCRATCH: Array<Scratch> = Array::with_max_entries(1, 0);
 
 #[map]
-pub(super) static HELD: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
+pub(super) static HELD: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 
 #[map]
 pub(super) static GUARD_COUNTERS: PerCpuArray<[u64; Counter::COUNT]> =

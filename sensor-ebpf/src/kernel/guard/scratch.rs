@@ -35,6 +35,10 @@ pub(super) struct Scratch {
     pub(super) now: u64,
     /// Whether the allow key is wanted.
     pub(super) keyed: u32,
+    /// Key of the connection's state while it has no socket.
+    pub(super) handshake: u64,
+    /// Index of the policy.
+    pub(super) policy: u32,
     pub(super) mode: u32,
     pub(super) ask_always: u32,
     /// `rcv_nxt` of the connection's socket.
@@ -58,6 +62,16 @@ pub(super) struct Scratch {
     /// Not 0: a token of the message is denied.
     pub(super) denied: u32,
     pub(super) hashed: u32,
+    /// Bytes of the window that are hashed, and asked for.
+    pub(super) decided: u32,
+    /// Not 0: the end of a chunk's data and the size of the next are read.
+    pub(super) chunk: u32,
+    /// Bytes of a body that are read.
+    pub(super) body: u32,
+    /// How a head that could be read in two ways is framed, by the verdict that was found last.
+    pub(super) framing: u32,
+    /// The same of the message that is read, once it is known.
+    pub(super) framed: u32,
     /// What becomes of the segment.
     pub(super) outcome: u32,
     /// Behind the segment: [`Track::next`](jotwatch_ebpf::track::Track::next).
