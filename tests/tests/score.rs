@@ -1,6 +1,4 @@
 //! `jotwatch score` as a user runs it.
-// The helpers stand outside of the test functions, where clippy does not see that they are tests.
-#![expect(clippy::unwrap_used, reason = "a test that can't run shall fail")]
 
 use std::fs;
 
