@@ -16,7 +16,7 @@ use super::{
 /// The longest block that is kept, in bytes.
 pub const BLOCK_CAP: u32 = 2048;
 /// A shorter one is read as fast as it is compared.
-pub const BLOCK_MIN: u32 = 128;
+pub const BLOCK_MIN: u32 = STRIDE;
 /// The longest first line, in bytes.
 pub const LINE_CAP: u32 = 512;
 /// Bytes that are compared in a row.
@@ -96,7 +96,8 @@ pub fn plain_line(load: &impl Fn(u32) -> u64, len: u32) -> Option<u32> {
 #[inline(always)]
 #[must_use]
 pub fn digest(load: &impl Fn(u32) -> u64, from: u32, len: u32, seed: u64) -> u64 {
-    let step = len / SAMPLES;
+    // The last of them are the block's last bytes, or few before them.
+    let step = len.saturating_sub(8) / (SAMPLES - 1);
     let mut hash = seed ^ u64::from(len);
     let mut i = 0;
     while i < SAMPLES {
@@ -176,7 +177,13 @@ mod tests {
     fn a_digest_looks_at_all_of_a_block() {
         let block: Vec<u8> = (0..700u32).map(|i| (i * 7) as u8).collect();
         let of = |block: &[u8]| digest(&|at| bytes_at(block, at), 0, block.len() as u32, 1);
-        assert!(block.len() as u32 >= BLOCK_MIN);
+        // Nothing behind the block counts.
+        for n in BLOCK_MIN as usize..200 {
+            let mut other = block[..n + 20].to_vec();
+            other[n..].fill(b'x');
+            let of = |bytes: &[u8]| digest(&|at| bytes_at(bytes, at), 0, n as u32, 1);
+            assert_eq!(of(&other), of(&block), "{n}");
+        }
         let other: Vec<Vec<u8>> = (0..block.len() / 48)
             .map(|i| {
                 let mut other = block.clone();

@@ -14,10 +14,10 @@ use jotwatch_common::{
 use super::{
     ingress::{policy_at, policy_index},
     maps::{
-        BPF_NOEXIST, EMPTY, HANDSHAKES, TRACKS, VERDICTS, count, handshake_key, is_dead,
-        is_denied_flow,
+        BPF_NOEXIST, DENIED_FLOWS, EMPTY, HANDSHAKES, TRACKS, VERDICTS, count, handshake_key,
+        is_dead,
     },
-    read::{headers, packet_addresses},
+    read::{Packet, headers, packet_addresses},
 };
 
 /// 1 passes the segment; 0 drops it, and TCP sends it again by itself.
@@ -31,28 +31,38 @@ pub(crate) fn guard_egress(ctx: SkBuffContext) -> i32 {
 unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
     unsafe {
         let policy = policy_at(policy_index(skb, (12, 8))?)?;
-        let cookie = bpf_get_socket_cookie(skb.cast());
-        let Some(track) = TRACKS.get_ptr_mut(cookie) else {
-            answers_syn(skb);
-            return None;
-        };
-        let track = &mut *track;
-        let now = bpf_ktime_get_ns();
-        let denied = is_denied_flow(cookie, now);
-        if (track.holds == 0 || policy.mode != MODE_HOLD) && !denied {
+        let packet = headers(skb).ok()?;
+        if packet.tcp.flags & (TCP_SYN | TCP_ACK) == TCP_SYN | TCP_ACK {
+            answers_syn(skb, &packet);
             return None;
         }
-        if headers(skb).ok()?.len == 0 {
+        if packet.len == 0 {
+            return None;
+        }
+        let cookie = bpf_get_socket_cookie(skb.cast());
+        let denied = DENIED_FLOWS.get_ptr(cookie);
+        // The connection's state is the receiving processor's, as long as nothing waits.
+        if denied.is_none() && policy.mode != MODE_HOLD {
+            return None;
+        }
+        let now = bpf_ktime_get_ns();
+        let denied = denied.is_some_and(|entry| now < (*entry).until);
+        let track = TRACKS.get_ptr_mut(cookie);
+        let holds = policy.mode == MODE_HOLD && track.is_some_and(|track| (*track).holds != 0);
+        if !holds && !denied {
             return None;
         }
         if policy.closed == 0 && is_dead(policy, now) {
-            track.holds = 0;
+            if let Some(track) = track {
+                (*track).holds = 0;
+            }
             count(Counter::Unguarded);
             return None;
         }
         let counter = if denied {
             Counter::DeniedFlow
         } else {
+            let track = &mut *track?;
             let verdict = VERDICTS.get_ptr(track.pending);
             match verdict {
                 Some(verdict) if now < (*verdict).until => {
@@ -81,19 +91,14 @@ unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
     }
 }
 
-/// Where the connection's first byte will be, if this is TCP's answer to a SYN: only that says which
+/// Notes where the connection's first byte will be, of TCP's answer to a SYN: only that says which
 /// SYN counts.
 #[inline(always)]
-unsafe fn answers_syn(skb: *mut __sk_buff) -> Option<()> {
+unsafe fn answers_syn(skb: *mut __sk_buff, packet: &Packet) -> Option<()> {
     unsafe {
-        let packet = headers(skb).ok()?;
-        let tcp = packet.tcp;
-        if tcp.flags & (TCP_SYN | TCP_ACK) != TCP_SYN | TCP_ACK {
-            return None;
-        }
         let mut record: Record = core::mem::zeroed();
-        record.family = packet.family;
-        packet_addresses::<TO_CLIENT>(skb, &packet, &mut record)?;
+        packet_addresses::<TO_CLIENT>(skb, packet, &mut record)?;
+        let tcp = &packet.tcp;
         let cgroup = bpf_skb_cgroup_id(skb);
         let key = handshake_key(cgroup, &record, tcp.source, tcp.destination)?;
         let track = match HANDSHAKES.get_ptr_mut(key) {
