@@ -7,6 +7,7 @@
 //! The live parts take root. They play in a [network namespace and a cgroup of their
 //! own](crate::ground), on two CPUs.
 
+mod enforce;
 mod judge;
 mod kernel;
 mod live;
@@ -18,7 +19,10 @@ mod sys;
 mod table;
 mod token;
 
-use std::io::{self, Write as _};
+use std::{
+    io::{self, Write as _},
+    path::Path,
+};
 
 use anyhow::{Result, bail, ensure};
 
@@ -52,10 +56,13 @@ pub(crate) enum Part {
     Kernel,
     /// Memory at 10,000 connections, well-behaved and hostile
     Memory,
+    /// What kill, hold and gate let through, and what they cost
+    Enforce,
 }
 
 impl Part {
-    const ALL: [Self; 5] = [Self::Replay, Self::Token, Self::Live, Self::Kernel, Self::Memory];
+    const ALL: [Self; 6] =
+        [Self::Replay, Self::Token, Self::Live, Self::Kernel, Self::Memory, Self::Enforce];
 }
 
 /// Runs the parts that are asked for, all if none is.
@@ -73,6 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "--bin=jotwatch",
         "--bin=make-bench-capture",
         "--bin=bench-token",
+        "--bin=recording-http",
     ])?;
     say(&format!("machine: {}\n", sys::machine()))?;
 
@@ -83,7 +91,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let measured = match part {
             Part::Replay => replay::run(&binaries, args.quick),
             Part::Token => judge::run(&binaries, args.quick),
-            _ => live_part(*part, &mut stand, &binaries.join("jotwatch"), args.quick),
+            _ => live_part(*part, &mut stand, &binaries, args.quick),
         };
         match measured {
             Ok(table) => {
@@ -102,12 +110,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn live_part(
-    part: Part,
-    stand: &mut Option<Stand>,
-    sensor: &std::path::Path,
-    quick: bool,
-) -> Result<Table> {
+fn live_part(part: Part, stand: &mut Option<Stand>, binaries: &Path, quick: bool) -> Result<Table> {
     if !setup::is_root() {
         bail!("it takes root, for eBPF and for a network namespace of its own");
     }
@@ -121,7 +124,9 @@ fn live_part(
         Some(stand) => stand,
         None => stand.insert(Stand::start()?),
     };
+    let sensor = &binaries.join("jotwatch");
     match part {
+        Part::Enforce => enforce::run(stand, binaries, quick),
         Part::Kernel => kernel::run(stand, sensor, quick),
         Part::Memory => memory::run(stand, sensor, quick),
         _ => live::run(stand, sensor, quick),

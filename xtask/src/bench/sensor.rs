@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
+    io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
@@ -30,6 +31,13 @@ pub(super) struct Sensor {
     process: Running,
     program: PathBuf,
     dir: TempDir,
+}
+
+/// How a sensor is started.
+pub(super) struct Options<'o> {
+    /// Tables of the configuration.
+    pub(super) config: &'o str,
+    pub(super) ports: &'o [u16],
 }
 
 /// Requests in = seen + lost by cause, as the sensor says it.
@@ -63,6 +71,12 @@ impl Sensor {
     /// # Errors
     /// That it does not, with the end of what it says.
     pub(super) fn start(program: &Path, stand: &Stand) -> Result<Self> {
+        let ports = [WATCHED.port()];
+        Self::start_with(program, stand, &Options { config: "", ports: &ports })
+    }
+
+    /// As [`Sensor::start`], with more configuration and other ports.
+    pub(super) fn start_with(program: &Path, stand: &Stand, options: &Options<'_>) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("jotwatch-bench-").tempdir()?;
         let config = dir.path().join("config.toml");
         let [runtime, state] = ["run", "state"].map(|name| dir.path().join(name));
@@ -70,12 +84,15 @@ impl Sensor {
             &config,
             // The system's log is not for benchmarks.
             format!(
-                "[sinks]\nsyslog = []\n\n[daemon]\nruntime_dir = {runtime:?}\nstate_dir = {state:?}\n"
+                "[sinks]\nsyslog = []\n\n[daemon]\nruntime_dir = {runtime:?}\nstate_dir = {state:?}\n{}",
+                options.config
             ),
         )?;
         let mut command = Command::new(program);
         command.arg("run").arg("--config").arg(&config);
-        command.args(["--port", &WATCHED.port().to_string()]);
+        for port in options.ports {
+            command.args(["--port", &port.to_string()]);
+        }
         command.arg("--cgroup").arg(stand.cgroup()).stdin(Stdio::null());
         command.stdout(File::create(dir.path().join("events"))?);
         command.stderr(File::create(dir.path().join("log"))?);
@@ -94,6 +111,33 @@ impl Sensor {
             thread::sleep(Duration::from_millis(20));
         }
         Ok(sensor)
+    }
+
+    /// Sends it a signal.
+    pub(super) fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill_process(Pid::from_child(&self.process.0), signal)?)
+    }
+
+    /// Kills it, and waits until it is gone.
+    pub(super) fn kill(mut self) -> Result<()> {
+        self.process.0.kill()?;
+        self.process.0.wait()?;
+        Ok(())
+    }
+
+    /// Runs `jotwatch COMMAND` for it, with `input`, and gives its JSON.
+    pub(super) fn tell(&self, command: &[&str], input: &str) -> Result<Value> {
+        let mut child = Command::new(&self.program)
+            .args(command)
+            .args(["--json", "--config"])
+            .arg(self.dir.path().join("config.toml"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        child.stdin.take().context("no input")?.write_all(input.as_bytes())?;
+        let output = child.wait_with_output()?;
+        ensure!(output.status.success(), "jotwatch {command:?} ended with {}", output.status);
+        Ok(serde_json::from_slice(&output.stdout)?)
     }
 
     /// Its answer to `jotwatch status --json`.
@@ -155,7 +199,10 @@ impl Sensor {
     pub(super) fn programs(&self) -> Result<BTreeMap<String, Runs>> {
         let files = self.descriptors()?;
         let mut programs = BTreeMap::new();
-        for file in files.iter().filter(|file| file.contains_key("run_cnt")) {
+        let mut measured: Vec<_> = files.iter().filter(|f| f.contains_key("run_cnt")).collect();
+        // In the order in which they were loaded: the guard's come behind those of capture.
+        measured.sort_by_key(|file| file.get("prog_id").and_then(|id| id.parse::<u64>().ok()));
+        for file in measured {
             let number = |key: &str| file.get(key).and_then(|value| value.parse().ok());
             let runs = Runs {
                 count: number("run_cnt").context("no run_cnt")?,
@@ -166,6 +213,7 @@ impl Sensor {
                 link.contains_key("link_type") && link.get("prog_id") == Some(id)
             };
             let name = files.iter().find(is_link).map_or_else(|| format!("program {id}"), place);
+            let name = if programs.contains_key(&name) { format!("guard {name}") } else { name };
             programs.insert(name, runs);
         }
         ensure!(!programs.is_empty(), "the sensor holds no kernel program");
@@ -215,8 +263,13 @@ impl Sensor {
         Path::new("/proc").join(self.process.0.id().to_string()).join(file)
     }
 
+    /// What it wrote to standard error.
+    pub(super) fn whole_log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
     fn log(&self) -> String {
-        let log = fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+        let log = self.whole_log();
         let last: Vec<&str> = log.lines().rev().take(3).collect();
         last.into_iter().rev().collect::<Vec<_>>().join(" | ")
     }

@@ -95,6 +95,11 @@ impl Stand {
         self.cgroup.path()
     }
 
+    /// A command that runs `program` in the cgroup that nginx is in.
+    pub(super) fn command(&self, program: &Path) -> Command {
+        self.cgroup.command(program)
+    }
+
     /// Requests that nginx has read since it started, this very question among them.
     pub(super) fn requests(&self) -> Result<u64> {
         let mut stream = TcpStream::connect(UNWATCHED)?;

@@ -6,6 +6,8 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
+/// The secret that they are signed with.
+pub(super) const KEY: &[u8] = b"a key for benchmarks";
 /// Characters of a token.
 const LENGTH: usize = 600;
 /// Characters of an HS256 header and of its signature, and the two dots.
@@ -26,8 +28,7 @@ pub(super) fn token(number: usize) -> String {
         .map(|part| URL_SAFE_NO_PAD.encode(part))
         .join(".");
     // HMAC takes a key of any length, so this never fails.
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(b"a key for benchmarks").unwrap_or_else(|_| unreachable!());
+    let mut mac = Hmac::<Sha256>::new_from_slice(KEY).unwrap_or_else(|_| unreachable!());
     mac.update(input.as_bytes());
     format!("{input}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
 }
