@@ -20,6 +20,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -298,6 +299,23 @@ impl Daemon {
         }
     }
 
+    /// Does what takes long on another thread, and goes on reading and judging until it is done: a
+    /// daemon that does not beat counts as dead.
+    fn meanwhile<T: Send>(
+        &mut self,
+        work: impl FnOnce() -> anyhow::Result<T> + Send,
+    ) -> anyhow::Result<T> {
+        thread::scope(|scope| {
+            let worker = scope.spawn(work);
+            while !worker.is_finished() {
+                self.capture.poll(POLL)?;
+                self.read();
+                self.guarding.attend(&mut self.pipeline, &mut self.enforcer);
+            }
+            worker.join().map_err(|_| anyhow::anyhow!("it panicked"))?
+        })
+    }
+
     /// Has the pipeline use the keys that are in force now, and say which ones are not there.
     fn take_keys(&mut self) {
         // Before the keys, or a set might count that is not taken yet.
@@ -373,7 +391,8 @@ impl Daemon {
         if self.search.is_none() {
             self.search = start_search(&settings)?;
         }
-        let mut deny_files = lists::load_files(config.enforcement.deny_files.get_ref(), now())?;
+        let files_to_deny = config.enforcement.deny_files.get_ref();
+        let mut deny_files = self.meanwhile(|| lists::load_files(files_to_deny, now()))?;
         deny_files.extend(self.kept_feeds(&config));
         if self.config.issuers != config.issuers || self.config.keys != config.keys {
             self.keyring = Keyring::start(&config)?;
@@ -394,7 +413,6 @@ impl Daemon {
         self.files = files;
         self.sinks.reopen();
         self.config = config;
-        self.read_feeds();
         if let Err(error) = self.capture.hurry(cuts(&self.config)) {
             tracing::warn!("records may come later than they should: {error}");
         }
