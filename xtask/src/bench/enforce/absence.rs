@@ -57,18 +57,23 @@ pub(super) fn run(ground: &Ground<'_>, table: &mut Table) -> Result<()> {
 
 fn under_load(numbers: &AtomicUsize, act: impl Fn() -> Result<()>) -> Result<Seen> {
     let over = AtomicBool::new(false);
+    // Each call gives one of its own second.
+    let same = token(0);
     let client = |known: bool, number: usize| -> Result<Vec<Sent>> {
         let mut sent = Vec::new();
         let mut client = Client::connect(RECORDED, number)?;
         if known {
-            client.ask(&good(&token(0)))?;
+            client.ask(&good(&same))?;
         }
         // A first use takes TCP's time-out: not all of them at once.
         thread::sleep(Duration::from_millis(13) * u32::try_from(number)?);
         while !over.load(Ordering::Relaxed) {
-            let number = if known { 0 } else { numbers.fetch_add(1, Ordering::Relaxed) };
+            let request = match known {
+                true => good(&same),
+                false => good(&token(numbers.fetch_add(1, Ordering::Relaxed))),
+            };
             let at = Instant::now();
-            match client.ask(&good(&token(number))) {
+            match client.ask(&request) {
                 Ok(took) => sent.push((at, Some(took))),
                 Err(_) => {
                     sent.push((at, None));

@@ -40,11 +40,12 @@ pub(super) fn run(ground: &Ground<'_>, table: &mut Table, quick: bool) -> Result
     note(&format!("enforce, lists: {tokens} token keys and {NETWORKS} networks"));
     // The sensor says what key a token has.
     let sensor = ground.sensor("kill", "")?;
-    let key = |number: usize| -> Result<String> {
-        let added = sensor.tell(&["deny", "add", "--token"], &token(number))?;
+    let key = |token: &str| -> Result<String> {
+        let added = sensor.tell(&["deny", "add", "--token"], token)?;
         Ok(added["entry"]["token_key"].as_str().context("no key")?.to_owned())
     };
-    let keys = [key(7_000_001)?, key(7_000_002)?];
+    let [first, second] = [token(7_000_001), token(7_000_002)];
+    let keys = [key(&first)?, key(&second)?];
     ground.stop(sensor)?;
     let file = ground.file("deny");
     fs::write(&file, list(tokens, &keys[0], None))?;
@@ -64,7 +65,7 @@ pub(super) fn run(ground: &Ground<'_>, table: &mut Table, quick: bool) -> Result
     table.figure(title, format!("{:.2?} (listening after {ready:.2?})", began.elapsed()));
     table.figure("  resident, above that of empty lists", more(sensor.resident()?.0, resident));
     table.figure("  the kernel's maps, above the same", more(sensor.maps()?, maps));
-    let acts = acts(&sensor, 7_000_001)?;
+    let acts = acts(&sensor, &first)?;
     table.judged("  the last token of the file is dropped", yes(acts), "yes", acts);
 
     // Another last token and one more network, while a client goes on.
@@ -100,7 +101,7 @@ pub(super) fn run(ground: &Ground<'_>, table: &mut Table, quick: bool) -> Result
         "0",
         passed == 0,
     );
-    let acts = self::acts(&sensor, 7_000_002)? && !self::acts(&sensor, 7_000_001)?;
+    let acts = self::acts(&sensor, &second)? && !self::acts(&sensor, &first)?;
     table.judged("  the new last token is dropped, the old one not", yes(acts), "yes", acts);
     let shut = !connects(DENIED)? && connects(Ipv4Addr::new(127, 78, 1, 1))?;
     table.judged("  the last network is shut out, another not", yes(shut), "yes", shut);
@@ -152,11 +153,11 @@ fn in_force(sensor: &Sensor, tokens: u64, networks: u64) -> Result<()> {
 
 /// Whether the kernel drops a request with this token for its being denied: there is nothing else
 /// against it.
-fn acts(sensor: &Sensor, number: usize) -> Result<bool> {
+fn acts(sensor: &Sensor, token: &str) -> Result<bool> {
     let dropped = || count(&sensor.status()?, "/enforcement/guard/denied-token");
     let before = dropped()?;
-    let mut client = [Client::connect(RECORDED, number)?];
-    client[0].send([bad(&token(number)).as_slice()])?;
+    let mut client = [Client::connect(RECORDED, 0)?];
+    client[0].send([bad(token).as_slice()])?;
     settle(&mut client, Duration::from_millis(300), |_| false)?;
     Ok(dropped()? > before)
 }
