@@ -64,6 +64,7 @@ fn alert(number: u64) -> Event {
             exchange: number,
             request,
             response: Some(ResponseView { status: 200, latency_us: 7, bytes: 99 }),
+            score: None,
             outcome: "bypass",
             tokens: Vec::new(),
             findings,
