@@ -10,7 +10,7 @@ use aya_ebpf::{
     programs::SkBuffContext,
 };
 use jotwatch_common::{
-    Record, TCP_SYN, TO_SERVER,
+    TCP_SYN, TO_SERVER,
     guard::tables::{
         Counter, FRAMED_UNKNOWN, HEAD_CAP, HELD_BROKEN, HELD_LONG, HELD_MISFRAMED, PORT_PLACES,
         PlaceKey, Policy,
@@ -129,13 +129,16 @@ unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
         let state = (*sk).state;
         let listener = state == TCP_LISTEN || state == TCP_NEW_SYN_RECV;
         let mut cookie = 0;
-        let mut record: Record = core::mem::zeroed();
+        // Not on the stack, which three calls share.
+        let record = &raw mut s.record;
+        record.write(core::mem::zeroed());
+        let record = &mut *record;
         record.family = family;
         if listener {
-            packet_addresses::<TO_SERVER>(skb, &packet, &mut record)?;
+            packet_addresses::<TO_SERVER>(skb, &packet, record)?;
         } else {
             cookie = bpf_get_socket_cookie(skb.cast());
-            socket_addresses(sk, &mut record);
+            socket_addresses(sk, record);
         }
         let track = if listener { None } else { TRACKS.get_ptr_mut(cookie) };
         if policy.closed == 0 && is_dead(policy, now) {
@@ -198,7 +201,7 @@ unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
             if tcp.flags & TCP_SYN != 0 {
                 return drop_for(Counter::Ahead, policy);
             }
-            let key = handshake_key(cgroup, &record, s.held.local_port, tcp.source)?;
+            let key = handshake_key(cgroup, record, s.held.local_port, tcp.source)?;
             s.handshake = key;
             match HANDSHAKES.get_ptr_mut(key) {
                 Some(track) => track,
@@ -213,7 +216,7 @@ unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
             match track {
                 Some(track) => track,
                 None => {
-                    let key = handshake_key(cgroup, &record, s.held.local_port, tcp.source)?;
+                    let key = handshake_key(cgroup, record, s.held.local_port, tcp.source)?;
                     let before = HANDSHAKES.get_ptr(key);
                     s.fresh = Track::NEW;
                     s.fresh.born(s.taken, (*tp).bytes_received, before.map(|before| &*before));

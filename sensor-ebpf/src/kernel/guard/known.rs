@@ -176,16 +176,18 @@ unsafe fn word_in(scratch: *const Scratch, at: u32) -> u64 {
 /// Keeps what the lines of the message at `offset` came to, which passes and whose head is read.
 #[inline(always)]
 pub(super) unsafe fn keep(s: &mut Scratch, skb: *mut __sk_buff, flags: u32) {
-    let c = s.candidate;
-    if c.digest == 0 || c.offset != s.offset || s.have != 0 {
+    // Field by field: the stack has no room for a copy.
+    let digest = s.candidate.digest;
+    if digest == 0 || s.candidate.offset != s.offset || s.have != 0 {
         return;
     }
     s.candidate.digest = 0;
+    let (line, len) = (s.candidate.line, s.candidate.len);
     if flags & (ODD | CHUNKED | QUERY_TOKEN) != 0
         || flags & HTTP1 == 0
         || s.scanner.body() != 0
-        || s.scanner.end() != c.line.wrapping_add(c.len)
-        || c.count > BLOCK_TOKENS as u32
+        || s.scanner.end() != line.wrapping_add(len)
+        || s.candidate.count > BLOCK_TOKENS as u32
     {
         return;
     }
@@ -195,17 +197,17 @@ pub(super) unsafe fn keep(s: &mut Scratch, skb: *mut __sk_buff, flags: u32) {
         let block = &mut s.block;
         block.terms = (*settings).terms;
         block.allow = s.scanner.allow_key();
-        block.tokens = c.tokens;
-        block.count = c.count;
+        block.tokens = s.candidate.tokens;
+        block.count = s.candidate.count;
         block.flags = flags;
-        block.len = c.len;
+        block.len = len;
         block.keyed = s.keyed;
         let to = (&raw mut block.bytes).cast();
-        let size = clamp::<{ BLOCK_CAP - 1 }>(c.len);
+        let size = clamp::<{ BLOCK_CAP - 1 }>(len);
         let skb = SkBuffContext::new(skb);
-        let from = s.payload_at.wrapping_add(c.offset).wrapping_add(c.line);
+        let from = s.payload_at.wrapping_add(s.candidate.offset).wrapping_add(line);
         if bpf_skb_load_bytes(skb.as_ptr(), from, to, size) == 0 {
-            let _: Result<(), i32> = BLOCKS.insert(c.digest, &s.block, 0);
+            let _: Result<(), i32> = BLOCKS.insert(digest, &s.block, 0);
         }
     }
 }

@@ -1,10 +1,13 @@
 //! Memory of one run of `guard_ingress`: too much for the stack.
 
-use jotwatch_common::guard::{
-    known::Block,
-    scan::Scanner,
-    sip::Sip,
-    tables::{HEAD_CAP, Held},
+use jotwatch_common::{
+    Record,
+    guard::{
+        known::Block,
+        scan::Scanner,
+        sip::Sip,
+        tables::{HEAD_CAP, Held},
+    },
 };
 use jotwatch_ebpf::track::Track;
 
@@ -86,6 +89,8 @@ pub(super) struct Scratch {
     pub(super) pending: [u64; 2],
     /// The state of a connection that is seen for the first time.
     pub(super) fresh: Track,
+    /// Family, addresses and ports of the segment.
+    pub(super) record: Record,
 }
 
 /// Loads the eight bytes at `at`, which may be at any address.
