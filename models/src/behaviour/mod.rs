@@ -3,16 +3,20 @@
 //!
 //! [`observation`] is what the stage is told of a request and of its answer, [`schema`] names the
 //! features, [`vector`] holds them, [`route`] makes routes of paths, and [`profile`] remembers what
-//! is usual.
+//! is usual. [`forest`] is inference over trees, and [`model`] makes a probability with reasons of
+//! what two forests say.
 //!
 //! Pure; time is an argument. What is not known is absent (NaN) and never zero.
 
+pub mod forest;
+pub mod model;
 pub mod observation;
 pub mod profile;
 pub mod route;
 pub mod schema;
 pub mod vector;
 
+pub use model::{BehaviourModel, BehaviourScore, Reason};
 pub use observation::{Answer, Client, GeoPoint, NetworkKinds, Request, Route, TokenUse};
 pub use profile::{Handle, Limits, LoadError, Profiles};
 pub use route::Templates;

@@ -1,0 +1,476 @@
+//! Inference over a forest of binary trees in flat arrays.
+//!
+//! Both models are one: a tree sends a vector down to a leaf, and the forest's answer is the mean
+//! of the leaves' values: the log-odds of an attack in a random forest, the length of the path in
+//! an isolation forest. An absent value (NaN) goes the way that was found in training for each node.
+//!
+//! Several trees are walked at once, and each walk runs to the depth of the deepest of them, as
+//! a leaf leads to itself: no branch waits for a value that is still on its way from the cache.
+//!
+//! As bytes, little-endian: number of trees (4), nodes of each tree (2 each), then for each node
+//! threshold (4), left child (2), feature (1), flags (1) and value (4).
+
+use super::schema::WIDTH;
+
+/// Trees of one forest: more would not fit the time of a request.
+pub const MAX_TREES: usize = 1024;
+
+/// Nodes of one tree.
+pub const MAX_NODES: usize = 1 << 14;
+
+/// Trees that are walked at once.
+const LANES: usize = 8;
+
+/// Places of a vector as the trees look them up: a power of two, so that no place is outside.
+const PLACES: usize = WIDTH.next_power_of_two();
+
+/// Bytes of a node.
+const NODE: usize = 12;
+
+const MISSING_LEFT: u8 = 1;
+const LEAF: u8 = 2;
+
+/// A node: a vector goes left when its `feature` is at most `threshold`, and right otherwise.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Node {
+    threshold: f32,
+    /// The left child's place in the tree; the right child's is the next. A leaf's own.
+    left: u16,
+    feature: u8,
+    flags: u8,
+}
+
+/// A node as training hands it over.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Grown {
+    /// Sends vectors on.
+    Split {
+        /// Place of the feature in the schema.
+        feature: usize,
+        /// The greatest value that goes left.
+        threshold: f32,
+        /// Whether an absent value goes left.
+        missing_left: bool,
+        /// Place of the left child among the tree's nodes, behind this one; the right child is
+        /// the next.
+        left: usize,
+        /// What the tree would answer here.
+        value: f32,
+    },
+    /// Answers.
+    Leaf {
+        /// The answer.
+        value: f32,
+    },
+}
+
+/// Why trees are no forest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ForestError {
+    /// Fewer bytes than it says.
+    #[error("it is cut off")]
+    Torn,
+    /// None, or more than [`MAX_TREES`] trees, or a tree of none or more than [`MAX_NODES`] nodes.
+    #[error("it has no trees or too many, or a tree without nodes or with too many")]
+    Size,
+    /// A child that does not lie behind its parent or lies outside the tree.
+    #[error("a node leads out of its tree or back")]
+    Shape,
+    /// No finite number, or a feature that does not exist.
+    #[error("a node has a value that no training gives")]
+    Number,
+}
+
+/// A forest.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Forest {
+    nodes: Vec<Node>,
+    values: Vec<f32>,
+    /// First node of each tree, deepest tree first, so that trees of like depth go together.
+    roots: Vec<u32>,
+    depths: Vec<u16>,
+}
+
+/// A vector, widened to [`PLACES`].
+type Wide = [f32; PLACES];
+
+fn wide(values: &[f32; WIDTH]) -> Wide {
+    let mut out = [f32::NAN; PLACES];
+    for (to, from) in out.iter_mut().zip(values) {
+        *to = *from;
+    }
+    out
+}
+
+impl Node {
+    const OUTSIDE: Self = Self { threshold: 0.0, left: 0, feature: 0, flags: LEAF | MISSING_LEFT };
+
+    const fn is_leaf(self) -> bool {
+        self.flags & LEAF != 0
+    }
+
+    /// Place of the next node in the tree.
+    fn next(self, values: &Wide) -> u32 {
+        let value = values.get(usize::from(self.feature) % PLACES).copied().unwrap_or(f32::NAN);
+        let missing_right = self.flags & MISSING_LEFT == 0;
+        u32::from(self.left)
+            + u32::from((value > self.threshold) | (value.is_nan() & missing_right))
+    }
+}
+
+impl Forest {
+    /// A forest of grown trees.
+    ///
+    /// # Errors
+    /// [`ForestError`], if they are not as their documentation says.
+    pub fn new(trees: &[Vec<Grown>]) -> Result<Self, ForestError> {
+        let mut bytes = (trees.len() as u32).to_le_bytes().to_vec();
+        for tree in trees {
+            let len = u16::try_from(tree.len()).map_err(|_| ForestError::Size)?;
+            bytes.extend_from_slice(&len.to_le_bytes());
+        }
+        for tree in trees {
+            for (at, node) in tree.iter().enumerate() {
+                let (threshold, left, feature, flags, value) = match *node {
+                    Grown::Split { feature, threshold, missing_left, left, value } => {
+                        (threshold, left, feature, u8::from(missing_left), value)
+                    }
+                    Grown::Leaf { value } => (f32::INFINITY, at, 0, LEAF | MISSING_LEFT, value),
+                };
+                let left = u16::try_from(left).map_err(|_| ForestError::Shape)?;
+                let feature = u8::try_from(feature).map_err(|_| ForestError::Number)?;
+                bytes.extend_from_slice(&threshold.to_le_bytes());
+                bytes.extend_from_slice(&left.to_le_bytes());
+                bytes.extend_from_slice(&[feature, flags]);
+                bytes.extend_from_slice(&value.to_le_bytes());
+            }
+        }
+        Self::read(&mut bytes.as_slice())
+    }
+
+    /// Takes a forest from the front of `rest`.
+    ///
+    /// # Errors
+    /// [`ForestError`]; nothing of what is refused is used.
+    pub(super) fn read(rest: &mut &[u8]) -> Result<Self, ForestError> {
+        let trees = u32::from_le_bytes(take(rest)?) as usize;
+        if !(1..=MAX_TREES).contains(&trees) {
+            return Err(ForestError::Size);
+        }
+        let mut sizes = Vec::with_capacity(trees);
+        for _ in 0..trees {
+            let size = usize::from(u16::from_le_bytes(take(rest)?));
+            if !(1..=MAX_NODES).contains(&size) {
+                return Err(ForestError::Size);
+            }
+            sizes.push(size);
+        }
+        let all: usize = sizes.iter().sum();
+        if rest.len() < all * NODE {
+            return Err(ForestError::Torn);
+        }
+        let mut forest = Self {
+            nodes: Vec::with_capacity(all),
+            values: Vec::with_capacity(all),
+            roots: Vec::with_capacity(trees),
+            depths: Vec::with_capacity(trees),
+        };
+        let mut starts = Vec::with_capacity(trees);
+        for size in sizes {
+            let depth = forest.read_tree(size, rest)?;
+            starts.push((depth, forest.nodes.len() - size));
+        }
+        starts.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+        for (depth, root) in starts {
+            forest.roots.push(u32::try_from(root).map_err(|_| ForestError::Size)?);
+            forest.depths.push(depth);
+        }
+        Ok(forest)
+    }
+
+    /// Takes the `size` nodes of one tree; returns its depth.
+    fn read_tree(&mut self, size: usize, rest: &mut &[u8]) -> Result<u16, ForestError> {
+        // Depth by place; a child lies behind its parent, so each is known when it comes.
+        let mut depths = vec![0_u16; size];
+        let mut deepest = 0;
+        for at in 0..size {
+            let threshold = f32::from_le_bytes(take(rest)?);
+            let left = u16::from_le_bytes(take(rest)?);
+            let [feature, flags] = take(rest)?;
+            let value = f32::from_le_bytes(take(rest)?);
+            let node = Node { threshold, left, feature, flags };
+            if flags & !(LEAF | MISSING_LEFT) != 0 {
+                return Err(ForestError::Number);
+            }
+            if usize::from(feature) >= WIDTH || !value.is_finite() || threshold.is_nan() {
+                return Err(ForestError::Number);
+            }
+            let depth = depths.get(at).copied().unwrap_or_default();
+            deepest = deepest.max(depth);
+            let left = usize::from(left);
+            if node.is_leaf() {
+                // Whatever the value, it stays.
+                if left != at || threshold != f32::INFINITY || flags & MISSING_LEFT == 0 {
+                    return Err(ForestError::Shape);
+                }
+            } else {
+                if left <= at || left + 1 >= size || !threshold.is_finite() {
+                    return Err(ForestError::Shape);
+                }
+                for child in depths.iter_mut().skip(left).take(2) {
+                    *child = (*child).max(depth + 1);
+                }
+            }
+            self.nodes.push(node);
+            self.values.push(value);
+        }
+        Ok(deepest)
+    }
+
+    /// Appends the forest's bytes.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&(self.roots.len() as u32).to_le_bytes());
+        let mut starts = self.roots.clone();
+        starts.sort_unstable();
+        let ends = starts.iter().skip(1).copied().chain([self.nodes.len() as u32]);
+        for (start, end) in starts.iter().zip(ends) {
+            out.extend_from_slice(&((end - start) as u16).to_le_bytes());
+        }
+        for (node, value) in self.nodes.iter().zip(&self.values) {
+            out.extend_from_slice(&node.threshold.to_le_bytes());
+            out.extend_from_slice(&node.left.to_le_bytes());
+            out.extend_from_slice(&[node.feature, node.flags]);
+            out.extend_from_slice(&value.to_le_bytes());
+        }
+    }
+
+    /// How many trees there are.
+    #[must_use]
+    pub const fn trees(&self) -> usize {
+        self.roots.len()
+    }
+
+    /// How many nodes there are in all trees.
+    #[must_use]
+    pub const fn size(&self) -> usize {
+        self.nodes.len()
+    }
+
+    fn node(&self, at: u32) -> Node {
+        self.nodes.get(at as usize).copied().unwrap_or(Node::OUTSIDE)
+    }
+
+    fn value(&self, at: u32) -> f32 {
+        self.values.get(at as usize).copied().unwrap_or_default()
+    }
+
+    /// Walks every tree and gives `step` each node on the way with the next; returns the sum of the
+    /// leaves. A walk that is done stays at its leaf, and gives that with itself.
+    fn walk(&self, values: &Wide, mut step: impl FnMut(u8, u32, u32)) -> f32 {
+        let mut sum = 0.0;
+        for (roots, depths) in self.roots.chunks(LANES).zip(self.depths.chunks(LANES)) {
+            let depth = depths.first().copied().unwrap_or_default();
+            let mut at = [0; LANES];
+            if let Some(roots) = roots.first_chunk::<LANES>() {
+                // The same as below, with a length that the compiler knows.
+                at = *roots;
+                self.descend(values, depth, roots, &mut at, &mut step);
+            } else {
+                at.iter_mut().zip(roots).for_each(|(at, root)| *at = *root);
+                self.descend(values, depth, roots, &mut at, &mut step);
+            }
+            sum += at.iter().zip(roots).map(|(at, _)| self.value(*at)).sum::<f32>();
+        }
+        sum
+    }
+
+    #[inline]
+    fn descend(
+        &self,
+        values: &Wide,
+        depth: u16,
+        roots: &[u32],
+        at: &mut [u32; LANES],
+        step: &mut impl FnMut(u8, u32, u32),
+    ) {
+        for _ in 0..depth {
+            for (at, root) in at.iter_mut().zip(roots) {
+                let node = self.node(*at);
+                let next = root + node.next(values);
+                step(node.feature, *at, next);
+                *at = next;
+            }
+        }
+    }
+
+    /// The mean of the leaves that `values` come to.
+    #[must_use]
+    pub fn mean(&self, values: &[f32; WIDTH]) -> f32 {
+        self.walk(&wide(values), |_, _, _| {}) / self.roots.len() as f32
+    }
+
+    /// What the forest answers to a vector that it knows nothing of: the mean of the roots.
+    #[must_use]
+    pub fn base(&self) -> f32 {
+        self.roots.iter().map(|root| self.value(*root)).sum::<f32>() / self.roots.len() as f32
+    }
+
+    /// Adds to `shares` what each feature moved the answer by, times `scale`, along the paths that
+    /// `values` took: the change of value from a node to its child is the node's feature's doing
+    /// (Saabas, 2014). All shares together are [`Forest::mean`] less [`Forest::base`].
+    pub fn attribute(&self, values: &[f32; WIDTH], scale: f32, shares: &mut [f32; WIDTH]) {
+        let scale = scale / self.roots.len() as f32;
+        let mut sums = [0.0; PLACES];
+        self.walk(&wide(values), |feature, from, to| {
+            if let Some(sum) = sums.get_mut(usize::from(feature) % PLACES) {
+                *sum += self.value(to) - self.value(from);
+            }
+        });
+        for (share, sum) in shares.iter_mut().zip(sums) {
+            *share += sum * scale;
+        }
+    }
+}
+
+/// The next `N` bytes.
+fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], ForestError> {
+    let (first, behind) = rest.split_first_chunk::<N>().ok_or(ForestError::Torn)?;
+    *rest = behind;
+    Ok(*first)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// SplitMix64.
+    fn next(seed: &mut u64) -> u64 {
+        *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = *seed;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Some trees of some sizes.
+    pub(in crate::behaviour) fn some(trees: usize, seed: u64) -> Vec<Vec<Grown>> {
+        let mut seed = seed;
+        (0..trees)
+            .map(|_| {
+                let splits = next(&mut seed) as usize % 40;
+                let mut tree = vec![Grown::Leaf { value: 0.25 }];
+                for _ in 0..splits {
+                    let leaves: Vec<usize> = (0..tree.len())
+                        .filter(|at| matches!(tree[*at], Grown::Leaf { .. }))
+                        .collect();
+                    let at = leaves[next(&mut seed) as usize % leaves.len()];
+                    let left = tree.len();
+                    let mut unit = || (next(&mut seed) % 1024) as f32 / 1024.0;
+                    tree[at] = Grown::Split {
+                        feature: (unit() * WIDTH as f32) as usize,
+                        threshold: unit(),
+                        missing_left: unit() < 0.5,
+                        left,
+                        value: unit(),
+                    };
+                    tree.push(Grown::Leaf { value: unit() });
+                    tree.push(Grown::Leaf { value: unit() });
+                }
+                tree
+            })
+            .collect()
+    }
+
+    pub(in crate::behaviour) fn vector(seed: u64) -> [f32; WIDTH] {
+        let mut seed = seed;
+        std::array::from_fn(|_| match next(&mut seed) % 4 {
+            0 => f32::NAN,
+            _ => (next(&mut seed) % 1024) as f32 / 1024.0,
+        })
+    }
+
+    /// As one would write it without a thought to speed.
+    fn plainly(trees: &[Vec<Grown>], values: &[f32; WIDTH]) -> f32 {
+        let mut sum = 0.0;
+        for tree in trees {
+            let mut at = 0;
+            loop {
+                match tree[at] {
+                    Grown::Leaf { value } => {
+                        sum += value;
+                        break;
+                    }
+                    Grown::Split { feature, threshold, missing_left, left, .. } => {
+                        let value = values[feature];
+                        let goes_left =
+                            if value.is_nan() { missing_left } else { value <= threshold };
+                        at = if goes_left { left } else { left + 1 };
+                    }
+                }
+            }
+        }
+        sum / trees.len() as f32
+    }
+
+    #[test]
+    fn the_fast_walk_is_the_plain_one() {
+        for count in [1, 7, 8, 9, 16, 61] {
+            let trees = some(count, count as u64);
+            let forest = Forest::new(&trees).unwrap();
+            for seed in 0..200 {
+                let values = vector(seed);
+                let (fast, plain) = (forest.mean(&values), plainly(&trees, &values));
+                assert!((fast - plain).abs() < 1e-5, "{count} {seed}: {fast} {plain}");
+            }
+        }
+    }
+
+    #[test]
+    fn shares_add_up_to_the_answer() {
+        let forest = Forest::new(&some(30, 5)).unwrap();
+        for seed in 0..100 {
+            let values = vector(seed);
+            let mut shares = [0.0; WIDTH];
+            forest.attribute(&values, 2.0, &mut shares);
+            let sum: f32 = shares.iter().sum();
+            let moved = 2.0 * (forest.mean(&values) - forest.base());
+            assert!((sum - moved).abs() < 1e-4, "{sum} {moved}");
+        }
+    }
+
+    #[test]
+    fn bytes_come_back_and_every_prefix_is_torn() {
+        let forest = Forest::new(&some(9, 3)).unwrap();
+        let mut bytes = Vec::new();
+        forest.write(&mut bytes);
+        assert_eq!(Forest::read(&mut bytes.as_slice()), Ok(forest));
+        for end in 0..bytes.len() {
+            assert_eq!(Forest::read(&mut &bytes[..end]), Err(ForestError::Torn), "{end}");
+        }
+    }
+
+    #[test]
+    fn what_leads_nowhere_is_refused() {
+        let leaf = |value| Grown::Leaf { value };
+        let split = |feature, threshold, left| Grown::Split {
+            feature,
+            threshold,
+            missing_left: true,
+            left,
+            value: 0.5,
+        };
+        let refused = |tree: &[Grown]| Forest::new(&[tree.to_vec()]).unwrap_err();
+        assert_eq!(Forest::new(&[]), Err(ForestError::Size));
+        assert_eq!(refused(&[]), ForestError::Size);
+        assert_eq!(refused(&[split(0, 0.5, 0), leaf(0.0)]), ForestError::Shape);
+        assert_eq!(refused(&[split(0, 0.5, 1), leaf(0.0)]), ForestError::Shape);
+        assert_eq!(refused(&[split(0, f32::NAN, 1), leaf(0.0), leaf(0.0)]), ForestError::Number);
+        assert_eq!(
+            refused(&[split(0, f32::INFINITY, 1), leaf(0.0), leaf(0.0)]),
+            ForestError::Shape
+        );
+        assert_eq!(refused(&[split(WIDTH, 0.5, 1), leaf(0.0), leaf(0.0)]), ForestError::Number);
+        assert_eq!(refused(&[split(0, 0.5, 1), leaf(f32::NAN), leaf(0.0)]), ForestError::Number);
+        assert!(Forest::new(&[vec![split(0, 0.5, 1), leaf(1.0), leaf(0.0)]]).is_ok());
+    }
+}
