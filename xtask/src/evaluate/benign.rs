@@ -11,7 +11,7 @@ use crate::{
     setup,
     train::{
         data::{Label, Sample, Source, part},
-        synth::Random,
+        random::Random,
     },
 };
 

@@ -1,5 +1,6 @@
 //! `cargo xtask evaluate`: what the models are worth on data that they have not seen.
 
+mod behaviour;
 mod benign;
 mod speed;
 
@@ -9,7 +10,7 @@ use anyhow::{Context, Result};
 use jotwatch_models::payload::{Group, PayloadModel, Scratch};
 
 use crate::train::{
-    Foreign, Settings, artifact,
+    Foreign, Settings, Which, artifact,
     data::{self, Label, Sample, Source},
     fit, synth,
 };
@@ -22,9 +23,12 @@ pub(crate) struct Args {
     /// Train again without each group of features: several times as long
     #[arg(long)]
     ablation: bool,
-    /// Only time the built-in model
+    /// Only time the built-in models
     #[arg(long)]
     speed: bool,
+    /// Only this model
+    #[arg(long)]
+    only: Option<Which>,
     /// Show so many misses and false alarms of each source
     #[arg(long, value_name = "N", default_value_t = 0)]
     show: usize,
@@ -208,12 +212,25 @@ fn classes(out: &mut impl Write, samples: &[Sample], model: &PayloadModel) -> Re
     Ok(())
 }
 
-/// Prints every figure of the payload model.
+/// Prints every figure of the models.
 ///
 /// # Errors
 /// Data that is missing, an artifact that does not load, or what training says.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let out = &mut std::io::stdout().lock();
+    if args.only != Some(Which::Behaviour) {
+        payload(out, args)?;
+    }
+    if args.only != Some(Which::Payload) {
+        if !args.speed {
+            behaviour::report(out, &args.data, args.ablation)?;
+        }
+        speed::behaviour(out)?;
+    }
+    Ok(())
+}
+
+fn payload(out: &mut impl Write, args: &Args) -> Result<()> {
     let bytes = std::fs::read(artifact())?;
     let model = PayloadModel::from_bytes(&bytes).context("run `cargo xtask train` first");
     if args.speed {

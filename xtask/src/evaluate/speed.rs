@@ -4,7 +4,16 @@
 use std::{hint::black_box, io::Write, time::Instant};
 
 use anyhow::Result;
-use jotwatch_models::payload::{Form, PayloadModel, Place, Scratch, Value};
+use jotwatch_models::{
+    behaviour::{BehaviourModel, Vector, WIDTH},
+    payload::{Form, PayloadModel, Place, Scratch, Value},
+};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::train::{
+    behaviour::{artifact, rows},
+    sessions::{self, ranges::TEST},
+};
 
 /// A value of a head, to be written down.
 type Part = (Place, Form, &'static str);
@@ -98,6 +107,65 @@ pub(super) fn report(out: &mut impl Write, model: &PayloadModel) -> Result<()> {
             times[0],
             times[ROUNDS / 2],
             score.probability
+        )?;
+    }
+    Ok(())
+}
+
+/// Seconds of processor that this thread has had: others on the machine do not count.
+fn cpu_time() -> f64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
+}
+
+/// Vectors to score, one after another: more than the caches of branches can learn.
+const VECTORS: usize = 4096;
+
+/// Writes the microseconds a vector of the behaviour model, for vectors of a generated world.
+///
+/// # Errors
+/// An artifact that does not load, or that the output is closed.
+pub(super) fn behaviour(out: &mut impl Write) -> Result<()> {
+    const ROUNDS: usize = 30;
+    let model = BehaviourModel::from_bytes(&std::fs::read(artifact())?)?;
+    let world = sessions::world(399, &TEST);
+    let mut vectors: Vec<Vector> = Vec::new();
+    let mut nth = 0_usize;
+    rows::replay(&world, |_, _, _, vector| {
+        nth += 1;
+        if !vector.learning && nth.is_multiple_of(37) && vectors.len() < VECTORS {
+            vectors.push(*vector);
+        }
+    });
+    let raised: Vec<Vector> = vectors
+        .iter()
+        .copied()
+        .filter(|v| model.score(v).reasons.iter().any(Option::is_some))
+        .collect();
+    writeln!(
+        out,
+        "\nprocessor time of both forests a vector ({WIDTH} features), best and middle of {ROUNDS} rounds"
+    )?;
+    for (name, of) in [("all", &vectors), ("with reasons", &raised)] {
+        if of.is_empty() {
+            continue;
+        }
+        let mut times: Vec<f64> = (0..ROUNDS)
+            .map(|_| {
+                let start = cpu_time();
+                for vector in of.iter().cycle().take(VECTORS) {
+                    black_box(model.score(black_box(vector)));
+                }
+                (cpu_time() - start) * 1e6 / VECTORS as f64
+            })
+            .collect();
+        times.sort_by(f64::total_cmp);
+        writeln!(
+            out,
+            "{name:<22} {:>5} vectors {:>7.2} µs {:>7.2} µs",
+            of.len(),
+            times[0],
+            times[ROUNDS / 2]
         )?;
     }
     Ok(())

@@ -1,11 +1,19 @@
-//! `cargo xtask train`: rebuilds the models' artifacts from the public data, bit for bit.
+//! `cargo xtask train`: rebuilds the models' artifacts from the public data and from generated
+//! sessions, bit for bit.
 
+pub(crate) mod behaviour;
 pub(crate) mod data;
 pub(crate) mod fit;
+pub(crate) mod random;
+pub(crate) mod sessions;
 pub(crate) mod synth;
 mod synth_lists;
 
-use std::{collections::HashSet, fs, path::PathBuf};
+use std::{
+    collections::HashSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Result, ensure};
 use jotwatch_models::payload::Weights;
@@ -19,9 +27,19 @@ pub(crate) struct Args {
     /// The folder with the public data; see models/artifacts/payload.md for what is in it
     #[arg(long, value_name = "DIR", default_value = "../shared/data")]
     data: PathBuf,
-    /// Write nothing; fail unless the artifact is what training gives
+    /// Write nothing; fail unless the artifacts are what training gives
     #[arg(long)]
     check: bool,
+    /// Only this model
+    #[arg(long)]
+    only: Option<Which>,
+}
+
+/// A model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Which {
+    Payload,
+    Behaviour,
 }
 
 /// Where the artifact lies.
@@ -139,23 +157,32 @@ fn build(samples: &[Sample], generated: &[Sample], foreign: &Foreign<'_>) -> Res
     })
 }
 
-/// Trains and writes the artifact, or compares it.
+/// Trains and writes the artifacts, or compares them.
 ///
 /// # Errors
 /// Data that is missing; an artifact that differs, with `--check`.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let samples = data::load(&args.data)?;
-    let generated = synth::generate(&samples);
-    let foreign = Foreign::measure(&samples, &generated, fit::all_groups, |source, _| {
-        eprintln!("trained without {}", source.name());
-    })?;
-    let bytes = build(&samples, &generated, &foreign)?.to_bytes()?;
-    let path = artifact();
-    if args.check {
-        ensure!(fs::read(&path)? == bytes, "{} is not what training gives", path.display());
+    if args.only != Some(Which::Behaviour) {
+        let samples = data::load(&args.data)?;
+        let generated = synth::generate(&samples);
+        let foreign = Foreign::measure(&samples, &generated, fit::all_groups, |source, _| {
+            eprintln!("trained without {}", source.name());
+        })?;
+        let bytes = build(&samples, &generated, &foreign)?.to_bytes()?;
+        finish(&artifact(), &bytes, args.check)?;
+    }
+    if args.only != Some(Which::Payload) {
+        finish(&behaviour::artifact(), &behaviour::build()?.to_bytes()?, args.check)?;
+    }
+    Ok(())
+}
+
+fn finish(path: &Path, bytes: &[u8], check: bool) -> Result<()> {
+    if check {
+        ensure!(fs::read(path)? == bytes, "{} is not what training gives", path.display());
         eprintln!("{} is what training gives", path.display());
     } else {
-        fs::write(&path, &bytes)?;
+        fs::write(path, bytes)?;
         eprintln!("{}: {} bytes", path.display(), bytes.len());
     }
     Ok(())

@@ -1,0 +1,261 @@
+//! From what the forests say to a probability, on worlds that they have not seen.
+
+use anyhow::{Context, Result};
+use jotwatch_models::behaviour::model::{Calibration, MAX_KNOTS};
+use linfa::{Dataset, traits::Fit};
+use linfa_logistic::LogisticRegression;
+use ndarray::{Array1, Array2};
+
+use super::{super::sessions::Kind, isolate};
+
+/// What the forests said of a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Said {
+    pub(crate) evidence: f32,
+    pub(crate) anomaly: f32,
+    /// Of which attack, if of one.
+    pub(crate) attack: Option<Kind>,
+    /// Of attacks: which part of its episode it is. Of others 1.
+    pub(crate) weight: f32,
+    /// Which subject and day of which world, where it is legitimate.
+    pub(crate) day: u32,
+}
+
+/// Which of the forests may speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Voices {
+    Forest,
+    Isolation,
+    Both,
+}
+
+/// The share of attacks among requests that probabilities are for, each episode counting as much
+/// as any other.
+pub(crate) const PRIOR: f64 = 0.01;
+
+/// Share of subjects' days with a false alert on the worlds that the threshold is set on: less than
+/// what is promised, as the next world is another.
+const FALSE_DAYS: f64 = 0.0008;
+
+/// No knot of the curve is above this, and none below the other: no number of generated requests
+/// makes one certain.
+const MOST: f64 = 0.998;
+const LEAST: f64 = 1e-6;
+
+/// Weight of a block of the curve in legitimate requests, at least: fewer are chance.
+const BLOCK: f64 = 30.0;
+
+/// Intercept and weights: a logistic regression over 2,000 points of each label, evenly spaced by
+/// what the loudest voice said, moved to [`PRIOR`].
+fn join(said: &[Said], voices: Voices) -> Result<(f32, f32, f32)> {
+    const POINTS: usize = 2000;
+    let loud = |s: &Said| if voices == Voices::Isolation { s.anomaly } else { s.evidence };
+    let mut picked: Vec<(&Said, bool)> = Vec::new();
+    for attack in [false, true] {
+        let mut of: Vec<&Said> = said.iter().filter(|s| s.attack.is_some() == attack).collect();
+        of.sort_by(|a, b| loud(a).total_cmp(&loud(b)));
+        let all: f64 = of.iter().map(|s| f64::from(s.weight)).sum();
+        let mut sums = of.iter().scan(0.0, |sum, s| {
+            *sum += f64::from(s.weight);
+            Some((*sum, *s))
+        });
+        let mut at = sums.next().context("a label without requests")?;
+        for n in 0..POINTS {
+            let wanted = (n as f64 + 0.5) / POINTS as f64 * all;
+            while at.0 < wanted {
+                let Some(next) = sums.next() else { break };
+                at = next;
+            }
+            picked.push((at.1, attack));
+        }
+    }
+    let x = Array2::from_shape_fn((picked.len(), 2), |(row, column)| {
+        let said = picked[row].0;
+        match (column, voices) {
+            (0, Voices::Forest | Voices::Both) => f64::from(said.evidence),
+            (1, Voices::Isolation | Voices::Both) => f64::from(said.anomaly),
+            _ => 0.0,
+        }
+    });
+    let y: Array1<bool> = picked.iter().map(|p| p.1).collect();
+    let fitted =
+        LogisticRegression::default().alpha(1e-3).max_iterations(200).fit(&Dataset::new(x, y))?;
+    let sign = if fitted.labels().pos.class { 1.0 } else { -1.0 };
+    let prior = (PRIOR / (1.0 - PRIOR)).ln();
+    let weight = |n: usize| (sign * fitted.params()[n]) as f32;
+    Ok(((sign * fitted.intercept() + prior) as f32, weight(0), weight(1)))
+}
+
+/// A rising curve through `points` (log-odds, weight, of which attacks), by pooling neighbours that
+/// fall (pool adjacent violators), in blocks of some weight.
+fn curve(mut points: Vec<(f32, f64, f64)>) -> Vec<(f32, f32)> {
+    struct Block {
+        at: f64,
+        weight: f64,
+        attacks: f64,
+    }
+    impl Block {
+        fn share(&self) -> f64 {
+            (self.attacks / self.weight).clamp(LEAST, MOST)
+        }
+        fn take(&mut self, other: &Self) {
+            self.at += other.at;
+            self.weight += other.weight;
+            self.attacks += other.attacks;
+        }
+    }
+    points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut blocks: Vec<Block> = Vec::new();
+    for (margin, weight, attacks) in points {
+        let new = Block { at: f64::from(margin) * weight, weight, attacks };
+        match blocks.last_mut() {
+            // Enough requests make a block; among attacks alone, a tenth of that.
+            Some(open) if open.weight - open.attacks < BLOCK && open.attacks < BLOCK / 10.0 => {
+                open.take(&new);
+            }
+            _ => blocks.push(new),
+        }
+        while let [.., a, b] = &blocks[..]
+            && b.share() <= a.share()
+            && (b.weight - b.attacks >= BLOCK || b.attacks >= BLOCK / 10.0)
+        {
+            if let Some(last) = blocks.pop()
+                && let Some(open) = blocks.last_mut()
+            {
+                open.take(&last);
+            }
+        }
+    }
+    while let [.., a, b] = &blocks[..]
+        && b.share() <= a.share()
+    {
+        if let Some(last) = blocks.pop()
+            && let Some(open) = blocks.last_mut()
+        {
+            open.take(&last);
+        }
+    }
+    // A curve of a few hundred straight pieces is more than anybody can read.
+    let mut apart = 0.05;
+    loop {
+        let mut knots: Vec<(f32, f32)> = Vec::new();
+        for block in &blocks {
+            let (at, share) = ((block.at / block.weight) as f32, block.share() as f32);
+            match knots.last_mut() {
+                Some(last) if at - last.0 <= apart => last.1 = share,
+                _ => knots.push((at, share)),
+            }
+        }
+        if knots.len() <= MAX_KNOTS {
+            return knots;
+        }
+        apart *= 2.0;
+    }
+}
+
+/// Join, curve and threshold.
+///
+/// # Errors
+/// A label without requests, or what linfa says.
+pub(crate) fn calibrate(said: &[Said], voices: Voices) -> Result<Calibration> {
+    let (intercept, forest, anomaly) = join(said, voices)?;
+    let mut calibration = Calibration {
+        intercept,
+        forest,
+        anomaly,
+        usual_path: isolate::norm(),
+        curve: vec![],
+        threshold: 1.0,
+    };
+    let total = |attack: bool| -> f64 {
+        said.iter().filter(|s| s.attack.is_some() == attack).map(|s| f64::from(s.weight)).sum()
+    };
+    let (attacks, benign) = (total(true), total(false));
+    let scale = PRIOR / (1.0 - PRIOR) * benign / attacks;
+    let points = said
+        .iter()
+        .map(|s| {
+            let margin = calibration.margin(s.evidence, s.anomaly);
+            let weight = f64::from(s.weight) * if s.attack.is_some() { scale } else { 1.0 };
+            (margin, weight, if s.attack.is_some() { weight } else { 0.0 })
+        })
+        .collect();
+    calibration.curve = curve(points);
+    // The worst of each subject's day: the threshold lies above all but a few.
+    let mut days = std::collections::BTreeMap::<u32, f32>::new();
+    for said in said.iter().filter(|s| s.attack.is_none()) {
+        let probability = calibration.probability(calibration.margin(said.evidence, said.anomaly));
+        let worst = days.entry(said.day).or_default();
+        *worst = worst.max(probability);
+    }
+    let mut worst: Vec<f32> = days.into_values().collect();
+    worst.sort_by(f32::total_cmp);
+    let allowed = (worst.len() as f64 * FALSE_DAYS) as usize;
+    let at = worst.len().checked_sub(allowed + 1).context("no legitimate requests")?;
+    calibration.threshold = (worst[at] + 1e-6).min(1.0);
+    Ok(calibration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::super::{random::Random, sessions::Kind},
+        *,
+    };
+
+    /// Requests of which the forest knows something.
+    fn said(n: usize) -> Vec<Said> {
+        let mut random = Random::new(3);
+        (0..n)
+            .map(|at| {
+                let attack = at % 50 == 0;
+                let loud = random.normal() * 1.5 + if attack { 3.0 } else { -3.0 };
+                Said {
+                    evidence: loud as f32,
+                    anomaly: 0.5,
+                    attack: attack.then_some(Kind::Scraping),
+                    weight: 1.0,
+                    day: (at / 40) as u32,
+                }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn probabilities_are_what_they_say() {
+        let calibration = calibrate(&said(60_000), Voices::Both).unwrap();
+        let (mut bins, fresh) = ([(0.0, 0.0, 0.0); 5], said(90_000));
+        let attacks = fresh.iter().filter(|s| s.attack.is_some()).count() as f64;
+        let scale = PRIOR / (1.0 - PRIOR) * (fresh.len() as f64 - attacks) / attacks;
+        for said in &fresh {
+            let p =
+                f64::from(calibration.probability(calibration.margin(said.evidence, said.anomaly)));
+            let bin = &mut bins[((p * 5.0) as usize).min(4)];
+            let weight = if said.attack.is_some() { scale } else { 1.0 };
+            bin.0 += weight;
+            bin.1 += weight * p;
+            bin.2 += if said.attack.is_some() { weight } else { 0.0 };
+        }
+        for (weight, said, truth) in bins {
+            assert!((said - truth).abs() / weight < 0.1, "{bins:?}");
+        }
+    }
+
+    #[test]
+    fn the_threshold_lets_few_days_through_and_the_curve_rises() {
+        let said = said(60_000);
+        let calibration = calibrate(&said, Voices::Forest).unwrap();
+        assert!(calibration.curve.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1));
+        assert!(calibration.curve.len() <= MAX_KNOTS);
+        assert_eq!(calibration.anomaly, 0.0);
+        let mut days = std::collections::HashSet::new();
+        for said in said.iter().filter(|s| s.attack.is_none()) {
+            let margin = calibration.margin(said.evidence, said.anomaly);
+            if calibration.probability(margin) >= calibration.threshold {
+                days.insert(said.day);
+            }
+        }
+        assert!(days.len() as f64 <= 1500.0 * FALSE_DAYS, "{}", days.len());
+        assert!(calibrate(&said[1..40], Voices::Both).is_err());
+    }
+}
