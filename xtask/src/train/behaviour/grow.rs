@@ -45,6 +45,9 @@ const BINS: usize = 40;
 const LEAN: f64 = 3.0;
 /// Log-odds that a node may have: no number of generated rows makes one surer.
 const SUREST: f64 = 9.0;
+/// And against an attack: most trees do not look at what gives one away, and must not outvote
+/// those that do.
+const CALMEST: f64 = 1.5;
 
 /// An attack counts a hair more than a legitimate row. A node with as many of both would have
 /// either label, by the order of a hash map of linfa's, and training would not repeat itself.
@@ -274,7 +277,7 @@ fn value(trees: &mut [Vec<Grown>], rows: &[Row]) {
             let own = ((attack + mean) / attacks).ln() - ((other + 1.0) / benign).ln();
             // A child's place holds what its parent says until its turn comes.
             let said = (count * own + LEAN * odds[at]) / (count + LEAN);
-            let said = said.clamp(-SUREST, SUREST);
+            let said = said.clamp(-CALMEST, SUREST);
             odds[at] = said;
             match &mut tree[at] {
                 Grown::Leaf { value } => *value = said as f32,
