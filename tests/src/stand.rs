@@ -174,7 +174,8 @@ pub fn answers(stream: &mut TcpStream, wanted: usize, limit: Duration) -> Result
         match stream.read(&mut chunk) {
             Ok(0) => return Ok(found),
             Ok(n) => text.extend_from_slice(&chunk[..n]),
-            Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+            // With a timeout a read is not taken up again behind a stop of the process (signal(7)).
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             Err(e) if e.kind() == ErrorKind::ConnectionReset => return Ok(found),
             Err(e) => return Err(e.into()),
         }

@@ -272,6 +272,8 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
             separator(v, at, hits);
         }
         match token.kind {
+            // A number names no command: an amount in brackets.
+            shape::DOLLAR_PAREN if v.at(at + 1).is_number() && v.kind(at + 2) == b')' => {}
             shape::DOLLAR_PAREN => hits.add(f::C_SUBSTITUTION, token.start),
             b'`' => {
                 let place = command(v, at + 1);

@@ -78,6 +78,7 @@ fn legitimate_values_are_let_be() {
         (Place::Body, Form::Text, "<p>Hello <b>world</b>, it's 5 o'clock.</p>"),
         (Place::Claim, Form::Text, "7f1a2c3e-89ab-4cde-8f01-23456789abcd"),
         (Place::Body, Form::Text, "if (a < b) { return f(a, b); }"),
+        (Place::Claim, Form::Text, "a loss of $(5)"),
     ] {
         let score = score(place, form, text.as_bytes());
         assert!(!score.is_attack, "{text}: {score:?}");
