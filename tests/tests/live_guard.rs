@@ -309,7 +309,10 @@ fn lines_that_were_read_before_are_compared_to_their_last_byte() -> Result<()> {
         }
         let known = judge.count(Counter::Known);
         ensure!(known >= 7, "{mode:?}: {}", judge.shown());
-        ensure!(judge.count(Counter::Heads) >= known + 2, "{mode:?}: {}", judge.shown());
+        // They are kept at their second sight. In gate that may be the first one's repetition: a head
+        // that waits is read, and counts when it passes.
+        let read = if mode == Mode::Gate { 1 } else { 2 };
+        ensure!(judge.count(Counter::Heads) >= known + read, "{mode:?}: {}", judge.shown());
         // The token with one bit changed, at each of its bytes but the dots: without them it is
         // none to the judge here.
         let begin = good.find(GOOD).unwrap_or_default();
