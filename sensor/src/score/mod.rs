@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod fusion;
+mod heads;
 pub mod input;
 mod proof;
 #[cfg(test)]
@@ -23,7 +24,7 @@ use jotwatch_models::payload::{
 use smallvec::SmallVec;
 
 pub use self::proof::{PROVEN, is_proven};
-use self::values::Values;
+use self::{heads::Heads, values::Values};
 use crate::{
     finding::{Finding, Severity},
     http::Request,
@@ -159,6 +160,7 @@ impl Models {
 pub struct Scorer {
     payload: Arc<PayloadModel>,
     scratch: Scratch,
+    heads: Heads,
 }
 
 impl fmt::Debug for Scorer {
@@ -171,7 +173,7 @@ impl Scorer {
     /// A scorer with these models.
     #[must_use]
     pub fn new(models: Models) -> Self {
-        Self { payload: models.payload, scratch: Scratch::default() }
+        Self { payload: models.payload, scratch: Scratch::default(), heads: Heads::new() }
     }
 
     /// Scores a request with what was found of it and of its tokens.
@@ -181,8 +183,13 @@ impl Scorer {
         tokens: &TokenReport,
         evidence: impl Iterator<Item = Evidence<'a>>,
     ) -> Score {
-        let values = Values::of(request);
+        let lines = heads::lines(request);
+        let known = lines.is_some_and(|lines| self.heads.knows(lines));
+        let values = if known { Values::of_target(request) } else { Values::of(request) };
         let mut payload = self.payload.score(values.as_slice(), &mut self.scratch);
+        if let (false, Some(lines), None, 0) = (known, lines, payload.value, payload.unscored) {
+            self.heads.note(lines);
+        }
         let mut in_claim = false;
         if let Some(claims) = self.claims(tokens)
             && (payload.value.is_none() || claims.probability > payload.probability)

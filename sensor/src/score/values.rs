@@ -18,17 +18,23 @@ pub(super) struct Values<'a> {
 }
 
 impl<'a> Values<'a> {
-    /// Path, query, body, cookies and header fields.
-    pub(super) fn of(request: &'a Request) -> Self {
+    /// Path and query.
+    pub(super) fn of_target(request: &'a Request) -> Self {
         let mut values = SmallVec::new();
         let (path, query) = split_target(request.target());
-        let mut add = |place, form, bytes: &'a [u8]| {
+        for (place, form, bytes) in
+            [(Place::Path, Form::Text, path), (Place::Query, Form::Pairs, query)]
+        {
             if !bytes.is_empty() {
                 values.push(Value { place, form, bytes });
             }
-        };
-        add(Place::Path, Form::Text, path);
-        add(Place::Query, Form::Pairs, query);
+        }
+        Self { headers: values.len(), values, names: SmallVec::new() }
+    }
+
+    /// Path, query, body, cookies and header fields.
+    pub(super) fn of(request: &'a Request) -> Self {
+        let Self { mut values, .. } = Self::of_target(request);
         let (mut content_type, mut encoded): (&[u8], bool) = (b"", false);
         for header in request.headers() {
             let is = |name: &str| header.name.eq_ignore_ascii_case(name.as_bytes());
@@ -38,9 +44,9 @@ impl<'a> Values<'a> {
                 _ => {}
             }
         }
-        if !encoded {
-            let body = &request.body.bytes;
-            add(Place::Body, body_form(body, content_type), body);
+        let bytes = &*request.body.bytes;
+        if !encoded && !bytes.is_empty() {
+            values.push(Value { place: Place::Body, form: body_form(bytes, content_type), bytes });
         }
         let headers = values.len();
         let mut names = SmallVec::new();
