@@ -4,7 +4,7 @@
 //! - A finding stands for a probability of an attack by its severity: critical 0.99, high 0.85,
 //!   medium 0.50, low 0.15, info none. The gravest counts; findings of one request have one cause
 //!   too often to be added up.
-//! - A model's calibrated probability is taken as it is.
+//! - A model's calibrated probability is taken as it is, from [`LEAST`] on.
 //! - Findings and models look at different things, so they count as independent evidence: the
 //!   score is one hundred times `1 - (1 - findings) × (1 - payload)`, rounded down, at most 99.
 //!
@@ -17,6 +17,9 @@ use super::is_proven;
 
 /// The highest score that is not proven.
 pub const UNPROVEN: u8 = 99;
+
+/// A model's probability below counts as none.
+pub const LEAST: f32 = 0.05;
 
 /// The score of what is proven.
 pub const CERTAIN: u8 = 100;

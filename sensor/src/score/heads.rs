@@ -7,10 +7,11 @@
 use crate::http::Request;
 
 /// Longer ones are looked at each time.
-const MAX_LEN: usize = 1536;
+const MAX_LEN: usize = 1024;
 
-/// Heads that are remembered, a power of two: with their bytes 200 KiB.
-const SLOTS: usize = 128;
+/// Heads that are remembered, a power of two: with their bytes 2 MiB, room for the clients that are
+/// at work in the same minute on most hosts.
+const SLOTS: usize = 2048;
 
 struct Slot {
     len: u16,

@@ -187,21 +187,19 @@ impl Scorer {
         let known = lines.is_some_and(|lines| self.heads.knows(lines));
         let values = if known { Values::of_target(request) } else { Values::of(request) };
         let mut payload = self.payload.score(values.as_slice(), &mut self.scratch);
-        if let (false, Some(lines), None, 0) = (known, lines, payload.value, payload.unscored) {
+        if let (false, Some(lines), false, 0) = (known, lines, says(&payload), payload.unscored) {
             self.heads.note(lines);
         }
         let mut in_claim = false;
         if let Some(claims) = self.claims(tokens)
-            && (payload.value.is_none() || claims.probability > payload.probability)
+            && (!says(&payload) || claims.probability > payload.probability)
         {
             (payload, in_claim) = (PayloadScore { unscored: payload.unscored, ..claims }, true);
         }
         let mut score = Score {
             suspected: payload.is_attack,
             unscored: payload.unscored,
-            // Without evidence the model's answer is its base rate, which says nothing of this
-            // request.
-            payload: payload.value.map_or(0.0, |_| payload.probability),
+            payload: if says(&payload) { payload.probability } else { 0.0 },
             ..Score::default()
         };
         let alone = fusion::percent(score.payload);
@@ -224,7 +222,7 @@ impl Scorer {
             let bytes = known.claims().map(|claims| claims.raw()).unwrap_or_default();
             let claims = Value { place: Place::Claim, form: Form::Json, bytes };
             let score = self.payload.score(&[claims], &mut self.scratch);
-            if score.value.is_none() {
+            if !says(&score) {
                 known.note_harmless();
             } else if worst.is_none_or(|worst| score.probability > worst.probability) {
                 worst = Some(score);
@@ -232,6 +230,12 @@ impl Scorer {
         }
         worst
     }
+}
+
+/// Whether the model says anything of the request. Without evidence its answer is its base rate, and
+/// what is hardly above that is met in every other usual request.
+fn says(payload: &PayloadScore) -> bool {
+    payload.value.is_some() && payload.probability >= fusion::LEAST
 }
 
 /// What the payload model's score rests on: the class and the place, then each structure.
