@@ -67,7 +67,7 @@ fn what_is_remembered_of_heads_changes_no_score() {
         for head in &heads {
             let at = Time::from_unix_secs(round);
             let (request, _) = read_request(head.as_bytes(), at, &Limits::default()).unwrap();
-            let mut of = |scorer: &mut Scorer| {
+            let of = |scorer: &mut Scorer| {
                 scorer.score(&request, &TokenReport::default(), std::iter::empty())
             };
             assert_eq!(of(&mut used), of(&mut scorer()), "{head}");
