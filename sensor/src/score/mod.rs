@@ -9,7 +9,6 @@
 #![forbid(unsafe_code)]
 
 pub mod fusion;
-mod heads;
 pub mod input;
 mod proof;
 #[cfg(test)]
@@ -24,7 +23,7 @@ use jotwatch_models::payload::{
 use smallvec::SmallVec;
 
 pub use self::proof::{PROVEN, is_proven};
-use self::{heads::Heads, values::Values};
+use self::values::Values;
 use crate::{
     finding::{Finding, Severity},
     http::Request,
@@ -160,7 +159,6 @@ impl Models {
 pub struct Scorer {
     payload: Arc<PayloadModel>,
     scratch: Scratch,
-    heads: Heads,
 }
 
 impl fmt::Debug for Scorer {
@@ -173,7 +171,7 @@ impl Scorer {
     /// A scorer with these models.
     #[must_use]
     pub fn new(models: Models) -> Self {
-        Self { payload: models.payload, scratch: Scratch::default(), heads: Heads::new() }
+        Self { payload: models.payload, scratch: Scratch::default() }
     }
 
     /// Scores a request with what was found of it and of its tokens.
@@ -183,13 +181,8 @@ impl Scorer {
         tokens: &TokenReport,
         evidence: impl Iterator<Item = Evidence<'a>>,
     ) -> Score {
-        let lines = heads::lines(request);
-        let known = lines.is_some_and(|lines| self.heads.knows(lines));
-        let values = if known { Values::of_target(request) } else { Values::of(request) };
+        let values = Values::of(request);
         let mut payload = self.payload.score(values.as_slice(), &mut self.scratch);
-        if let (false, Some(lines), false, 0) = (known, lines, says(&payload), payload.unscored) {
-            self.heads.note(lines);
-        }
         let mut in_claim = false;
         if let Some(claims) = self.claims(tokens)
             && (!says(&payload) || claims.probability > payload.probability)

