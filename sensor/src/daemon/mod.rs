@@ -394,16 +394,18 @@ impl Daemon {
         let files_to_deny = config.enforcement.deny_files.get_ref();
         let mut deny_files = self.meanwhile(|| lists::load_files(files_to_deny, now()))?;
         deny_files.extend(self.kept_feeds(&config));
-        if self.config.issuers != config.issuers || self.config.keys != config.keys {
-            self.keyring = Keyring::start(&config)?;
-            self.keys_in_force = None;
-            // Marks are of one keyring.
-            self.pipeline.forget_unknown_keys();
-        }
+        let other_keys = self.config.issuers != config.issuers || self.config.keys != config.keys;
+        let keyring = other_keys.then(|| Keyring::start(&config)).transpose()?;
         self.guarding.reconfigure(&config, &services)?;
         self.enforcer.forget_allowed();
         // The last that may fail; what is below does not.
         self.pipeline.lists().denied.replace_files(deny_files)?;
+        if let Some(keyring) = keyring {
+            self.keyring = keyring;
+            self.keys_in_force = None;
+            // Marks are of one keyring.
+            self.pipeline.forget_unknown_keys();
+        }
         self.pipeline.lists().allowed.configure(config.enforcement.allow.clone());
         self.pipeline.reconfigure(settings);
         self.pipeline.serve(Arc::clone(&services));
