@@ -72,6 +72,9 @@ pub struct Track {
     pub offset: u32,
     /// [`READ`]: bytes of the message that TCP has taken before.
     pub have: u32,
+    /// After so many changes of the tables neither the connection nor its client was denied, nor the
+    /// client allowed everything; 0 where that was not looked up.
+    pub clear: u64,
 }
 
 impl Track {
@@ -92,6 +95,7 @@ impl Track {
         pieced_at: 0,
         offset: 0,
         have: 0,
+        clear: 0,
     };
 
     /// TCP answers a SYN: the connection's first byte will be at `start`. This state is kept by

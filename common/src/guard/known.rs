@@ -8,10 +8,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{
-    scan::Terms,
-    swar::{equal, first, lowest},
-};
+use super::swar::{equal, first, lowest};
 
 /// The longest block that is kept, in bytes.
 pub const BLOCK_CAP: u32 = 2048;
@@ -23,15 +20,24 @@ pub const LINE_CAP: u32 = 512;
 pub const STRIDE: u32 = 64;
 /// Tokens of a block that is kept.
 pub const BLOCK_TOKENS: usize = 2;
-/// Words that make a block's [`digest`].
+/// Words that make a block's [`digest`], four at a time.
 const SAMPLES: u32 = 16;
+const LANES: usize = 4;
+
+/// How long what was looked up of a block's tokens is believed while nothing changes, in nanoseconds:
+/// the tables must see now and then which tokens are in use, as they forget others first.
+pub const BELIEVED_FOR: u64 = 1_000_000_000;
+/// Nanoseconds of [`Block::checked`]'s unit, as a shift: a millisecond.
+const TICK: u32 = 20;
 
 /// What the lines behind a head's first came to.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 pub struct Block {
-    /// What was looked for.
-    pub terms: Terms,
+    /// The service that they came to: its cgroup; its port, and the mode in the upper half.
+    pub service: [u64; 2],
+    /// Its tokens were looked up and may pass, see [`checked`]; 0 where they were not.
+    pub checked: u64,
     /// The allow key, if `keyed`.
     pub allow: [u64; 2],
     /// The deny keys.
@@ -96,16 +102,45 @@ pub fn plain_line(load: &impl Fn(u32) -> u64, len: u32) -> Option<u32> {
 #[inline(always)]
 #[must_use]
 pub fn digest(load: &impl Fn(u32) -> u64, from: u32, len: u32, seed: u64) -> u64 {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
     // The last of them are the block's last bytes, or few before them.
     let step = len.saturating_sub(8) / (SAMPLES - 1);
-    let mut hash = seed ^ u64::from(len);
+    // Apart, as a product waits for the one before it.
+    let mut lanes = [seed ^ u64::from(len), seed ^ 1, seed ^ 2, seed ^ 3];
+    let mut at = from;
     let mut i = 0;
     while i < SAMPLES {
-        hash = (hash ^ load(from + step * i)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        for lane in &mut lanes {
+            *lane = (*lane ^ load(at)).wrapping_mul(ODD);
+            *lane ^= *lane >> 29;
+            at += step;
+        }
+        i += LANES as u32;
+    }
+    let mut hash = 0;
+    for lane in lanes {
+        hash = (hash ^ lane).wrapping_mul(ODD);
         hash ^= hash >> 29;
-        i += 1;
     }
     hash
+}
+
+/// What [`Block::checked`] is when its tokens were looked up at `now` after `changes` changes and may
+/// pass until then.
+#[inline(always)]
+#[must_use]
+pub fn checked(changes: u64, now: u64, until: u64) -> u64 {
+    let until = if until < now + BELIEVED_FOR { until } else { now + BELIEVED_FOR };
+    changes << 32 | u64::from((until >> TICK) as u32)
+}
+
+/// Whether what was looked up once still holds.
+#[inline(always)]
+#[must_use]
+pub fn still_holds(checked: u64, changes: u64, now: u64) -> bool {
+    // The half of the range that is to come: 24 days.
+    checked >> 32 == changes & 0xffff_ffff
+        && (checked as u32).wrapping_sub((now >> TICK) as u32).wrapping_sub(1) < u32::MAX / 2
 }
 
 #[cfg(test)]
@@ -114,7 +149,9 @@ mod tests {
     use proptest::prelude::*;
     use std::{format, string::String, vec::Vec};
 
-    use super::{BLOCK_MIN, LINE_CAP, digest, plain_line};
+    use super::{
+        BELIEVED_FOR, BLOCK_MIN, LINE_CAP, TICK, checked, digest, plain_line, still_holds,
+    };
     use crate::guard::{
         scan::{CUT, HTTP1, MORE, Prefix, Scanner, TOKEN, Terms, bytes_at},
         sip::Secret,
@@ -137,6 +174,26 @@ mod tests {
 
     fn line_of(head: &[u8]) -> Option<u32> {
         plain_line(&|at| bytes_at(head, at), head.len() as u32)
+    }
+
+    #[test]
+    fn a_look_up_is_believed_until_something_changes_or_its_time_is_over() {
+        const MS: u64 = 1 << TICK;
+        // Around the place where the unit's 32 bits overflow, too.
+        for now in [5 * MS, (1 << 52) - 300 * MS, 7 << 52] {
+            for until in [now, now + MS, now + 3 * MS, now + BELIEVED_FOR, u64::MAX] {
+                let once = checked(3, now, until);
+                assert!(until < now + MS || still_holds(once, 3, now), "{now} {until}");
+                assert!(!still_holds(once, 4, now) && !still_holds(once, 3 + (1 << 31), now));
+                assert!(still_holds(once, 3 + (1 << 32), now) == still_holds(once, 3, now));
+                let end = until.min(now + BELIEVED_FOR);
+                for later in (now..now + 2 * BELIEVED_FOR).step_by(MS as usize / 2) {
+                    assert!(later < end || !still_holds(once, 3, later), "{now} {until} {later}");
+                    assert!(later + 2 * MS > end || still_holds(once, 3, later));
+                }
+            }
+        }
+        assert!(!still_holds(0, 1, 0) && !still_holds(0, 1, 1 << 40));
     }
 
     #[test]

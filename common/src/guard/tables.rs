@@ -136,6 +136,17 @@ pub struct Settings {
     pub terms: Terms,
 }
 
+/// What has changed in the tables of what is denied and allowed, so that it need not be looked up for
+/// every segment. The daemon writes it behind each change that could let less pass than before.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Changes {
+    /// How many changes there were; never 0. Programs note the lower half.
+    pub count: u64,
+    /// No connection is denied from then on.
+    pub flows_until: u64,
+}
+
 /// [`Held::flags`]: the deadline is over and the bytes will not pass: cut the connection.
 pub const HELD_CUT: u32 = 1 << 16;
 /// [`Held::flags`]: the response waits, not the request.

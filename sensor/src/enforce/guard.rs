@@ -62,13 +62,14 @@ pub const MINIMUM_KERNEL: (u8, u8) = (5, 17);
 pub const PROGRAMS: [&str; 2] = ["guard_ingress", "guard_egress"];
 
 /// Maps that outlive the daemon.
-const PINNED: [&str; 7] = [
+const PINNED: [&str; 8] = [
     "DENIED_TOKENS",
     "DENIED_FLOWS",
     "DENIED_NETS4",
     "DENIED_NETS6",
     "ALLOWED_NETS4",
     "ALLOWED_NETS6",
+    "CHANGES",
     "HEARTBEAT",
 ];
 

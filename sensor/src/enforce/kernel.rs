@@ -4,13 +4,13 @@ use std::{io, net::IpAddr};
 
 use aya::{
     Ebpf, Pod,
-    maps::{HashMap, LpmTrie, MapData, MapError, lpm_trie::Key},
+    maps::{Array, HashMap, LpmTrie, MapData, MapError, lpm_trie::Key},
 };
 use ipnet::IpNet;
 use jotwatch_common::guard::tables as kernel;
 
 use super::{
-    guard::{Error, kernel_time, take},
+    guard::{Error, kernel_time, map_error, take},
     tables::{AllowKey, Deny, ServiceId, TableCounts, TableError, Tables, TokenKey},
 };
 use crate::time::Time;
@@ -30,6 +30,9 @@ pub struct KernelTables {
     allowed4: LpmTrie<MapData, [u8; 4], u32>,
     allowed6: LpmTrie<MapData, [u8; 16], u32>,
     allowed: HashMap<MapData, [u64; 4], u64>,
+    changes: Array<MapData, [u64; 2]>,
+    /// What `changes` has.
+    changed: kernel::Changes,
     /// Entries that were put in less those that were taken out; the kernel does not count them.
     counts: TableCounts,
 }
@@ -130,8 +133,16 @@ impl KernelTables {
             allowed4: take(ebpf, "ALLOWED_NETS4")?,
             allowed6: take(ebpf, "ALLOWED_NETS6")?,
             allowed: take(ebpf, "ALLOWED")?,
+            changes: take(ebpf, "CHANGES")?,
+            changed: kernel::Changes { count: 0, flows_until: 0 },
             counts: TableCounts::default(),
         };
+        let fail = |e| map_error("CHANGES", &e);
+        tables.changed = bytemuck::cast(tables.changes.get(&0, 0).map_err(fail)?);
+        // Of the entries themselves: an earlier build may not have noted it.
+        let left = tables.flows.iter().flatten().map(|(_, [until, _])| until).max();
+        tables.changed.flows_until = left.unwrap_or(0);
+        tables.note_change().map_err(fail)?;
         tables.counts = TableCounts {
             denied_tokens: tables.tokens.keys().count() as u64,
             denied_flows: tables.flows.keys().count() as u64,
@@ -142,13 +153,40 @@ impl KernelTables {
         };
         Ok(tables)
     }
+
+    /// Makes the programs look up again what they have looked up. Behind every change by which less
+    /// may pass, also one that failed half-way.
+    fn note_change(&mut self) -> Result<(), MapError> {
+        self.changed.count += 1;
+        // 0 is what a program has that has looked up nothing.
+        if self.changed.count as u32 == 0 {
+            self.changed.count += 1;
+        }
+        self.changes.set(0, bytemuck::cast::<_, [u64; 2]>(self.changed), 0)
+    }
+
+    /// [`note_change`](Self::note_change) behind a change, which fails if either does.
+    fn noted(
+        &mut self,
+        changed: Result<(), MapError>,
+        (table, limit): (&'static str, u32),
+    ) -> Result<(), TableError> {
+        let noted = self.note_change();
+        changed.and(noted).map_err(|e| failed(table, limit, e))
+    }
 }
 
 impl Tables for KernelTables {
     fn deny_token(&mut self, key: TokenKey, deny: Deny) -> Result<(), TableError> {
-        let (map, value) = (&mut self.tokens, entry(deny));
-        put(&mut self.counts.denied_tokens, |flags| map.insert(key.0, value, flags))
-            .map_err(|e| failed(TOKENS, kernel::MAX_DENIED_TOKENS, e))
+        self.deny_tokens(&[(key, deny)])
+    }
+
+    fn deny_tokens(&mut self, entries: &[(TokenKey, Deny)]) -> Result<(), TableError> {
+        let (map, count) = (&mut self.tokens, &mut self.counts.denied_tokens);
+        let denied = entries
+            .iter()
+            .try_for_each(|&(key, deny)| put(count, |flags| map.insert(key.0, entry(deny), flags)));
+        self.noted(denied, (TOKENS, kernel::MAX_DENIED_TOKENS))
     }
 
     fn remove_token(&mut self, key: TokenKey) -> Result<(), TableError> {
@@ -159,7 +197,7 @@ impl Tables for KernelTables {
     fn deny_network(&mut self, network: IpNet, deny: Deny) -> Result<(), TableError> {
         let (prefix, value) = (u32::from(network.prefix_len()), entry(deny));
         let count = &mut self.counts.denied_networks;
-        match network.network() {
+        let denied = match network.network() {
             IpAddr::V4(a) => {
                 let map = &mut self.denied4;
                 put(count, |flags| map.insert(&Key::new(prefix, a.octets()), value, flags))
@@ -168,24 +206,26 @@ impl Tables for KernelTables {
                 let map = &mut self.denied6;
                 put(count, |flags| map.insert(&Key::new(prefix, a.octets()), value, flags))
             }
-        }
-        .map_err(|e| failed(NETWORKS, kernel::MAX_NETWORKS, e))
+        };
+        self.noted(denied, (NETWORKS, kernel::MAX_NETWORKS))
     }
 
+    /// What it hid is denied again, so this is a change.
     fn remove_network(&mut self, network: IpNet) -> Result<(), TableError> {
         let prefix = u32::from(network.prefix_len());
         let result = match network.network() {
             IpAddr::V4(a) => self.denied4.remove(&Key::new(prefix, a.octets())),
             IpAddr::V6(a) => self.denied6.remove(&Key::new(prefix, a.octets())),
         };
-        discard(&mut self.counts.denied_networks, result)
-            .map_err(|e| failed(NETWORKS, kernel::MAX_NETWORKS, e))
+        let removed = discard(&mut self.counts.denied_networks, result);
+        self.noted(removed, (NETWORKS, kernel::MAX_NETWORKS))
     }
 
     fn deny_flow(&mut self, cookie: u64, deny: Deny) -> Result<(), TableError> {
         let (map, value) = (&mut self.flows, entry(deny));
-        put(&mut self.counts.denied_flows, |flags| map.insert(cookie, value, flags))
-            .map_err(|e| failed(FLOWS, kernel::MAX_DENIED_FLOWS, e))
+        let denied = put(&mut self.counts.denied_flows, |flags| map.insert(cookie, value, flags));
+        self.changed.flows_until = self.changed.flows_until.max(value[0]);
+        self.noted(denied, (FLOWS, kernel::MAX_DENIED_FLOWS))
     }
 
     fn remove_flow(&mut self, cookie: u64) -> Result<(), TableError> {
@@ -193,10 +233,11 @@ impl Tables for KernelTables {
             .map_err(|e| failed(FLOWS, kernel::MAX_DENIED_FLOWS, e))
     }
 
+    /// Its connections are looked up again, too: what is allowed passes whatever is denied.
     fn allow_network(&mut self, network: IpNet) -> Result<(), TableError> {
         let prefix = u32::from(network.prefix_len());
         let count = &mut self.counts.allowed_networks;
-        match network.network() {
+        let allowed = match network.network() {
             IpAddr::V4(a) => {
                 let map = &mut self.allowed4;
                 put(count, |flags| map.insert(&Key::new(prefix, a.octets()), 1, flags))
@@ -205,8 +246,8 @@ impl Tables for KernelTables {
                 let map = &mut self.allowed6;
                 put(count, |flags| map.insert(&Key::new(prefix, a.octets()), 1, flags))
             }
-        }
-        .map_err(|e| failed(ALLOWED_NETWORKS, kernel::MAX_NETWORKS, e))
+        };
+        self.noted(allowed, (ALLOWED_NETWORKS, kernel::MAX_NETWORKS))
     }
 
     fn remove_allowed_network(&mut self, network: IpNet) -> Result<(), TableError> {
@@ -238,12 +279,13 @@ impl Tables for KernelTables {
         service: ServiceId,
     ) -> Result<(), TableError> {
         let result = self.allowed.remove(&allowed_key(key, service));
-        discard(&mut self.counts.allowed_tokens, result)
-            .map_err(|e| failed(ALLOWED, kernel::MAX_ALLOWED, e))
+        let removed = discard(&mut self.counts.allowed_tokens, result);
+        self.noted(removed, (ALLOWED, kernel::MAX_ALLOWED))
     }
 
     fn clear_allowed_tokens(&mut self) -> Result<(), TableError> {
-        clear_hash(&mut self.allowed).map_err(|e| failed(ALLOWED, kernel::MAX_ALLOWED, e))?;
+        let cleared = clear_hash(&mut self.allowed);
+        self.noted(cleared, (ALLOWED, kernel::MAX_ALLOWED))?;
         self.counts.allowed_tokens = 0;
         Ok(())
     }

@@ -38,6 +38,9 @@ const OPEN_FILES: u64 = 16_384;
 pub(crate) struct Args {
     /// Only these parts
     parts: Vec<Part>,
+    /// Of `enforce`, only the steps with this word in their names, such as "speed"
+    #[arg(long, value_name = "WORD")]
+    step: Option<String>,
     /// Shorter and fewer runs, to see that it works
     #[arg(long)]
     quick: bool,
@@ -91,7 +94,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let measured = match part {
             Part::Replay => replay::run(&binaries, args.quick),
             Part::Token => judge::run(&binaries, args.quick),
-            _ => live_part(*part, &mut stand, &binaries, args.quick),
+            _ => live_part(*part, &mut stand, &binaries, args),
         };
         match measured {
             Ok(table) => {
@@ -110,7 +113,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn live_part(part: Part, stand: &mut Option<Stand>, binaries: &Path, quick: bool) -> Result<Table> {
+fn live_part(part: Part, stand: &mut Option<Stand>, binaries: &Path, args: &Args) -> Result<Table> {
     if !setup::is_root() {
         bail!("it takes root, for eBPF and for a network namespace of its own");
     }
@@ -125,8 +128,9 @@ fn live_part(part: Part, stand: &mut Option<Stand>, binaries: &Path, quick: bool
         None => stand.insert(Stand::start()?),
     };
     let sensor = &binaries.join("jotwatch");
+    let quick = args.quick;
     match part {
-        Part::Enforce => enforce::run(stand, binaries, quick),
+        Part::Enforce => enforce::run(stand, binaries, args.step.as_deref(), quick),
         Part::Kernel => kernel::run(stand, sensor, quick),
         Part::Memory => memory::run(stand, sensor, quick),
         _ => live::run(stand, sensor, quick),

@@ -14,8 +14,8 @@ use jotwatch_common::{
 use super::{
     ingress::{policy_at, policy_index},
     maps::{
-        BPF_NOEXIST, DENIED_FLOWS, EMPTY, HANDSHAKES, TRACKS, VERDICTS, count, handshake_key,
-        is_dead,
+        BPF_NOEXIST, CHANGES, EMPTY, HANDSHAKES, TRACKS, VERDICTS, count, handshake_key, is_dead,
+        is_denied_flow,
     },
     read::{Packet, headers, packet_addresses},
 };
@@ -39,14 +39,17 @@ unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
         if packet.len == 0 {
             return None;
         }
-        let cookie = bpf_get_socket_cookie(skb.cast());
-        let denied = DENIED_FLOWS.get_ptr(cookie);
         // The connection's state is the receiving processor's, as long as nothing waits.
-        if denied.is_none() && policy.mode != MODE_HOLD {
+        let flows_until = (*CHANGES.get_ptr(0)?).flows_until;
+        if flows_until == 0 && policy.mode != MODE_HOLD {
             return None;
         }
         let now = bpf_ktime_get_ns();
-        let denied = denied.is_some_and(|entry| now < (*entry).until);
+        if now >= flows_until && policy.mode != MODE_HOLD {
+            return None;
+        }
+        let cookie = bpf_get_socket_cookie(skb.cast());
+        let denied = now < flows_until && is_denied_flow(cookie, now);
         let track = TRACKS.get_ptr_mut(cookie);
         let holds = policy.mode == MODE_HOLD && track.is_some_and(|track| (*track).holds != 0);
         if !holds && !denied {

@@ -21,8 +21,8 @@ use jotwatch_ebpf::track::{self, Track};
 use super::{
     known,
     maps::{
-        BPF_NOEXIST, HANDSHAKES, PIECES, PLACES, POLICIES, PORT_POLICIES, SCRATCH, TRACKS, count,
-        handshake_key, is_allowed_net, is_dead, is_denied_flow, is_denied_net,
+        BPF_NOEXIST, CHANGES, HANDSHAKES, PIECES, PLACES, POLICIES, PORT_POLICIES, SCRATCH, TRACKS,
+        count, count_here, handshake_key, is_allowed_net, is_dead, is_denied_flow, is_denied_net,
     },
     messages::{DENY, LONG, MISFRAMED, PASS, REJECT, WAIT, Walk, read_all, tell_cut},
     read::{Packet, headers, load, packet_addresses, socket_addresses},
@@ -129,10 +129,8 @@ unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
         let state = (*sk).state;
         let listener = state == TCP_LISTEN || state == TCP_NEW_SYN_RECV;
         let mut cookie = 0;
-        // Not on the stack, which three calls share.
-        let record = &raw mut s.record;
-        record.write(core::mem::zeroed());
-        let record = &mut *record;
+        // Not on the stack, which three calls share; and of it only what is written here is read.
+        let record = &mut s.record;
         record.family = family;
         if listener {
             packet_addresses::<TO_SERVER>(skb, &packet, record)?;
@@ -150,22 +148,30 @@ unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
             }
             return Some(true);
         }
-        if is_allowed_net(record.family, &record.remote) {
-            if let Some(track) = track {
-                (*track).forget();
+        // Before anything is looked up: what changes meanwhile is looked up the next time.
+        let changes = CHANGES.get_ptr(0)?;
+        s.changes = (*changes).count;
+        if track.is_none_or(|track| (*track).clear != s.changes) {
+            if is_allowed_net(record.family, &record.remote) {
+                if let Some(track) = track {
+                    (*track).forget();
+                }
+                return Some(true);
             }
-            return Some(true);
-        }
-        if is_denied_net(record.family, &record.remote, now) {
-            return drop_for(Counter::DeniedNetwork, policy);
-        }
-        if cookie != 0 && is_denied_flow(cookie, now) {
-            return drop_for(Counter::DeniedFlow, policy);
+            if is_denied_net(record.family, &record.remote, now) {
+                return drop_for(Counter::DeniedNetwork, policy);
+            }
+            if cookie != 0 && now < (*changes).flows_until && is_denied_flow(cookie, now) {
+                return drop_for(Counter::DeniedFlow, policy);
+            }
+            if let Some(track) = track {
+                (*track).clear = s.changes;
+            }
         }
         if len == 0 {
             return Some(true);
         }
-        count(Counter::Segments);
+        count_here(Counter::Segments);
         s.held.at = now;
         s.held.cookie = cookie;
         s.held.cgroup = bpf_skb_cgroup_id(skb);
@@ -229,17 +235,23 @@ unsafe fn passes(skb: *mut __sk_buff) -> Option<bool> {
         if !lock(&raw mut (*track).busy) {
             return drop_for(Counter::Contended, policy);
         }
-        let ready = prepare(s, &mut *track, policy);
+        let track = &mut *track;
+        let mut ready = prepare(s, track, policy);
+        if ready.is_none() && known::passes(s, skb) {
+            track.pass(s.seq.wrapping_add(len), s.seq.wrapping_add(len), track::KNOWN, now);
+            if s.holding == 0 {
+                track.holds = 0;
+            }
+            ready = Some(true);
+        }
         if let Some(passes) = ready {
-            (&raw mut (*track).busy).write_volatile(0);
+            (&raw mut track.busy).write_volatile(0);
             return Some(passes);
         }
         // What is needed behind it is looked up again: the verifier follows the reader once, not
         // once for each way to here.
         let mut walk = Walk { scratch: s, skb };
-        if !known::passes(s, skb) {
-            read_all(&mut walk);
-        }
+        read_all(&mut walk);
         let s = &mut *walk.scratch;
         let track = if s.held.cookie == 0 {
             HANDSHAKES.get_ptr_mut(s.handshake)

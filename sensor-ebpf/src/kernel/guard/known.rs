@@ -5,14 +5,17 @@ use aya_ebpf::{
     programs::SkBuffContext,
 };
 use jotwatch_common::guard::{
-    known::{BLOCK_CAP, BLOCK_MIN, BLOCK_TOKENS, Block, LINE_CAP, STRIDE, digest, plain_line},
-    scan::{CHUNKED, CREDENTIALS, HTTP1, ODD, QUERY_TOKEN, Terms},
+    known::{
+        BLOCK_CAP, BLOCK_MIN, BLOCK_TOKENS, Block, LINE_CAP, STRIDE, checked, digest, plain_line,
+        still_holds,
+    },
+    scan::{CHUNKED, CREDENTIALS, HTTP1, ODD, QUERY_TOKEN},
     tables::{AllowedKey, Counter, MODE_KILL},
 };
-use jotwatch_ebpf::{flow::may_begin_request, track::KNOWN};
+use jotwatch_ebpf::flow::may_begin_request;
 
 use super::{
-    maps::{ALLOWED, BLOCKS, DENIED_TOKENS, GUARD_SETTINGS, count},
+    maps::{ALLOWED, BLOCKS, DENIED_TOKENS, GUARD_SETTINGS, count_here},
     scratch::{DOORS, Scratch, WINDOW, clamp, mask, word_at},
 };
 
@@ -101,9 +104,9 @@ pub(super) unsafe fn passes(s: *mut Scratch, skb: *mut __sk_buff) -> bool {
         let scratch: *const Scratch = s;
         let load = |at| word_in(scratch, at);
         let Some(settings) = GUARD_SETTINGS.get_ptr(0) else { return false };
-        let terms = &(*settings).terms;
-        let digest = digest(&load, line, rest, terms.secret.0[0]);
-        let Some(block) = BLOCKS.get_ptr(digest) else {
+        let [cgroup, port] = service(s);
+        let digest = digest(&load, line, rest, (*settings).terms.secret.0[0] ^ cgroup ^ port);
+        let Some(block) = BLOCKS.get_ptr_mut(digest) else {
             // Not at its first sight: most tokens of an attack come once.
             let door = (&raw mut s.doors).cast::<u64>().add(digest as usize & (DOORS - 1));
             if *door == digest {
@@ -113,57 +116,63 @@ pub(super) unsafe fn passes(s: *mut Scratch, skb: *mut __sk_buff) -> bool {
             }
             return false;
         };
-        let block = &*block;
+        let block = &mut *block;
         if block.len != rest
-            || !is_same::<{ size_of::<Terms>() as u32 }>(
-                (&raw const block.terms).cast(),
-                (&raw const *terms).cast(),
-            )
+            || block.service[0] != cgroup
+            || block.service[1] != port
             || !are_same_bytes(scratch, line, block, rest)
         {
             s.candidate.digest = digest;
             return false;
         }
         let tokens = block.count;
-        if (tokens > 0 && is_denied(block.tokens[0], s.now))
-            || (tokens > 1 && is_denied(block.tokens[1], s.now))
-        {
+        let asks = s.mode != u32::from(MODE_KILL);
+        let anonymous = block.flags & CREDENTIALS == 0;
+        if asks && anonymous && s.ask_always != 0 {
             return false;
         }
-        if s.mode != u32::from(MODE_KILL) {
-            if block.flags & CREDENTIALS == 0 {
-                if s.ask_always != 0 {
-                    return false;
-                }
-                count(Counter::Anonymous);
-            } else {
+        if !still_holds(block.checked, s.changes, s.now) {
+            let mut until = u64::MAX;
+            if (tokens > 0 && is_denied(block.tokens[0], s.now))
+                || (tokens > 1 && is_denied(block.tokens[1], s.now))
+            {
+                return false;
+            }
+            if asks && !anonymous {
                 let key = AllowedKey {
                     key: block.allow,
                     cgroup: s.held.cgroup,
                     port: u32::from(s.held.local_port),
                     reserved: 0,
                 };
-                let allowed =
-                    block.keyed != 0 && ALLOWED.get_ptr(key).is_some_and(|until| s.now < *until);
-                if !allowed {
+                let Some(allowed) = ALLOWED.get_ptr(key) else { return false };
+                until = *allowed;
+                if block.keyed == 0 || s.now >= until {
                     return false;
                 }
-                count(Counter::Allowed);
             }
+            // A word is written whole.
+            (&raw mut block.checked).write_volatile(checked(s.changes, s.now, until));
         }
-        count(Counter::Heads);
-        count(Counter::Known);
+        if asks {
+            count_here(if anonymous { Counter::Anonymous } else { Counter::Allowed });
+        }
+        count_here(Counter::Heads);
+        count_here(Counter::Known);
         if tokens > 0 {
-            count(Counter::Tokens);
+            count_here(Counter::Tokens);
         }
         if tokens > 1 {
-            count(Counter::Tokens);
+            count_here(Counter::Tokens);
         }
-        s.next = s.seq.wrapping_add(s.len);
-        s.next_mode = KNOWN;
-        s.offset = s.len;
         true
     }
+}
+
+/// As [`Block::service`] has it.
+#[inline(always)]
+fn service(s: &Scratch) -> [u64; 2] {
+    [s.held.cgroup, u64::from(s.mode) << 32 | u64::from(s.held.local_port)]
 }
 
 /// The eight bytes at `at` of the window.
@@ -193,9 +202,10 @@ pub(super) unsafe fn keep(s: &mut Scratch, skb: *mut __sk_buff, flags: u32) {
     }
     // SAFETY: live map values and the packet; the size is within the block's bytes.
     unsafe {
-        let Some(settings) = GUARD_SETTINGS.get_ptr(0) else { return };
+        let service = service(s);
         let block = &mut s.block;
-        block.terms = (*settings).terms;
+        block.service = service;
+        block.checked = 0;
         block.allow = s.scanner.allow_key();
         block.tokens = s.candidate.tokens;
         block.count = s.candidate.count;

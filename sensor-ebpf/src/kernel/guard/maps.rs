@@ -11,9 +11,10 @@ use jotwatch_common::{
         known::Block,
         sip::Sip,
         tables::{
-            AllowedKey, Counter, DenyEntry, HEAD_CAP, MAX_ALLOWED, MAX_BLOCKS, MAX_DENIED_FLOWS,
-            MAX_DENIED_TOKENS, MAX_HANDSHAKES, MAX_NETWORKS, MAX_PIECED, MAX_PLACES, MAX_POLICIES,
-            MAX_TRACKED, MAX_VERDICTS, PlaceKey, Policy, Settings, Verdict,
+            AllowedKey, Changes, Counter, DenyEntry, HEAD_CAP, MAX_ALLOWED, MAX_BLOCKS,
+            MAX_DENIED_FLOWS, MAX_DENIED_TOKENS, MAX_HANDSHAKES, MAX_NETWORKS, MAX_PIECED,
+            MAX_PLACES, MAX_POLICIES, MAX_TRACKED, MAX_VERDICTS, PlaceKey, Policy, Settings,
+            Verdict,
         },
     },
 };
@@ -35,6 +36,9 @@ pub(super) static POLICIES: Array<Policy> = Array::with_max_entries(MAX_POLICIES
 
 #[map]
 pub(super) static GUARD_SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
+
+#[map]
+pub(super) static CHANGES: Array<Changes> = Array::with_max_entries(1, 0);
 
 /// When the daemon last beat.
 #[map]
@@ -135,6 +139,14 @@ pub(super) fn handshake_key(
     }
     let [key, _] = hash.finish();
     Some(key)
+}
+
+/// Adds one to a counter that ingress alone has: it runs in softirq and is not interrupted by itself.
+#[inline(always)]
+pub(super) fn count_here(counter: Counter) {
+    let Some(values) = GUARD_COUNTERS.get_ptr_mut(0) else { return };
+    // SAFETY: `counter` is below `Counter::COUNT`.
+    unsafe { *values.cast::<u64>().add(counter as usize) += 1 };
 }
 
 /// Adds one; atomic, as a sender can be interrupted by softirq.

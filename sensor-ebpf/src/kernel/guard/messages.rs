@@ -26,7 +26,7 @@ use jotwatch_ebpf::{
 
 use super::{
     known,
-    maps::{ALLOWED, DENIED_TOKENS, GUARD_SETTINGS, HELD, VERDICTS, count},
+    maps::{ALLOWED, DENIED_TOKENS, GUARD_SETTINGS, HELD, VERDICTS, count_here},
     scratch::{Scratch, WINDOW, clamp, mask, word_at},
 };
 
@@ -194,9 +194,9 @@ unsafe extern "C" fn message(_: u32, walk: *mut Walk) -> i64 {
             return 1;
         }
         if s.chunk == 0 {
-            count(Counter::Heads);
+            count_here(Counter::Heads);
             if body {
-                count(Counter::Bodies);
+                count_here(Counter::Bodies);
             } else {
                 known::keep(s, (*walk).skb, flags);
             }
@@ -312,7 +312,7 @@ unsafe fn finishes(scratch: *mut Scratch, result: u32) -> bool {
             (*scratch).result = result;
             return true;
         }
-        count(Counter::Tokens);
+        count_here(Counter::Tokens);
         let key = (*scratch).scanner.deny_key();
         (*scratch).candidate.note(key);
         if let Some(entry) = DENIED_TOKENS.get_ptr(key)
@@ -335,7 +335,7 @@ unsafe fn decide(walk: *mut Walk, flags: u32, shown: bool) {
         let odd = flags & ODD != 0;
         let plain = !odd && !shown && flags & QUERY_TOKEN == 0;
         if plain && flags & CREDENTIALS == 0 && s.ask_always == 0 {
-            count(Counter::Anonymous);
+            count_here(Counter::Anonymous);
             return;
         }
         s.held.allow = s.scanner.allow_key();
@@ -363,7 +363,7 @@ unsafe fn decide(walk: *mut Walk, flags: u32, shown: bool) {
         {
             if (*verdict).pass == VERDICT_PASS {
                 s.framing = (*verdict).framing;
-                count(Counter::Judged);
+                count_here(Counter::Judged);
             } else {
                 s.outcome = REJECT;
             }
@@ -406,7 +406,7 @@ unsafe fn is_allowed(s: &Scratch) -> bool {
     // SAFETY: a copy of a word that is written whole.
     let allowed = ALLOWED.get_ptr(key).is_some_and(|until| s.now < unsafe { *until });
     if allowed {
-        count(Counter::Allowed);
+        count_here(Counter::Allowed);
     }
     allowed
 }
@@ -420,7 +420,7 @@ unsafe fn ask(s: &mut Scratch) {
     unsafe {
         let from: *mut Scratch = s;
         if bpf_ringbuf_output((&raw const HELD).cast_mut().cast(), from.cast(), size, 0) != 0 {
-            count(Counter::RingFull);
+            count_here(Counter::RingFull);
         }
     }
 }
@@ -435,7 +435,7 @@ pub(super) unsafe fn tell_cut(held: &mut Held, why: u32) {
         let from: *mut Held = held;
         let size = size_of::<Held>() as u64;
         if bpf_ringbuf_output((&raw const HELD).cast_mut().cast(), from.cast(), size, 0) != 0 {
-            count(Counter::RingFull);
+            count_here(Counter::RingFull);
         }
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Scratch {
     pub(super) candidate: Candidate,
     pub(super) doors: [u64; DOORS],
     pub(super) now: u64,
+    /// Changes of the tables, before anything was looked up.
+    pub(super) changes: u64,
     /// Whether the allow key is wanted.
     pub(super) keyed: u32,
     /// Key of the connection's state while it has no socket.

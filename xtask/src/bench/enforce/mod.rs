@@ -23,8 +23,13 @@ type Step = fn(&Ground<'_>, &mut Table, bool) -> Result<()>;
 /// Measures the part. A step that fails is a row, and a target that is missed.
 ///
 /// # Errors
-/// If a service does not start, or every step fails.
-pub(super) fn run(stand: &Stand, binaries: &Path, quick: bool) -> Result<Table> {
+/// If a service does not start, no step has `word` in its name, or every step fails.
+pub(super) fn run(
+    stand: &Stand,
+    binaries: &Path,
+    word: Option<&str>,
+    quick: bool,
+) -> Result<Table> {
     let ground = Ground::start(stand, binaries)?;
     let mut table = Table::new(
         "enforce: kill, hold and gate on two CPUs, IPv4 and IPv6 in turn, over loopback",
@@ -39,8 +44,11 @@ pub(super) fn run(stand: &Stand, binaries: &Path, quick: bool) -> Result<Table> 
         ("speed", speed::run),
         ("guard programs", speed::kernel),
     ];
+    let wanted = |name: &str| word.is_none_or(|word| name.contains(word));
+    let steps: Vec<_> = steps.into_iter().filter(|(name, _)| wanted(name)).collect();
+    ensure!(!steps.is_empty(), "no step has \"{}\" in its name", word.unwrap_or_default());
     let mut failed = Vec::new();
-    for (name, step) in steps {
+    for &(name, step) in &steps {
         if let Err(error) = step(&ground, &mut table, quick) {
             ground.detach()?;
             table.judged(format!("{name}: {error:#}"), "not measured", "", false);
