@@ -49,6 +49,8 @@ pub(super) struct Stand {
 pub(super) struct Load {
     /// Requests a second that were answered.
     pub(super) rate: f64,
+    /// The median latency, in microseconds.
+    pub(super) p50: f64,
     /// The latency that 99 of 100 requests stay below, in microseconds.
     pub(super) p99: f64,
     /// Requests that nginx read. Those on their way when the load ends may miss here: at most
@@ -135,8 +137,8 @@ impl Stand {
                 "wrk.headers['Authorization'] = 'Bearer {token}'\n{delay}\
                 function done(summary, latency)\n  \
                   local e = summary.errors\n  \
-                  io.write(string.format('load %d %d %d %d\\n', summary.requests,\n    \
-                    summary.duration, latency:percentile(99),\n    \
+                  io.write(string.format('load %d %d %d %d %d\\n', summary.requests,\n    \
+                    summary.duration, latency:percentile(50), latency:percentile(99),\n    \
                     e.connect + e.read + e.write + e.status + e.timeout))\n\
                 end\n"
             ),
@@ -152,7 +154,7 @@ impl Stand {
             .find_map(|line| line.strip_prefix("load "))
             .map(|line| line.split(' ').filter_map(|word| word.parse().ok()).collect())
             .unwrap_or_default();
-        let [answered, micros, p99, errors] = numbers[..] else {
+        let [answered, micros, p50, p99, errors] = numbers[..] else {
             bail!("wrk ({}) says: {said}{}", output.status, String::from_utf8_lossy(&output.stderr))
         };
         ensure!(errors == 0, "wrk counts {errors} errors");
@@ -160,6 +162,7 @@ impl Stand {
         thread::sleep(Duration::from_millis(100));
         Ok(Load {
             rate: float(answered) / float(micros.max(1)) * 1e6,
+            p50: float(p50),
             p99: float(p99),
             // The second question counts itself.
             requests: self.requests()?.saturating_sub(before + 1),

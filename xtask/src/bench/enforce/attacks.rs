@@ -20,7 +20,7 @@ use super::{
 };
 
 /// Good requests a second beside the forged ones.
-const BESIDE: f64 = 10_000.0;
+pub(super) const BESIDE: f64 = 10_000.0;
 /// Of 100 forged requests, 99 are cut within this.
 const TARGET_RESET: Duration = Duration::from_millis(5);
 /// Connections at a time. The guard puts 512 heads in pieces together at a time.

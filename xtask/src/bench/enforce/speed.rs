@@ -13,6 +13,7 @@ use super::{
         table::{Table, float, median, thousands},
         token::token,
     },
+    attacks::BESIDE,
     client::{Client, good},
     ground::{Ground, RECORDED},
 };
@@ -30,6 +31,7 @@ const REQUESTS: usize = 4_000;
 #[derive(Default)]
 struct Measured {
     nginx: Vec<f64>,
+    paced: Vec<f64>,
     recorder: Vec<f64>,
     rate: Vec<f64>,
 }
@@ -52,8 +54,12 @@ pub(super) fn run(ground: &Ground<'_>, table: &mut Table, quick: bool) -> Result
     let ratios = |a: &[f64], b: &[f64]| median(a.iter().zip(b).map(|(a, b)| a / b));
     let micros = |values: &[f64]| format!("{:.1} µs", median(values.iter().copied()));
     for (title, of) in [
-        ("nginx", (|m: &Measured| m.nginx.clone()) as fn(&Measured) -> Vec<f64>),
-        ("a service that does nothing", |m| m.recorder.clone()),
+        (
+            "nginx at 10,000 requests/s",
+            (|m: &Measured| m.paced.clone()) as fn(&Measured) -> Vec<f64>,
+        ),
+        ("nginx, one connection, without a pause", |m| m.nginx.clone()),
+        ("a service that does nothing, the same", |m| m.recorder.clone()),
     ] {
         let [bare, alert, gate] = [&bare, &alert, &gate].map(of);
         table.figure(format!("{title}: p50 of a request, bare"), micros(&bare));
@@ -85,6 +91,7 @@ pub(super) fn run(ground: &Ground<'_>, table: &mut Table, quick: bool) -> Result
 fn measure(ground: &Ground<'_>, to: &mut Measured, seconds: u32) -> Result<()> {
     to.nginx.push(latency(WATCHED.port())?);
     to.recorder.push(latency(RECORDED)?);
+    to.paced.push(ground.stand.paced_load(WATCHED, BESIDE, seconds)?.p50);
     to.rate.push(ground.stand.full_load(WATCHED, seconds)?.rate);
     Ok(())
 }
