@@ -368,6 +368,8 @@ pub enum FlowReason {
     Opaque(OpaqueKind),
     /// Bytes that should be HTTP/1 are malformed, and were passed over.
     Malformed,
+    /// The guard refused the rest of the flow: it could not be judged.
+    Refused,
 }
 
 impl FlowReason {
@@ -377,6 +379,7 @@ impl FlowReason {
         match self {
             Self::Opaque(kind) => kind.as_str(),
             Self::Malformed => "malformed",
+            Self::Refused => "refused",
         }
     }
 }

@@ -91,6 +91,7 @@ findings! {
     HttpTransferEncodingInvalid = "http-transfer-encoding-invalid", High, "Transfer-Encoding is unknown, obfuscated, or chunked is not its last coding.";
     HttpChunkInvalid = "http-chunk-invalid", High, "A chunk size or its delimiters break the chunked framing.";
     HttpRequestUnseen = "http-request-unseen", Medium, "The service answered more requests than were seen: one hides behind a body that was not copied.";
+    RequestRefused = "request-refused", Medium, "A request was refused unread, as it could not be judged, and its connection cut.";
     HttpObsFold = "http-obs-fold", Medium, "A header field continues on a line that starts with white space.";
     HttpBareCr = "http-bare-cr", High, "A head holds a carriage return without a line feed.";
     HttpBareLf = "http-bare-lf", Medium, "A line of a head ends in a line feed without a carriage return.";

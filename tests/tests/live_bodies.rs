@@ -16,7 +16,7 @@ use jotwatch_tests::{
     sensor::{self, Sensor},
     tokens,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 const PORT: u16 = 8080;
 
@@ -267,5 +267,16 @@ fn what_cannot_be_read_for_certain_ends_and_what_was_open_before_is_guarded() ->
         }
     }
     ensure!(stand.seen("") == 7, "{}", stand.seen(""));
-    sensor::check(&sensor.stop()?, &[forged(7), good()])
+    let lines = sensor.stop()?;
+    let events = sensor::parsed(&lines)?;
+    let refused: Vec<_> = events.iter().filter(|event| event["reason"] == "refused").collect();
+    ensure!(refused.iter().all(|event| sensor::findings(event) == ["request-refused"]));
+    let mut clients: Vec<_> = refused.iter().map(|event| event["client"].to_string()).collect();
+    clients.dedup();
+    ensure!(clients.len() == refused.len(), "told of twice: {refused:#?}");
+    for detail in ["a head of more than 64 KiB", "where a message ends can be read in two ways"] {
+        let told = |event: &&&Value| event["findings"][0]["detail"] == detail;
+        ensure!(refused.iter().find(told).is_some(), "{detail}: {refused:#?}");
+    }
+    sensor::check(&lines, &[forged(7), good()])
 }

@@ -2,7 +2,8 @@
 //! that it holds.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
+    os::fd::BorrowedFd,
     time::{Duration, Instant},
 };
 
@@ -10,10 +11,11 @@ use anyhow::{Context as _, ensure};
 
 use super::now;
 use crate::{
+    capture::FlowKey,
     config::Config,
     enforce::{
         Cut, Enforcer,
-        guard::{self, Beating, Guard, Service},
+        guard::{self, Beating, CutCause, Guard, Service},
         keys::TokenKeys,
         tables::{MemoryTables, Tables},
     },
@@ -22,6 +24,9 @@ use crate::{
     services::{self, Place, Services},
     token::FingerprintKey,
 };
+
+/// Refused connections that are known again, so that one is told of once.
+const REFUSED: usize = 64;
 
 /// How often the programs are told that the daemon lives.
 const BEAT: Duration = Duration::from_millis(100);
@@ -36,6 +41,8 @@ pub(super) struct Guarding {
     heartbeat: Duration,
     /// The last call into the kernel failed: the next failure is no news.
     failing: bool,
+    /// Cookies of connections that were refused last.
+    refused: VecDeque<u64>,
 }
 
 /// What is done at each watched port, and at the places of services that are told apart otherwise.
@@ -128,6 +135,7 @@ impl Guarding {
             beaten: Instant::now(),
             heartbeat: config.enforcement.heartbeat(),
             failing: false,
+            refused: VecDeque::new(),
         };
         if most == Mode::Alert {
             return Ok((this, Box::new(MemoryTables::new())));
@@ -176,9 +184,20 @@ impl Guarding {
         Ok(())
     }
 
+    /// Becomes readable when something waits.
+    pub(super) fn waiting(&self) -> Option<BorrowedFd<'_>> {
+        self.guard.as_ref().map(Guard::waiting)
+    }
+
     /// Beats, and judges what waits.
-    pub(super) fn attend(&mut self, pipeline: &mut Pipeline, enforcer: &mut Enforcer) {
-        let Some(guard) = &mut self.guard else { return };
+    /// Gives what was refused unread: connections, their sockets' cookies, and why.
+    pub(super) fn attend(
+        &mut self,
+        pipeline: &mut Pipeline,
+        enforcer: &mut Enforcer,
+    ) -> Vec<(FlowKey, u64, CutCause)> {
+        let mut refused = Vec::new();
+        let Some(guard) = &mut self.guard else { return refused };
         let away = self.beaten.elapsed();
         let mut result = Ok(());
         if away >= BEAT {
@@ -190,9 +209,17 @@ impl Guarding {
         }
         let (mut verdicts, now) = (Vec::new(), now());
         guard.held(|head| {
-            if head.cut.is_some() {
+            if let Some(cause) = head.cut {
                 let (flow, cookie) = (head.flow, head.cookie);
                 enforcer.cut(&Cut { flow, cookie, pid: None, denied: Vec::new() });
+                // Each of its segments says so, until the reset is there.
+                if !self.refused.contains(&cookie) {
+                    if self.refused.len() >= REFUSED {
+                        self.refused.pop_front();
+                    }
+                    self.refused.push_back(cookie);
+                    refused.push((flow, cookie, cause));
+                }
                 return;
             }
             let judged = pipeline.judge_head(now, &head.flow, head.cookie, head.head);
@@ -215,6 +242,7 @@ impl Guarding {
             }
             Err(_) => {}
         }
+        refused
     }
 
     /// The programs' counters by name; empty without a guard.

@@ -229,9 +229,9 @@ impl Daemon {
         let mut loss_due = now() + LOSS_PERIOD;
         let mut save_due = now() + SAVE_PERIOD;
         while !signals.stop.load(Ordering::Relaxed) {
-            self.capture.poll(POLL)?;
+            self.capture.poll(POLL, self.guarding.waiting())?;
             self.read();
-            self.guarding.attend(&mut self.pipeline, &mut self.enforcer);
+            self.guard();
             self.take_cgroups();
             self.take_keys();
             self.take_files();
@@ -299,6 +299,20 @@ impl Daemon {
         }
     }
 
+    /// Judges what waits in the kernel, and tells of what was refused there.
+    fn guard(&mut self) {
+        let refused = self.guarding.attend(&mut self.pipeline, &mut self.enforcer);
+        if refused.is_empty() {
+            return;
+        }
+        let Self { pipeline, sinks, keyring, search, enforcer, .. } = self;
+        let (mut wishes, search) = (Wishes::default(), search.as_ref());
+        let mut out = Outlet { sinks, keyring, search, enforcer, wishes: &mut wishes };
+        for (flow, cookie, cause) in refused {
+            pipeline.refused(now(), flow, cookie, cause, &mut out);
+        }
+    }
+
     /// Does what takes long on another thread, and goes on reading and judging until it is done: a
     /// daemon that does not beat counts as dead.
     fn meanwhile<T: Send>(
@@ -308,9 +322,9 @@ impl Daemon {
         thread::scope(|scope| {
             let worker = scope.spawn(work);
             while !worker.is_finished() {
-                self.capture.poll(POLL)?;
+                self.capture.poll(POLL, self.guarding.waiting())?;
                 self.read();
-                self.guarding.attend(&mut self.pipeline, &mut self.enforcer);
+                self.guard();
             }
             worker.join().map_err(|_| anyhow::anyhow!("it panicked"))?
         })
@@ -622,10 +636,11 @@ fn capture_config(config: &Config) -> live::Config {
     }
 }
 
-/// Whether a verdict may cut a connection, and so is wanted soon.
+/// Whether a verdict has to overtake the service, and so is wanted soon. Where requests or answers
+/// wait for theirs, the guard says itself that one does.
 fn cuts(config: &Config) -> bool {
     let services = config.services.iter().filter_map(|service| service.get_ref().mode);
-    services.chain([config.enforcement.mode]).any(|mode| mode != Mode::Alert)
+    services.chain([config.enforcement.mode]).any(|mode| mode == Mode::Kill)
 }
 
 /// The wall clock.

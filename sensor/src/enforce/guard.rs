@@ -13,7 +13,10 @@ use std::{
     collections::{HashMap as StdHashMap, HashSet},
     fs::{self, File},
     io,
-    os::{fd::AsFd as _, unix::fs::DirBuilderExt as _},
+    os::{
+        fd::{AsFd as _, BorrowedFd},
+        unix::fs::DirBuilderExt as _,
+    },
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -379,6 +382,12 @@ impl Guard {
     /// The kernel refuses.
     pub fn beat(&mut self) -> Result<(), Error> {
         self.heartbeat.set(0, monotonic(), 0).map_err(|e| map_error("HEARTBEAT", &e))
+    }
+
+    /// Becomes readable when a head waits for its verdict.
+    #[must_use]
+    pub fn waiting(&self) -> BorrowedFd<'_> {
+        self.held.as_fd()
     }
 
     /// Does this at these services from now on, and nothing at others.

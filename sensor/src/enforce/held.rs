@@ -55,14 +55,14 @@ pub enum CutCause {
 }
 
 impl CutCause {
-    /// One word for logs and events.
+    /// What happened, for the finding.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub const fn detail(self) -> &'static str {
         match self {
-            Self::Late => "late",
-            Self::Long => "long",
-            Self::Misframed => "misframed",
-            Self::Broken => "broken",
+            Self::Late => "no verdict came in time, and none passes without",
+            Self::Long => "a head of more than 64 KiB",
+            Self::Misframed => "where a message ends can be read in two ways",
+            Self::Broken => "the service's TCP took other bytes than those that were read",
         }
     }
 

@@ -187,12 +187,16 @@ pub(crate) fn all() -> Vec<Event> {
         FlowReason::Opaque(OpaqueKind::NotHttp),
         FlowReason::Opaque(OpaqueKind::Upgraded),
         FlowReason::Malformed,
+        FlowReason::Refused,
     ]
     .into_iter()
     .enumerate()
     {
         let findings = match reason {
             FlowReason::Malformed => vec![Finding::new(FindingId::HttpNul, "NUL at byte 17")],
+            FlowReason::Refused => {
+                vec![Finding::new(FindingId::RequestRefused, "a head of more than 64 KiB")]
+            }
             FlowReason::Opaque(_) => Vec::new(),
         };
         events.push(Event {

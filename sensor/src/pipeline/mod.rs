@@ -40,7 +40,7 @@ use self::{
 use crate::{
     capture::{FlowKey, Input, Segment, Service},
     clients::Clients,
-    enforce::Lists,
+    enforce::{Lists, guard::CutCause},
     event::EventIds,
     http::Events,
     keyring::FetchMark,
@@ -324,6 +324,20 @@ impl Pipeline {
         shared.stats.secrets.weak += 1;
         shared.stats.events += 1;
         out.event(keys::weak_event(search, &shared.ids, shared.stats.events));
+    }
+
+    /// The guard let nothing more pass of a connection, and why.
+    pub fn refused(
+        &mut self,
+        now: Time,
+        flow: FlowKey,
+        cookie: u64,
+        cause: CutCause,
+        out: &mut impl Output,
+    ) {
+        self.tick(now, out);
+        let state = enter(&mut self.flows, &mut self.shared, flow, cookie, true);
+        self.shared.act(state, out, |state, reporter| reporter.refused_event(state, cause));
     }
 
     /// What is denied and what is allowed.

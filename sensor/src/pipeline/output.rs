@@ -10,12 +10,12 @@ use super::{
 use crate::{
     capture::{FlowKey, OpaqueKind, Service},
     clients::Clients,
-    enforce::{Cut, CutOutcome, Lists},
+    enforce::{Cut, CutOutcome, Lists, guard::CutCause},
     event::{
         self, Body, Claims, Event, EventIds, ExchangeLine, FlowEvent, FlowReason, Kind,
         RequestEvent, RequestView, ResponseView, TOKEN_TEXT_MAX, Text, TokenView, Verdict,
     },
-    finding::{Finding, Severity},
+    finding::{Finding, FindingId, Severity},
     http::Events,
     keyring::FetchMark,
     learn::Learner,
@@ -187,6 +187,13 @@ impl Reporter<'_, '_> {
             token: open.tokens.tokens.first().map(|token| *token.fingerprint.as_bytes()),
             findings: &findings,
         });
+    }
+
+    pub(super) fn refused_event(&mut self, state: &FlowState, cause: CutCause) {
+        let refused = Finding::new(FindingId::RequestRefused, cause.detail());
+        if refused.severity >= self.settings.min_severity {
+            self.flow_event(state, FlowReason::Refused, vec![refused]);
+        }
     }
 
     fn flow_event(&mut self, state: &FlowState, reason: FlowReason, findings: Vec<Finding>) {
