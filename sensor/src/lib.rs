@@ -3,7 +3,7 @@
 //! Data flows one way, and every stage is a value in, a value out:
 //!
 //! ```text
-//! capture -> flow -> http -> token -> score -> policy -> sinks
+//! capture -> flow -> http -> token -> features -> score -> policy -> sinks
 //! ```
 //!
 //! [`pipeline`] composes the stages; I/O stands at the edges ([`capture`], [`sinks`], [`cli`]).
@@ -16,6 +16,7 @@ pub mod control;
 pub mod daemon;
 pub mod enforce;
 pub mod event;
+pub mod features;
 pub mod feeds;
 pub mod finding;
 pub mod fingerprint_key;

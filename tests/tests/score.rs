@@ -34,7 +34,7 @@ fn requests_are_scored_line_by_line() {
         assert_eq!(answer["findings"], json!([]));
     }
     let reason = &answers[1]["reasons"][0];
-    assert!(answers[1]["score"].as_u64().unwrap() >= 87);
+    assert!(answers[1]["score"].as_u64().unwrap() >= 87, "{}", answers[1]);
     assert_eq!(reason["source"], "payload");
     assert!(reason["detail"].as_str().unwrap().starts_with("sqli in the query: "), "{reason}");
 }

@@ -301,6 +301,8 @@ fn check(config: &Config) -> Result<(), Complaint> {
     within(&config.limits.flow_bytes, "flow_bytes", 128 << 10, 16 << 20)?;
     within(&config.memory.tokens, "tokens", 1_000, 16_000_000)?;
     within(&config.memory.subjects, "subjects", 1_000, 16_000_000)?;
+    within(&config.scoring.subjects, "subjects", 1_000, 16_000_000)?;
+    within(&config.scoring.other_subjects, "other_subjects", 1_000, 16_000_000)?;
     within(&config.tokens.max_bytes, "max_bytes", 256, 1 << 20)?;
     revocation::check(&config.revocation)?;
     services::check(&config.services)?;

@@ -1,10 +1,16 @@
-use std::{fs, io::Read as _, path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context as _;
-use jotwatch_models::payload::PayloadModel;
+use jotwatch_models::{behaviour::BehaviourModel, payload::PayloadModel};
 use serde::Deserialize;
+use toml::Spanned;
 
-use crate::score::Models;
+use crate::{features::SubjectLimits, score::Models};
 
 /// Largest model file that is read.
 const MAX_MODEL_BYTES: u64 = 16 << 20;
@@ -17,11 +23,24 @@ pub struct ScoringConfig {
     pub enabled: bool,
     /// A payload model in the place of the one that is built in.
     pub payload_model_file: Option<PathBuf>,
+    /// A behaviour model in the place of the one that is built in.
+    pub behaviour_model_file: Option<PathBuf>,
+    /// Subjects with a good signature of which profiles are kept.
+    pub subjects: Spanned<usize>,
+    /// Other subjects of which profiles are kept.
+    pub other_subjects: Spanned<usize>,
 }
 
 impl Default for ScoringConfig {
     fn default() -> Self {
-        Self { enabled: true, payload_model_file: None }
+        let limits = SubjectLimits::default();
+        Self {
+            enabled: true,
+            payload_model_file: None,
+            behaviour_model_file: None,
+            subjects: Spanned::new(0..0, limits.vouched),
+            other_subjects: Spanned::new(0..0, limits.others),
+        }
     }
 }
 
@@ -37,11 +56,26 @@ impl ScoringConfig {
         let mut models = Models::built_in()?;
         if let Some(path) = &self.payload_model_file {
             let place = || format!("payload model {}", path.display());
-            let mut bytes = Vec::new();
-            let file = fs::File::open(path).with_context(place)?;
-            file.take(MAX_MODEL_BYTES).read_to_end(&mut bytes).with_context(place)?;
+            let bytes = read(path).with_context(place)?;
             models.payload = Arc::new(PayloadModel::from_bytes(&bytes).with_context(place)?);
+        }
+        if let Some(path) = &self.behaviour_model_file {
+            let place = || format!("behaviour model {}", path.display());
+            let bytes = read(path).with_context(place)?;
+            models.behaviour = Arc::new(BehaviourModel::from_bytes(&bytes).with_context(place)?);
         }
         Ok(Some(models))
     }
+
+    /// How many subjects are told apart.
+    #[must_use]
+    pub fn subject_limits(&self) -> SubjectLimits {
+        SubjectLimits { vouched: *self.subjects.get_ref(), others: *self.other_subjects.get_ref() }
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(MAX_MODEL_BYTES + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }

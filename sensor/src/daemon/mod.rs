@@ -390,6 +390,7 @@ impl Daemon {
             ("sinks", old.sinks != new.sinks),
             ("daemon", old.daemon != new.daemon),
             ("memory", old.memory != new.memory),
+            ("scoring.subjects", old.scoring.subject_limits() != new.scoring.subject_limits()),
             (
                 "events.fingerprint_key_file",
                 old.events.fingerprint_key_file != new.events.fingerprint_key_file,

@@ -2,27 +2,56 @@
 
 use std::net::IpAddr;
 
+use jotwatch_models::behaviour::{Answer, BehaviourScore, Client};
 use smallvec::SmallVec;
 
 use super::{
     Pipeline,
     ending::takes_any,
     enforcement::{evidence_of, note_denied},
+    flow_state::{End, Open},
     history::{History, Observed, expect_encryption},
-    output::{Output, Reporter},
+    output::{Output, Reporter, micros},
 };
 use crate::{
     capture::FlowKey,
+    clients::Clients,
+    event::{EventId, Kind},
+    features::{Seen, Watched},
     finding::Finding,
     http::Request,
     memory::UseHandle,
     policy::{Context, Evidence, Verdict},
     score::{self, Score},
+    time::Time,
     token::{TokenReport, dpop},
 };
 
+/// An exchange that is over, as the models saw it.
+#[derive(Clone, Debug)]
+pub struct Assessed<'a> {
+    /// When its first byte passed.
+    pub at: Time,
+    /// The id that its event has, or would have.
+    pub event: EventId,
+    /// An event went out about it.
+    pub told: bool,
+    /// Its features, with the answer where one came, and hashes of what they are about.
+    pub watched: &'a Watched,
+    /// What the service answered, where it did.
+    pub status: Option<u16>,
+    /// What was found, in the order of the events.
+    pub findings: SmallVec<[&'a Finding; 4]>,
+    /// A finding [proves](score::is_proven) an attack.
+    pub proven: bool,
+    /// What was made of all of it.
+    pub score: &'a Score,
+    /// What the behaviour model said of these features; `None` while the profile is learning.
+    pub behaviour: Option<&'a BehaviourScore>,
+}
+
 /// A request with what was found of it.
-pub(super) struct Assessed {
+pub(super) struct Judged {
     pub(super) tokens: TokenReport,
     /// The client: the peer, or whom a trusted proxy names.
     pub(super) client: IpAddr,
@@ -32,12 +61,14 @@ pub(super) struct Assessed {
     /// Which tokens were never seen before.
     pub(super) fresh: SmallVec<[bool; 4]>,
     pub(super) score: Option<Score>,
+    /// Its features; none where nothing is scored, and where no token says who asks.
+    pub(super) watched: Option<Box<Watched>>,
 }
 
 impl Reporter<'_, '_> {
     /// Judges the request's tokens, holds them against what is remembered and denied, and scores
-    /// the whole. Remembers that they were used.
-    pub(super) fn assess(&mut self, key: &FlowKey, request: &mut Request) -> Assessed {
+    /// the whole but for its behaviour, which the answer belongs to. Remembers that they were used.
+    pub(super) fn assess(&mut self, key: &FlowKey, request: &mut Request) -> Judged {
         let mut tokens = self.judge.judge(request);
         let service = self.services.of(key);
         expect_encryption(service, &mut tokens.tokens);
@@ -46,7 +77,7 @@ impl Reporter<'_, '_> {
         let asn = if tokens.tokens.is_empty() { None } else { self.clients.asn(client) };
         let mut history =
             History { memory: self.memory, now: self.now, key, request, service, client, asn };
-        let Observed { uses, public, fresh } = history.observe(&mut tokens.tokens);
+        let Observed { uses, public, fresh, scope_covers } = history.observe(&mut tokens.tokens);
         let denied = &self.lists.denied;
         note_denied(denied, self.now, [peer, client], request, &mut tokens.tokens);
         let shown = dpop::Shown {
@@ -62,7 +93,92 @@ impl Reporter<'_, '_> {
         let score = self.scorer.as_mut().map(|scorer| {
             scorer.score(request, &tokens, evidence_of(request, &tokens).map(to_score))
         });
-        Assessed { tokens, client, uses, public, fresh, score }
+        let watched = score.as_ref().and_then(|score| {
+            let seen = Seen {
+                request,
+                tokens: &tokens,
+                fresh: &fresh,
+                client: client_of(self.clients, client),
+                service: service.and_then(|service| service.name.as_deref()),
+                port: key.server.port(),
+                scope_covers,
+                payload: Some(score.payload_at_even_odds()),
+            };
+            let credentials =
+                evidence_of(request, &tokens).filter(|evidence| evidence.of_credentials);
+            self.features.request(&seen, credentials.map(|evidence| evidence.finding))
+        });
+        Judged { tokens, client, uses, public, fresh, score, watched }
+    }
+
+    /// Adds to the score what the behaviour model makes of the features as they are now. Gives
+    /// nothing where it is not asked: while the subject's profile is learning.
+    pub(super) fn weigh_behaviour(&mut self, open: &mut Open) -> Option<BehaviourScore> {
+        let scorer = self.scorer.as_mut()?;
+        let watched = open.watched.as_deref()?;
+        let mut score = open.score.take()?;
+        let behaviour = score.behave(scorer, &watched.vector);
+        if !score.reasons().is_empty() || score.value > 0 {
+            score.weigh(open.evidence().map(to_score));
+        }
+        open.score = Some(score);
+        behaviour
+    }
+
+    /// Gives the last word on an exchange to whom it may concern, and the memory of its features
+    /// back.
+    pub(super) fn close(
+        &mut self,
+        key: &FlowKey,
+        open: &mut Open,
+        behaviour: Option<&BehaviourScore>,
+    ) {
+        let Some(watched) = open.watched.take() else { return };
+        if let Some(score) = &open.score
+            && self.out.wants_assessed()
+        {
+            self.out.assessed(&Assessed {
+                at: open.request.first_byte,
+                event: self.request_id(key, open),
+                told: open.reported,
+                watched: &watched,
+                status: open.response.as_ref().map(|response| response.status),
+                findings: open.findings().collect(),
+                proven: open.evidence().map(to_score).any(proves),
+                score,
+                behaviour,
+            });
+        }
+        self.features.recycle(watched);
+    }
+
+    /// Completes the features by the answer, at the end of the exchange.
+    pub(super) fn complete(&mut self, open: &mut Open, end: &End) {
+        if let (Some(watched), Some(response)) = (&mut open.watched, &open.response) {
+            let answer = Answer {
+                status: response.status,
+                latency_us: micros(open.request.last_byte, response.first_byte),
+                bytes: end.response_bytes,
+            };
+            self.features.answer(watched, &answer);
+        }
+    }
+}
+
+/// Whether this proves an attack of the sender's.
+fn proves(evidence: score::Evidence<'_>) -> bool {
+    evidence.of_credentials && score::is_proven(evidence.finding)
+}
+
+/// The client as the features take it.
+fn client_of(clients: &Clients, address: IpAddr) -> Client {
+    Client {
+        address,
+        asn: clients.asn(address),
+        country: None,
+        place: None,
+        kinds: None,
+        threat: None,
     }
 }
 
@@ -94,11 +210,33 @@ impl Pipeline {
     ) -> Assessment {
         self.tick(request.last_byte, out);
         let reporter = &mut self.shared.reporter(out);
-        let assessed = reporter.assess(flow, &mut request);
-        let score = assessed.score.unwrap_or_default();
+        let mut judged = reporter.assess(flow, &mut request);
+        let mut score = judged.score.take().unwrap_or_default();
+        // Nobody tells of its answer.
+        if let (Some(scorer), Some(watched)) = (reporter.scorer.as_mut(), judged.watched.take()) {
+            let behaviour = score.behave(scorer, &watched.vector);
+            score.weigh(evidence_of(&request, &judged.tokens).map(to_score));
+            let index = reporter.stats.described;
+            if reporter.out.wants_assessed() {
+                let evidence = || evidence_of(&request, &judged.tokens).map(to_score);
+                reporter.out.assessed(&Assessed {
+                    at: request.first_byte,
+                    event: reporter.ids.id(Kind::Request, Some(flow), request.first_byte, index),
+                    told: false,
+                    watched: &watched,
+                    status: None,
+                    findings: evidence().map(|evidence| evidence.finding).collect(),
+                    proven: evidence().any(proves),
+                    score: &score,
+                    behaviour: behaviour.as_ref(),
+                });
+            }
+            reporter.features.recycle(watched);
+        }
+        reporter.stats.described += 1;
         let context = Context {
             peer: flow.client.ip(),
-            client: assessed.client,
+            client: judged.client,
             method: request.method(),
             target: request.target(),
             score: Some(score.value),
@@ -108,9 +246,9 @@ impl Pipeline {
             reporter.lists.allowed.in_force(),
             &context,
             reporter.settings.min_severity,
-            evidence_of(&request, &assessed.tokens),
+            evidence_of(&request, &judged.tokens),
         );
-        let findings = evidence_of(&request, &assessed.tokens);
+        let findings = evidence_of(&request, &judged.tokens);
         let findings = findings.map(|evidence| evidence.finding.clone()).collect();
         let verdict = match decision.verdict {
             Verdict::Allow if decision.told => Verdict::Alert,

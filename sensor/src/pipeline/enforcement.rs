@@ -9,6 +9,7 @@ use super::{
     output::Reporter,
 };
 use crate::{
+    capture::FlowKey,
     enforce::{
         Cut, CutOutcome,
         denylist::Denylist,
@@ -70,6 +71,19 @@ pub(super) fn evidence_of<'a>(
 }
 
 impl Reporter<'_, '_> {
+    /// Whether a request's score may cut its connection, so that it is to be known before the
+    /// answer.
+    pub(super) fn judges_scores_at_once(&self, key: &FlowKey) -> bool {
+        let enforcement = &self.settings.enforcement;
+        enforcement.policy.cuts_by_score()
+            && self
+                .services
+                .of(key)
+                .and_then(|service| service.mode)
+                .unwrap_or(enforcement.mode)
+                .cuts()
+    }
+
     /// Decides on a request by what is known of it, and acts at once. It may be called again when
     /// more is known; what was done is done once.
     pub(super) fn decide(&mut self, flow: &FlowState, open: &mut Open) {

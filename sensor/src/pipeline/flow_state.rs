@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::{
     Wait,
-    assess::{Assessed, to_score},
+    assess::{Judged, to_score},
     ending::{Endings, endings},
     output::Reporter,
     starts::{Fate, Starts},
@@ -12,11 +12,12 @@ use super::{
 use crate::{
     capture::{Direction, FlowKey, OpaqueKind, Segment, Service},
     event::Enforcement,
+    features::Watched,
     finding::Finding,
     flow::{self, Flow, Stream},
     http::{self, Connection, Events, HttpEvent, Request, Response},
     memory::{UseHandle, outcome, weigh},
-    score::Score,
+    score::{Score, fusion},
     time::Time,
     token::{Location, TokenReport},
 };
@@ -42,6 +43,8 @@ pub(super) struct Open {
     pub(super) client: IpAddr,
     /// How likely it is an attack; `None` where nothing is scored.
     pub(super) score: Option<Score>,
+    /// Its features, until the exchange is over; none where no token says who asks.
+    pub(super) watched: Option<Box<Watched>>,
     /// What it ends, if the service says so.
     endings: Endings,
     /// The uses of its tokens, until the answer is known.
@@ -262,6 +265,8 @@ impl FlowState {
             return;
         }
         open.reported = true;
+        // By what is known of the answer by now; whoever waits for the event waits no longer.
+        reporter.weigh_behaviour(open);
         reporter.request_event(&self.key, self.service.as_ref(), open, None);
     }
 
@@ -447,7 +452,7 @@ impl FlowState {
         if !self.pending.is_empty() {
             request.findings.extend(std::mem::take(&mut self.pending));
         }
-        let Assessed { tokens, client, uses, public, fresh, score } =
+        let Judged { tokens, client, uses, public, fresh, score, watched } =
             reporter.assess(&self.key, &mut request);
         reporter.stats.tokens += tokens.tokens.len() as u64;
         let endings = endings(&reporter.settings.endpoints, &request, &tokens.tokens, &fresh);
@@ -463,6 +468,7 @@ impl FlowState {
             response: None,
             client,
             score,
+            watched,
             endings,
             uses,
             public,
@@ -471,6 +477,9 @@ impl FlowState {
             enforcement: None,
             reported: false,
         };
+        if reporter.judges_scores_at_once(&self.key) {
+            reporter.weigh_behaviour(&mut open);
+        }
         reporter.decide(self, &mut open);
         if open.suspicious {
             reporter.stats.suspicious += 1;
@@ -531,17 +540,28 @@ impl FlowState {
         reporter: &mut Reporter<'_, '_>,
     ) -> Option<Box<Request>> {
         let at = self.position(id)?;
-        let open = self.open.get(at)?;
+        let mut open = if at == 0 { self.open.pop_front() } else { self.open.remove(at) }?;
         self.open_bytes -= open.held_bytes();
         reporter.stats.exchanges += 1;
         if !end.complete {
             reporter.stats.exchanges_incomplete += 1;
         }
-        if !open.reported && open.suspicious {
-            reporter.request_event(&self.key, self.service.as_ref(), open, Some(end));
+        let mut behaviour = None;
+        if open.watched.is_some() {
+            reporter.complete(&mut open, end);
+            behaviour = reporter.weigh_behaviour(&mut open);
+            if behaviour.is_some_and(|behaviour| fusion::says(behaviour.probability)) {
+                let known = open.suspicious;
+                reporter.decide(self, &mut open);
+                reporter.stats.suspicious += u64::from(open.suspicious && !known);
+            }
         }
-        reporter.exchange(&self.key, open, end);
-        let open = if at == 0 { self.open.pop_front() } else { self.open.remove(at) }?;
+        if !open.reported && open.suspicious {
+            open.reported = true;
+            reporter.request_event(&self.key, self.service.as_ref(), &open, Some(end));
+        }
+        reporter.exchange(&self.key, &open, end);
+        reporter.close(&self.key, &mut open, behaviour.as_ref());
         if self.open.is_empty() {
             // Idle connections are many; they shall not hold a queue.
             let queue = std::mem::take(&mut self.open);

@@ -45,6 +45,9 @@ pub(super) struct Observed {
     pub(super) public: bool,
     /// Of each token, whether it was not used before.
     pub(super) fresh: SmallVec<[bool; 4]>,
+    /// Whether the scopes of all its tokens cover the route; `None` where nothing says which are
+    /// needed.
+    pub(super) scope_covers: Option<bool>,
 }
 
 impl History<'_> {
@@ -52,13 +55,19 @@ impl History<'_> {
     /// findings, and whether their scopes cover the route.
     pub(super) fn observe(&mut self, tokens: &mut [Token]) -> Observed {
         if tokens.is_empty() {
-            return Observed { uses: SmallVec::new(), public: false, fresh: SmallVec::new() };
+            return Observed {
+                uses: SmallVec::new(),
+                public: false,
+                fresh: SmallVec::new(),
+                scope_covers: None,
+            };
         }
         let mut hasher = foldhash::fast::FixedState::default().build_hasher();
         hasher.write(self.request.header("user-agent").unwrap_or_default());
         let agent = hasher.finish();
         let fresh = SmallVec::from_elem(true, tokens.len());
-        let mut observed = Observed { uses: SmallVec::new(), public: false, fresh };
+        let mut observed =
+            Observed { uses: SmallVec::new(), public: false, fresh, scope_covers: None };
         for (token, fresh) in tokens.iter_mut().zip(&mut observed.fresh) {
             let Some(known) = token.decoded.as_deref() else { continue };
             let Some(purpose) = purpose(token, known) else { continue };
@@ -69,6 +78,13 @@ impl History<'_> {
             if purpose == Purpose::Access {
                 let coverage = self.coverage(known);
                 observed.public |= coverage == Coverage::Public;
+                let covers = match coverage {
+                    Coverage::Covered => Some(true),
+                    Coverage::Insufficient(_) => Some(false),
+                    Coverage::Public | Coverage::Unknown => None,
+                };
+                let all = |covers| observed.scope_covers.unwrap_or(true) && covers;
+                observed.scope_covers = covers.map(all).or(observed.scope_covers);
                 token.findings.extend(coverage.finding());
             }
         }

@@ -29,8 +29,14 @@ use hashlink::{LinkedHashMap, linked_hash_map::RawEntryMut};
 use smallvec::SmallVec;
 
 pub use self::{
-    assess::Assessment, ending::Endpoints, on_arrival::HeadVerdict, output::Output,
-    settings::Settings, starts::StartStats, stats::Stats, unknown_keys::UnknownKeyStats,
+    assess::{Assessed, Assessment},
+    ending::Endpoints,
+    on_arrival::HeadVerdict,
+    output::Output,
+    settings::Settings,
+    starts::StartStats,
+    stats::Stats,
+    unknown_keys::UnknownKeyStats,
 };
 use self::{
     flow_state::{FlowState, Open},
@@ -42,13 +48,14 @@ use crate::{
     clients::Clients,
     enforce::{Lists, guard::CutCause},
     event::EventIds,
+    features::Features,
     http::Events,
     keyring::FetchMark,
     keys::{Key, KeyStore, Pin},
     learn::Learner,
     memory::Memory,
     revocation::RevocationList,
-    score::Scorer,
+    score::{Models, Scorer},
     services::Services,
     time::Time,
     token::{Judge, validate::Policy},
@@ -92,6 +99,7 @@ struct Shared {
     lists: Lists,
     /// Nothing is scored without one.
     scorer: Option<Scorer>,
+    features: Features,
     services: Arc<Services>,
     clients: Arc<Clients>,
     learner: Learner,
@@ -120,6 +128,7 @@ impl Shared {
             memory: &mut self.memory,
             lists: &mut self.lists,
             scorer: &mut self.scorer,
+            features: &mut self.features,
             services: &self.services,
             clients: &self.clients,
             learner: &mut self.learner,
@@ -209,6 +218,7 @@ impl Pipeline {
                 memory: Memory::new(settings.memory_secret, settings.memory.clone()),
                 lists: Lists::default(),
                 scorer: scorer(&settings),
+                features: Features::new(settings.subjects, settings.profile_secret),
                 services: Arc::default(),
                 clients: Arc::default(),
                 learner: learner(&settings),
@@ -302,6 +312,17 @@ impl Pipeline {
     /// What is remembered of tokens, to be saved.
     pub fn memory(&mut self) -> &mut Memory {
         &mut self.shared.memory
+    }
+
+    /// Scores with these models from the next request on.
+    pub fn score_with(&mut self, models: Models) {
+        self.shared.settings.models = Some(models);
+        self.shared.scorer = scorer(&self.shared.settings);
+    }
+
+    /// What is usual for subjects, to be saved and restored.
+    pub fn features(&mut self) -> &mut Features {
+        &mut self.shared.features
     }
 
     /// The keys that were learned from traffic, to be saved: issuer, key, and what is known of it.

@@ -3,7 +3,7 @@ use std::{collections::VecDeque, sync::Arc};
 use smallvec::SmallVec;
 
 use super::{
-    Settings, Stats, Wait,
+    Assessed, Settings, Stats, Wait,
     flow_state::{End, FlowState, Open},
     unknown_keys::UnknownKeys,
 };
@@ -12,9 +12,10 @@ use crate::{
     clients::Clients,
     enforce::{Cut, CutOutcome, Lists, guard::CutCause},
     event::{
-        self, Body, Claims, Event, EventIds, ExchangeLine, FlowEvent, FlowReason, Kind,
+        self, Body, Claims, Event, EventId, EventIds, ExchangeLine, FlowEvent, FlowReason, Kind,
         RequestEvent, RequestView, ResponseView, TOKEN_TEXT_MAX, Text, TokenView, Verdict,
     },
+    features::Features,
     finding::{Finding, FindingId, Severity},
     http::Events,
     keyring::FetchMark,
@@ -39,6 +40,14 @@ pub trait Output {
 
     /// An exchange is over.
     fn exchange(&mut self, _line: &ExchangeLine<'_>) {}
+
+    /// Whether [`Output::assessed`] wants to be called.
+    fn wants_assessed(&self) -> bool {
+        false
+    }
+
+    /// The last word on an exchange of a subject, with its features, in the order of their ends.
+    fn assessed(&mut self, _assessed: &Assessed<'_>) {}
 
     /// A token of this issuer names a key that is not at hand. Gives the last fetch of the
     /// issuer's keys that has begun by now; `None` where none are fetched.
@@ -72,6 +81,7 @@ pub(super) struct Reporter<'p, 'o> {
     pub(super) memory: &'p mut Memory,
     pub(super) lists: &'p mut Lists,
     pub(super) scorer: &'p mut Option<Scorer>,
+    pub(super) features: &'p mut Features,
     pub(super) services: &'p Services,
     pub(super) clients: &'p Clients,
     pub(super) learner: &'p mut Learner,
@@ -146,13 +156,18 @@ impl Reporter<'_, '_> {
         self.give(
             *key,
             Event {
-                id: self.ids.id(Kind::Request, Some(key), request.first_byte, open.id),
+                id: self.request_id(key, open),
                 at: request.first_byte,
                 severity: event::severity(&body.findings)
                     .max(body.score.as_ref().map_or(Severity::Info, Score::severity)),
                 body: Body::Request(Box::new(body)),
             },
         );
+    }
+
+    /// The id of a request's event.
+    pub(super) fn request_id(&self, key: &FlowKey, open: &Open) -> EventId {
+        self.ids.id(Kind::Request, Some(key), open.request.first_byte, open.id)
     }
 
     pub(super) fn opaque_event(&mut self, state: &FlowState, kind: OpaqueKind) {
@@ -286,6 +301,6 @@ impl Open {
     }
 }
 
-fn micros(from: Time, to: Time) -> u64 {
+pub(super) fn micros(from: Time, to: Time) -> u64 {
     u64::try_from(to.since(from).as_micros()).unwrap_or(u64::MAX)
 }

@@ -3,6 +3,7 @@ use std::{sync::Arc, time::Duration};
 use super::Endpoints;
 use crate::{
     config::{Config, IssuerConfig},
+    features::SubjectLimits,
     finding::Severity,
     flow, http,
     memory::MemoryConfig,
@@ -25,6 +26,10 @@ pub struct Settings {
     pub memory: MemoryConfig,
     /// The secret under which it is remembered.
     pub memory_secret: [u8; 16],
+    /// How many subjects are told apart by what is usual for them.
+    pub subjects: SubjectLimits,
+    /// The secret under which that is remembered.
+    pub profile_secret: [u8; 16],
     /// Connections that are followed at once.
     pub max_flows: usize,
     /// Bytes that all connections together may hold.
@@ -74,6 +79,8 @@ impl Settings {
             },
             memory: config.memory.resolve(),
             memory_secret: *fingerprint_key.fingerprint(b"jotwatch memory").as_bytes(),
+            subjects: config.scoring.subject_limits(),
+            profile_secret: *fingerprint_key.fingerprint(b"jotwatch profiles").as_bytes(),
             judge: JudgeConfig {
                 extra_headers: config.tokens.headers.clone(),
                 max_token_bytes: *config.tokens.max_bytes.get_ref(),

@@ -42,6 +42,8 @@ pub struct Stats {
     pub tokens: u64,
     /// Requests with a finding at or above the configured severity.
     pub suspicious: u64,
+    /// Requests that were described by others and not captured.
+    pub described: u64,
     /// Requests whose connection was to be cut.
     pub cuts: u64,
     /// Requests whose connection would have been cut but for `dry_run`.

@@ -252,6 +252,12 @@ impl Policy {
         Self { rules }
     }
 
+    /// Whether some score is enough to cut.
+    #[must_use]
+    pub fn cuts_by_score(&self) -> bool {
+        self.rules.iter().any(|rule| rule.score.is_some() && rule.action == Action::Kill)
+    }
+
     /// What this finding asks for.
     #[must_use]
     pub fn action(&self, evidence: &Evidence<'_>) -> Action {

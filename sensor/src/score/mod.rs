@@ -1,8 +1,9 @@
 //! How likely a request is an attack, 0 to 100, and why.
 //!
 //! [`Scorer`] weighs what the stages before it found: the [findings](crate::finding) about the
-//! request and its tokens, and what the payload model (`jotwatch-models`) makes of what the
-//! request carries. [`fusion`] says how they become one number.
+//! request and its tokens, what the payload model (`jotwatch-models`) makes of what the request
+//! carries, and what the behaviour model makes of its [features](crate::features). [`fusion`] says
+//! how they become one number.
 //!
 //! Pure: a request and its findings in, a [`Score`] out. Nothing is allocated for a request that
 //! nothing speaks against.
@@ -10,6 +11,7 @@
 
 pub mod fusion;
 pub mod input;
+mod plain;
 mod proof;
 #[cfg(test)]
 mod tests;
@@ -17,13 +19,16 @@ mod values;
 
 use std::{fmt, sync::Arc};
 
-use jotwatch_models::payload::{
-    Form, ModelError, PayloadModel, PayloadScore, Place, Scratch, Value,
+use anyhow::Context as _;
+use jotwatch_models::{
+    behaviour::{BehaviourModel, BehaviourScore, Vector},
+    payload::{Form, PayloadModel, PayloadScore, Place, Scratch, Value},
 };
 use smallvec::SmallVec;
 
 pub use self::proof::{PROVEN, is_proven};
 use self::values::Values;
+pub(crate) use self::values::target_path;
 use crate::{
     finding::{Finding, Severity},
     http::Request,
@@ -41,6 +46,8 @@ pub enum Source {
     Finding,
     /// The payload model.
     Payload,
+    /// The behaviour model.
+    Behaviour,
 }
 
 impl Source {
@@ -50,6 +57,7 @@ impl Source {
         match self {
             Self::Finding => "finding",
             Self::Payload => "payload",
+            Self::Behaviour => "behaviour",
         }
     }
 }
@@ -78,6 +86,26 @@ pub struct Evidence<'a> {
     pub of_credentials: bool,
 }
 
+/// What is known of a subject's past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// Too little to be held against: behaviour raises no alert.
+    Learning,
+    /// Enough.
+    Known,
+}
+
+impl Profile {
+    /// The stable name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Learning => "learning",
+            Self::Known => "known",
+        }
+    }
+}
+
 /// How likely a request is an attack.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Score {
@@ -87,8 +115,14 @@ pub struct Score {
     pub suspected: bool,
     /// Bytes of the request that were not looked at, past the payload model's limits.
     pub unscored: usize,
-    /// The payload model's probability; 0 where it saw nothing.
+    /// What is known of the subject's past; `None` where no token says who asks.
+    pub profile: Option<Profile>,
+    /// The payload model's answer, as it gives it.
     payload: f32,
+    /// The payload model takes it for an attack.
+    payload_suspects: bool,
+    /// The behaviour model's probability; 0 where it was not asked, or says nothing.
+    behaviour: f32,
     /// What it rests on, the gravest first; empty where nothing speaks against the request.
     reasons: SmallVec<[Reason; 0]>,
 }
@@ -99,6 +133,12 @@ impl Score {
     #[must_use]
     pub fn reasons(&self) -> &[Reason] {
         self.reasons.get(..MAX_REASONS).unwrap_or(&self.reasons)
+    }
+
+    /// What the payload model says, in a world where half of the requests are attacks.
+    #[must_use]
+    pub const fn payload_at_even_odds(&self) -> f32 {
+        self.payload
     }
 
     /// How grave it is where nothing was found: a model can be wrong.
@@ -117,7 +157,7 @@ impl Score {
     /// changes how grave others are.
     pub fn weigh<'a>(&mut self, evidence: impl Iterator<Item = Evidence<'a>>) {
         self.reasons.retain(|reason| reason.source != Source::Finding);
-        let mut weighed = fusion::Weighed::new(self.payload);
+        let mut weighed = fusion::Weighed::new(fusion::at_base(self.payload), self.behaviour);
         for Evidence { finding, of_credentials } in evidence {
             let score = weighed.add_finding(finding, of_credentials);
             let known = self.reasons.iter().any(|reason| reason.id == finding.id.as_str());
@@ -135,6 +175,28 @@ impl Score {
         self.reasons.sort_by_key(|reason| std::cmp::Reverse(reason.score));
         self.value = weighed.score();
     }
+
+    /// Adds what the behaviour model makes of the features, in the place of what it said of them
+    /// before. What was found has to be weighed again behind it. Gives its answer; none where it
+    /// is not asked, while the subject's profile is learning.
+    pub fn behave(&mut self, scorer: &Scorer, vector: &Vector) -> Option<BehaviourScore> {
+        if self.behaviour > 0.0 {
+            self.reasons.retain(|reason| reason.source != Source::Behaviour);
+            self.behaviour = 0.0;
+        }
+        if vector.learning {
+            self.profile = Some(Profile::Learning);
+            return None;
+        }
+        self.profile = Some(Profile::Known);
+        let answer = scorer.models.behaviour.score(vector);
+        self.suspected = self.payload_suspects || answer.is_suspicious;
+        if fusion::says(answer.probability) {
+            self.behaviour = answer.probability;
+            behaviour_reasons(&answer, &mut self.reasons);
+        }
+        Some(answer)
+    }
 }
 
 /// What requests are scored with.
@@ -142,22 +204,26 @@ impl Score {
 pub struct Models {
     /// Whether a request carries an attack.
     pub payload: Arc<PayloadModel>,
+    /// Whether a subject behaves as if it were somebody else, or up to something.
+    pub behaviour: Arc<BehaviourModel>,
 }
 
 impl Models {
     /// Those that are built in.
     ///
     /// # Errors
-    /// [`ModelError`], in a build whose artifacts are for other features, which a test of
-    /// `jotwatch-models` forbids.
-    pub fn built_in() -> Result<Self, ModelError> {
-        Ok(Self { payload: PayloadModel::embedded()?.into() })
+    /// In a build whose artifacts are for other features, which tests of `jotwatch-models` forbid.
+    pub fn built_in() -> anyhow::Result<Self> {
+        Ok(Self {
+            payload: PayloadModel::embedded().context("the built-in payload model")?.into(),
+            behaviour: BehaviourModel::embedded().context("the built-in behaviour model")?.into(),
+        })
     }
 }
 
 /// Scores requests, one at a time.
 pub struct Scorer {
-    payload: Arc<PayloadModel>,
+    models: Models,
     scratch: Scratch,
 }
 
@@ -171,10 +237,11 @@ impl Scorer {
     /// A scorer with these models.
     #[must_use]
     pub fn new(models: Models) -> Self {
-        Self { payload: models.payload, scratch: Scratch::default() }
+        Self { models, scratch: Scratch::default() }
     }
 
-    /// Scores a request with what was found of it and of its tokens.
+    /// Scores a request with what was found of it and of its tokens. [`Score::behave`] adds its
+    /// behaviour.
     pub fn score<'a>(
         &mut self,
         request: &Request,
@@ -182,7 +249,7 @@ impl Scorer {
         evidence: impl Iterator<Item = Evidence<'a>>,
     ) -> Score {
         let values = Values::of(request);
-        let mut payload = self.payload.score(values.as_slice(), &mut self.scratch);
+        let mut payload = self.models.payload.score(values.as_slice(), &mut self.scratch);
         let mut in_claim = false;
         if let Some(claims) = self.claims(tokens)
             && (!says(&payload) || claims.probability > payload.probability)
@@ -192,11 +259,12 @@ impl Scorer {
         let mut score = Score {
             suspected: payload.is_attack,
             unscored: payload.unscored,
-            payload: if says(&payload) { payload.probability } else { 0.0 },
+            payload: payload.probability,
+            payload_suspects: payload.is_attack,
             ..Score::default()
         };
-        let alone = fusion::percent(score.payload);
-        if alone > 0 {
+        if says(&payload) {
+            let alone = fusion::percent(fusion::at_base(payload.probability));
             let place = match payload.value {
                 _ if in_claim => "a claim".to_owned(),
                 at => at.map(|at| values.place(at)).unwrap_or_default(),
@@ -214,7 +282,7 @@ impl Scorer {
         for known in known.filter(|known| !known.is_harmless()) {
             let bytes = known.claims().map(|claims| claims.raw()).unwrap_or_default();
             let claims = Value { place: Place::Claim, form: Form::Json, bytes };
-            let score = self.payload.score(&[claims], &mut self.scratch);
+            let score = self.models.payload.score(&[claims], &mut self.scratch);
             if !says(&score) {
                 known.note_harmless();
             } else if worst.is_none_or(|worst| score.probability > worst.probability) {
@@ -225,10 +293,22 @@ impl Scorer {
     }
 }
 
-/// Whether the model says anything of the request. Without evidence its answer is its base rate, and
-/// what is hardly above that is met in every other usual request.
+/// Whether the payload model says anything of the request.
 fn says(payload: &PayloadScore) -> bool {
-    payload.value.is_some() && payload.probability >= fusion::LEAST
+    payload.value.is_some() && fusion::says(fusion::at_base(payload.probability))
+}
+
+/// What the behaviour model's score rests on, the heaviest first.
+fn behaviour_reasons(answer: &BehaviourScore, reasons: &mut SmallVec<[Reason; 0]>) {
+    let alone = fusion::percent(answer.probability);
+    let heaviest = answer.reasons.iter().flatten().map(|reason| reason.contribution).next();
+    for reason in answer.reasons.iter().flatten() {
+        // The first has the whole, the others as much as they weigh beside it.
+        let share = reason.contribution / heaviest.unwrap_or(reason.contribution);
+        let score = fusion::percent(answer.probability * share).clamp(1, alone.max(1));
+        let detail = plain::words(reason.feature, reason.value);
+        reasons.push(Reason { source: Source::Behaviour, id: reason.feature.id, score, detail });
+    }
 }
 
 /// What the payload model's score rests on: the class and the place, then each structure.

@@ -39,7 +39,8 @@ fn an_attack_is_found_wherever_it_stands_and_its_place_is_told() {
         ),
     ] {
         let score = score(&request, &[]);
-        assert!(score.suspected && score.value >= 87, "{request} {score:?}");
+        assert!(score.suspected && score.payload_at_even_odds() >= 0.87, "{request} {score:?}");
+        assert!(score.value >= 75, "{request} {score:?}");
         let first = &score.reasons()[0];
         assert_eq!((first.source, first.score), (Source::Payload, score.value));
         assert!(first.detail.starts_with(&format!("{id} in {place}: ")), "{}", first.detail);
@@ -83,7 +84,8 @@ fn what_is_proven_is_100_and_nothing_else_is() {
 }
 
 /// Against the definition, over all severities and many probabilities: one source alone is its
-/// probability, two are more than either, and more evidence never lowers a score.
+/// probability, two are more than either, more evidence never lowers a score, and what is below the
+/// floor counts as none.
 #[test]
 fn fusion_is_as_documented() {
     for severity in Severity::ALL {
@@ -92,13 +94,35 @@ fn fusion_is_as_documented() {
         let mut last = 0;
         for step in 0..=100_u8 {
             let payload = f32::from(step) / 100.0;
-            assert_eq!(fusion::Weighed::new(payload).score(), step.min(99));
-            let mut both = fusion::Weighed::new(payload);
-            both.add_finding(&finding, true);
-            let score = both.score();
-            assert!(score >= alone && score >= step.min(99) && score >= last);
-            last = score;
+            let own = if step < 5 { 0 } else { step.min(99) };
+            assert_eq!(fusion::Weighed::new(payload, 0.0).score(), own);
+            assert_eq!(fusion::Weighed::new(0.0, payload).score(), own);
+            for behaviour in [0.0, 0.04, 0.3, 0.97] {
+                let mut all = fusion::Weighed::new(payload, behaviour);
+                let models = all.score();
+                all.add_finding(&finding, true);
+                let score = all.score();
+                assert!(score >= alone && score >= own && score >= models);
+                if behaviour == 0.0 {
+                    assert!(score >= last);
+                    last = score;
+                }
+            }
         }
+    }
+}
+
+/// Against the definition of odds.
+#[test]
+fn odds_are_those_of_the_base() {
+    for (even, at_base) in [(0.0, 0.0), (0.5, 0.01), (0.99, 0.5), (1.0, 1.0)] {
+        assert!((fusion::at_base(even) - at_base).abs() < 1e-6, "{even}");
+    }
+    let odds = |p: f64| p / (1.0 - p);
+    for step in 1..1000 {
+        let even = step as f32 / 1000.0;
+        let ratio = odds(even.into()) / odds(fusion::at_base(even).into());
+        assert!((ratio - 99.0).abs() < 0.01, "{even} {ratio}");
     }
 }
 

@@ -81,10 +81,10 @@ impl<'a> Values<'a> {
     }
 }
 
-/// Path and query of a request target; of its absolute form (RFC 9112, section 3.2.2) without
-/// scheme and authority.
-fn split_target(target: &[u8]) -> (&[u8], &[u8]) {
-    let local = match target.first() {
+/// A request target without scheme and authority, where it is in absolute form (RFC 9112, section
+/// 3.2.2).
+pub(crate) fn target_path(target: &[u8]) -> &[u8] {
+    match target.first() {
         Some(b'/') | None => target,
         Some(_) => match memchr::memmem::find(target, b"://") {
             // Within the path or query it is text like any other.
@@ -94,7 +94,12 @@ fn split_target(target: &[u8]) -> (&[u8], &[u8]) {
             }
             _ => target,
         },
-    };
+    }
+}
+
+/// Path and query of a request target.
+fn split_target(target: &[u8]) -> (&[u8], &[u8]) {
+    let local = target_path(target);
     match memchr::memchr(b'?', local) {
         Some(at) => {
             let (path, query) = local.split_at_checked(at).unwrap_or_default();

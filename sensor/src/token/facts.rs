@@ -60,6 +60,17 @@ pub struct Facts {
     pub groups: Texts,
 }
 
+/// Keyed hashes of whom a token names, see [`features`](crate::features).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Issuer and subject.
+    pub subject: u128,
+    /// `iss`.
+    pub issuer: u64,
+    /// The roles, in whatever order; `None` without any.
+    pub role: Option<u64>,
+}
+
 impl Facts {
     pub(super) fn of(decoded: &Decoded) -> Self {
         /// Room for what most tokens name.

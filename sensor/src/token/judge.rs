@@ -4,7 +4,7 @@
 use std::{
     borrow::Cow,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -17,7 +17,7 @@ use super::{
     decode::{DecodeOptions, Decoded, Kind, decode},
     dpop::{self, Proof},
     extract::{Candidate, Location, extract},
-    facts::Facts,
+    facts::{Facts, Identity},
     header::EMBEDDED_JWK,
     json::Value,
     validate::{Policy, Validation},
@@ -99,9 +99,15 @@ pub struct Known {
     pub hmac: Option<Arc<HmacSample>>,
     facts: Facts,
     harmless: AtomicBool,
+    identity: OnceLock<Identity>,
 }
 
 impl Known {
+    /// Whom it names; `hash` is asked once.
+    pub fn identity(&self, hash: impl FnOnce(&Facts) -> Identity) -> Identity {
+        *self.identity.get_or_init(|| hash(&self.facts))
+    }
+
     /// Whether [`note_harmless`](Self::note_harmless) was called.
     #[must_use]
     pub fn is_harmless(&self) -> bool {
@@ -369,7 +375,16 @@ impl Judge {
             false => None,
         };
         let harmless = AtomicBool::new(false);
-        Known { decoded, validation, digests, proof: None, hmac, facts, harmless }
+        Known {
+            decoded,
+            validation,
+            digests,
+            proof: None,
+            hmac,
+            facts,
+            harmless,
+            identity: OnceLock::new(),
+        }
     }
 
     /// As [`learn`](Self::learn), but under the key that the token brings: an issuer's have
@@ -381,7 +396,16 @@ impl Judge {
         let facts = Facts::of(&decoded);
         let digests = Digests { deny_key: self.token_keys.of(token), ..Digests::default() };
         let harmless = AtomicBool::new(false);
-        Known { decoded, validation, digests, proof, hmac: None, facts, harmless }
+        Known {
+            decoded,
+            validation,
+            digests,
+            proof,
+            hmac: None,
+            facts,
+            harmless,
+            identity: OnceLock::new(),
+        }
     }
 }
 

@@ -29,7 +29,7 @@ mod value;
 
 pub use decode::{DecodeOptions, Decoded, Header, Kind, MAX_SIGNATURES, Signature, decode};
 pub use extract::{Location, Scheme};
-pub use facts::{Facts, Text, Texts};
+pub use facts::{Facts, Identity, Text, Texts};
 pub(crate) use judge::is_refresh;
 pub use judge::{
     CACHE_BYTES_PER_ENTRY, Digests, Judge, JudgeConfig, Known, Role, TokenCounters, TokenReport,
