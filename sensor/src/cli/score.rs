@@ -125,13 +125,17 @@ fn score(pipeline: &mut Pipeline, number: u64, described: Described) -> Value {
             "detail": crate::redact::text(&finding.detail),
         })
     });
-    json!({
+    let mut line = json!({
         "line": number,
         "score": score.value,
         "verdict": verdict,
         "reasons": reasons.collect::<Vec<_>>(),
         "findings": findings.collect::<Vec<_>>(),
-    })
+    });
+    if let (Some(members), Some(profile)) = (line.as_object_mut(), score.profile) {
+        members.insert("profile".to_owned(), profile.as_str().into());
+    }
+    line
 }
 
 /// Events are not asked for.

@@ -9,7 +9,7 @@ use crate::{
     enforce::entry::Written,
     finding::FindingId,
     policy::{AllowKind, DenyScope, Mode, Reasons},
-    score::Evidence,
+    score::{Evidence, Profile},
 };
 
 /// A signed token; no output may hold it.
@@ -39,6 +39,7 @@ pub(crate) fn service() -> Arc<Service> {
 /// A score that rests on these findings.
 fn score(findings: &[Finding]) -> Score {
     let mut score = Score::default();
+    score.profile = Some(Profile::Known);
     let evidence = findings.iter().map(|finding| Evidence { finding, of_credentials: true });
     score.weigh(evidence);
     score

@@ -114,7 +114,7 @@ fn writes_a_request_with_its_members_in_order() {
             r#""exchange":3,"request":{"method":"GET","path":"/orders/7?access_token=[redacted]&limit=10","#,
             r#""host":"api.example","user_agent":"curl/8.5.0","bytes":812},"#,
             r#""response":{"status":200,"latency_us":1834,"bytes":512},"#,
-            r#""outcome":"bypass","score":100,"#,
+            r#""outcome":"bypass","score":100,"profile":"known","#,
             r#""reasons":[{"source":"finding","id":"alg-none","score":100,"detail":"alg is \"none\""}],"#,
             r#""tokens":[{"fingerprint":"30313233343536373839616263646566","deny_key":"00000000000000010000000000000002","location":"query:access_token","#,
             r#""kind":"jws","alg":"none","kid":"2026-11","typ":"JWT","#,

@@ -209,6 +209,9 @@ impl RequestEvent {
         if let Some(score) = &self.score {
             event.number("score", score.value.into());
             if !cut.bare() {
+                if let Some(profile) = score.profile {
+                    event.name("profile", profile.as_str());
+                }
                 let reasons = score.reasons().iter().take(cut.findings);
                 event.array("reasons", reasons, |object, reason| write_reason(object, reason, cut));
             }

@@ -1,3 +1,4 @@
+mod behaviour;
 mod ends;
 mod enforcement;
 
@@ -70,6 +71,7 @@ pub(super) struct Bench {
     pub(super) pipeline: Pipeline,
     pub(super) out: Gathered,
     sent: [u32; 2],
+    client: [u8; 4],
     port: u16,
     now: Time,
     /// The kernel counted the next segment as a request's start.
@@ -92,6 +94,7 @@ impl Bench {
             pipeline: Pipeline::new(settings),
             out: Gathered::default(),
             sent: [1000, 5000],
+            client: [10, 0, 0, 1],
             port: 40_000,
             now: Time::from_unix_secs(1_700_000_000),
             counted: false,
@@ -100,7 +103,7 @@ impl Bench {
 
     fn key(&self) -> FlowKey {
         FlowKey {
-            client: ([10, 0, 0, 1], self.port).into(),
+            client: (self.client, self.port).into(),
             server: ([10, 0, 0, 2], 8080).into(),
             scope: 0,
         }
