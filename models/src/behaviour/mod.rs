@@ -18,7 +18,7 @@ pub mod vector;
 
 pub use model::{BehaviourModel, BehaviourScore, Reason};
 pub use observation::{Answer, Client, GeoPoint, NetworkKinds, Request, Route, TokenUse};
-pub use profile::{Counts, Handle, Limits, LoadError, Profiles};
+pub use profile::{Counts, Handle, Limits, LoadError, Profiles, Saving, Seal};
 pub use route::Templates;
 pub use schema::{FEATURES, Feature, Group, Index, WIDTH, schema_hash};
 pub use vector::Vector;

@@ -65,6 +65,8 @@ fn show(status: &Status, out: &mut impl Write) -> io::Result<()> {
     show_counters(&serde_json::to_value(&status.pipeline).unwrap_or_default(), "", out)?;
     writeln!(out, "\nmemory of tokens")?;
     show_counters(&serde_json::to_value(status.memory).unwrap_or_default(), "", out)?;
+    writeln!(out, "\nprofiles")?;
+    show_counters(&serde_json::to_value(status.profiles).unwrap_or_default(), "", out)?;
     if !status.issuers.is_empty() {
         writeln!(out, "\nissuers")?;
     }

@@ -302,6 +302,7 @@ fn check(config: &Config) -> Result<(), Complaint> {
     within(&config.memory.tokens, "tokens", 1_000, 16_000_000)?;
     within(&config.memory.subjects, "subjects", 1_000, 16_000_000)?;
     within(&config.scoring.subjects, "subjects", 1_000, 16_000_000)?;
+    within(&config.scoring.save_seconds, "save_seconds", 1, 86_400)?;
     within(&config.scoring.other_subjects, "other_subjects", 1_000, 16_000_000)?;
     within(&config.tokens.max_bytes, "max_bytes", 256, 1 << 20)?;
     revocation::check(&config.revocation)?;

@@ -3,6 +3,7 @@ use std::{
     io::{self, Read as _},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -29,6 +30,8 @@ pub struct ScoringConfig {
     pub subjects: Spanned<usize>,
     /// Other subjects of which profiles are kept.
     pub other_subjects: Spanned<usize>,
+    /// How often what is usual for them is written to the state folder.
+    pub save_seconds: Spanned<u64>,
 }
 
 impl Default for ScoringConfig {
@@ -40,6 +43,7 @@ impl Default for ScoringConfig {
             behaviour_model_file: None,
             subjects: Spanned::new(0..0, limits.vouched),
             other_subjects: Spanned::new(0..0, limits.others),
+            save_seconds: Spanned::new(0..0, 300),
         }
     }
 }
@@ -65,6 +69,12 @@ impl ScoringConfig {
             models.behaviour = Arc::new(BehaviourModel::from_bytes(&bytes).with_context(place)?);
         }
         Ok(Some(models))
+    }
+
+    /// How often profiles are written to the state folder.
+    #[must_use]
+    pub fn save_every(&self) -> Duration {
+        Duration::from_secs(*self.save_seconds.get_ref())
     }
 
     /// How many subjects are told apart.

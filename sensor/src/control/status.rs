@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     enforce::{CutCounts, denylist::DenyCounts, tables::TableCounts},
+    features::ProfileStats,
     keyring::IssuerStatus,
     memory::MemoryCounters,
     pipeline,
@@ -35,6 +36,9 @@ pub struct Status {
     pub pipeline: pipeline::Stats,
     /// What is remembered of tokens, and what was forgotten of them by cause.
     pub memory: MemoryCounters,
+    /// Whose behaviour is remembered.
+    #[serde(default)]
+    pub profiles: ProfileStats,
     /// Whose keys are at hand.
     pub issuers: Vec<IssuerStatus>,
     /// Where events go.

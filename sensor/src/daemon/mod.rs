@@ -12,6 +12,7 @@ mod learned_file;
 mod lists;
 mod lock;
 mod memory_file;
+mod profiles_file;
 mod secret_search;
 
 use std::{
@@ -35,6 +36,7 @@ use self::{
     learned_file::LearnedFile,
     lock::WatchLock,
     memory_file::MemoryFile,
+    profiles_file::ProfilesFile,
     secret_search::SecretSearch,
 };
 use crate::{
@@ -153,6 +155,7 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
     let mut capture = live::Capture::start(&capture_config(&config))?;
     capture.hurry(cuts(&config))?;
     tracing::info!("watching port {:?} in cgroup {}", config.capture.ports, cgroup.display());
+    let profiles_file = ProfilesFile::open(&config.daemon.state_dir, pipeline.features());
     let learned_file = LearnedFile::open(&config.daemon.state_dir, &mut pipeline, now());
     let (guarding, tables) = Guarding::start(&config, &services, &key)?;
     let mut daemon = Daemon {
@@ -162,6 +165,7 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
         overrides: overrides.clone(),
         pipeline,
         learned_file,
+        profiles_file,
         search,
         enforcer: Enforcer::new(tables),
         state_file,
@@ -210,6 +214,7 @@ struct Daemon {
     files: Files,
     feeds: Vec<feeds::State>,
     learned_file: LearnedFile,
+    profiles_file: ProfilesFile,
     /// Where a list of weak secrets is configured.
     search: Option<SecretSearch>,
     enforcer: Enforcer,
@@ -263,6 +268,8 @@ impl Daemon {
                 self.state_file.save(self.pipeline.lists());
                 self.enforcer.tidy();
             }
+            let every = self.config.scoring.save_every();
+            self.profiles_file.step(self.pipeline.features(), now, every);
             if now >= loss_due {
                 loss_due = now + LOSS_PERIOD;
                 self.tell_losses(now);
@@ -453,6 +460,7 @@ impl Daemon {
             kernel: balance::kernel_status(&kernel),
             pipeline,
             memory: self.pipeline.memory().counters(),
+            profiles: self.pipeline.features().stats(),
             issuers: self.keyring.status(),
             sinks: self.sinks.status(),
         })
@@ -514,6 +522,7 @@ impl Daemon {
         self.memory_file.save(self.pipeline.memory());
         self.learned_file.save(&self.pipeline, now());
         self.state_file.save(self.pipeline.lists());
+        self.profiles_file.finish(self.pipeline.features());
         self.tell_losses(now());
         self.tell(SensorState::Stopped);
         self.guarding.leave();

@@ -27,7 +27,7 @@ mod usual;
 mod walk;
 mod wire;
 
-pub use persist::LoadError;
+pub use persist::{LoadError, Saving, Seal};
 pub use shared::{Counts, ENOUGH_SEQUENCES, ENOUGH_TO_COMPARE, HOST_HOURS, Limits, PEER_HOURS};
 pub use subject::{LEARNING_DAYS, LEARNING_HOURS, LEARNING_REQUESTS, SESSION_GAP_MS};
 

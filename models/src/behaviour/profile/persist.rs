@@ -7,7 +7,7 @@
 //! | 8 | a hash under the installation's secret: hashes of another one mean nothing here |
 //! | 8 | the hour of the first request, one more, or 0 |
 //! | 4 + 8 | for each table: bytes of an entry, entries |
-//! | n·m | entries, oldest first |
+//! | n·m | entries, oldest first; where the highest bit of their number is set, in any order |
 //! | 32 | SHA-256 of all before |
 
 use std::io::{self, Read, Write};
@@ -22,6 +22,8 @@ const MAGIC: [u8; 8] = *b"JWPROFL\0";
 const VERSION: u32 = 1;
 /// Bytes that are written or read at once.
 const CHUNK: usize = 64 * 1024;
+/// In the number of a table's entries: they are not in the order in which they were seen.
+const UNORDERED: u64 = 1 << 63;
 
 /// Why bytes are no profiles of this installation.
 #[derive(Debug, thiserror::Error)]
@@ -55,34 +57,44 @@ impl From<io::Error> for LoadError {
     }
 }
 
-/// Writes and hashes.
-struct Out<'a> {
-    to: &'a mut dyn Write,
-    hash: Sha256,
-    chunk: Vec<u8>,
+/// The checksum at the end of a file: SHA-256 of all before.
+#[derive(Clone, Debug, Default)]
+pub struct Seal(Sha256);
+
+impl Seal {
+    /// Takes the next bytes.
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// What stands at the end.
+    #[must_use]
+    pub fn finish(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
 }
 
-impl Out<'_> {
-    fn flush(&mut self) -> io::Result<()> {
-        self.hash.update(&self.chunk);
-        self.to.write_all(&self.chunk)?;
-        self.chunk.clear();
-        Ok(())
-    }
+/// Profiles on their way into a file, piece by piece: [`Profiles::save_piece`].
+#[derive(Debug)]
+pub struct Saving {
+    /// Subjects when it began: who comes in between is not in the file, unless in the place of
+    /// one who went.
+    subjects: u32,
+    /// Where the next piece begins; none before the first one.
+    slot: Option<u32>,
+}
 
-    fn put(&mut self, value: &impl Wire) -> io::Result<()> {
-        value.put(&mut self.chunk);
-        if self.chunk.len() >= CHUNK { self.flush() } else { Ok(()) }
-    }
+fn put_head<V: Wire>(_: &Table<V>, entries: u64, out: &mut Vec<u8>) {
+    // Records are far below 4 GiB.
+    (Table::<V>::RECORD as u32).put(out);
+    entries.put(out);
+}
 
-    fn table<V: Wire>(&mut self, table: &Table<V>) -> io::Result<()> {
-        self.put(&(Table::<V>::RECORD as u32))?;
-        self.put(&(table.len() as u64))?;
-        for (key, value) in table.iter() {
-            self.put(&key)?;
-            self.put(value)?;
-        }
-        Ok(())
+fn put_table<V: Wire>(table: &Table<V>, out: &mut Vec<u8>) {
+    put_head(table, table.len() as u64, out);
+    for (key, value) in table.iter() {
+        key.put(out);
+        value.put(out);
     }
 }
 
@@ -107,14 +119,15 @@ impl In<'_> {
         V::take(&mut bytes).ok_or(LoadError::Checksum)
     }
 
-    /// Fills an empty table. Where the file has more than fit, the oldest are forgotten.
-    fn table<V: Wire>(&mut self, table: &mut Table<V>) -> Result<(), LoadError> {
+    /// Fills an empty table. Where the file has more than fit, the first are forgotten. Says whether
+    /// they are in no order.
+    fn table<V: Wire>(&mut self, table: &mut Table<V>) -> Result<bool, LoadError> {
         if self.take::<u32>()? as usize != Table::<V>::RECORD {
             return Err(LoadError::Checksum);
         }
         let entries: u64 = self.take()?;
         let at_once = CHUNK / Table::<V>::RECORD + 1;
-        let mut left = entries;
+        let mut left = entries & !UNORDERED;
         while left > 0 {
             let count = at_once.min(usize::try_from(left).unwrap_or(usize::MAX));
             let mut bytes = self.next(count * Table::<V>::RECORD)?;
@@ -125,7 +138,7 @@ impl In<'_> {
             }
             left -= count as u64;
         }
-        Ok(())
+        Ok(entries & UNORDERED != 0)
     }
 }
 
@@ -139,24 +152,71 @@ impl Profiles {
     /// # Errors
     /// What writing says.
     pub fn save(&self, to: &mut dyn Write) -> io::Result<()> {
-        let mut out = Out { to, hash: Sha256::new(), chunk: Vec::with_capacity(CHUNK + 1024) };
-        out.put(&MAGIC)?;
-        out.put(&VERSION)?;
-        out.put(&self.owner())?;
-        out.put(&self.since_hour.map_or(0, |hour| u64::from(hour) + 1))?;
+        let mut seal = Seal::default();
+        let mut chunk = Vec::with_capacity(CHUNK + 1024);
+        self.put_header(&mut chunk);
+        put_head(&self.subjects, self.subjects.len() as u64, &mut chunk);
+        for (key, value) in self.subjects.iter() {
+            key.put(&mut chunk);
+            value.put(&mut chunk);
+            if chunk.len() >= CHUNK {
+                seal.add(&chunk);
+                to.write_all(&chunk)?;
+                chunk.clear();
+            }
+        }
+        self.put_shared(&mut chunk);
+        seal.add(&chunk);
+        to.write_all(&chunk)?;
+        to.write_all(&seal.finish())
+    }
+
+    /// Begins to save in pieces, for who has other things to do in between.
+    #[must_use]
+    pub fn begin_save(&self) -> Saving {
+        Saving { subjects: u32::try_from(self.subjects.len()).unwrap_or(u32::MAX), slot: None }
+    }
+
+    /// Appends the next piece, with `subjects` of them at most, and says whether more is to come.
+    /// Behind the last piece belongs a [`Seal`] of all of them. A subject stands in the file as it
+    /// was when its piece was made.
+    pub fn save_piece(&self, saving: &mut Saving, subjects: u32, out: &mut Vec<u8>) -> bool {
+        let from = saving.slot.unwrap_or_else(|| {
+            self.put_header(out);
+            put_head(&self.subjects, u64::from(saving.subjects) | UNORDERED, out);
+            0
+        });
+        let upto = from.saturating_add(subjects).min(saving.subjects);
+        // No slot is ever given up, so each of them holds somebody.
+        for (key, value) in (from..upto).filter_map(|slot| self.subjects.entry(slot)) {
+            key.put(out);
+            value.put(out);
+        }
+        saving.slot = Some(upto);
+        if upto == saving.subjects {
+            self.put_shared(out);
+        }
+        upto < saving.subjects
+    }
+
+    fn put_header(&self, out: &mut Vec<u8>) {
+        MAGIC.put(out);
+        VERSION.put(out);
+        self.owner().put(out);
+        self.since_hour.map_or(0, |hour| u64::from(hour) + 1).put(out);
+    }
+
+    /// Everything but subjects.
+    fn put_shared(&self, out: &mut Vec<u8>) {
         let Shared { issuers, peers, routes, peer_routes, sequences, networks, addresses } =
             &self.shared;
-        out.table(&self.subjects)?;
-        out.table(issuers)?;
-        out.table(peers)?;
-        out.table(routes)?;
-        out.table(peer_routes)?;
-        out.table(sequences)?;
-        out.table(networks)?;
-        out.table(addresses)?;
-        out.flush()?;
-        let sum = out.hash.finalize();
-        to.write_all(&sum)
+        put_table(issuers, out);
+        put_table(peers, out);
+        put_table(routes, out);
+        put_table(peer_routes, out);
+        put_table(sequences, out);
+        put_table(networks, out);
+        put_table(addresses, out);
     }
 
     /// Replaces all profiles by those of a file. With an error nothing has changed.
@@ -180,7 +240,7 @@ impl Profiles {
         fresh.since_hour = since.checked_sub(1).and_then(|hour| u32::try_from(hour).ok());
         let Shared { issuers, peers, routes, peer_routes, sequences, networks, addresses } =
             &mut fresh.shared;
-        file.table(&mut fresh.subjects)?;
+        let unordered = file.table(&mut fresh.subjects)?;
         file.table(issuers)?;
         file.table(peers)?;
         file.table(routes)?;
@@ -197,6 +257,9 @@ impl Profiles {
         }
         if file.from.read(behind)? != 0 {
             return Err(LoadError::Torn);
+        }
+        if unordered {
+            fresh.subjects.order_by(|subject| subject.last_ms);
         }
         *self = fresh;
         Ok(())

@@ -178,6 +178,23 @@ impl<V> Table<V> {
         }
     }
 
+    /// What stands in a slot.
+    pub(super) fn entry(&self, slot: u32) -> Option<(u64, &V)> {
+        self.node(slot).map(|node| (node.key, &node.value))
+    }
+
+    /// Takes all for seen in the order of `age`; what has the same, in the order of slots.
+    pub(super) fn order_by(&mut self, age: impl Fn(&V) -> u64) {
+        let mut slots: Vec<(u64, u32)> = (0..u32::try_from(self.len()).unwrap_or(NONE))
+            .filter_map(|slot| self.node(slot).map(|node| (age(&node.value), slot)))
+            .collect();
+        slots.sort_unstable();
+        (self.newest, self.oldest) = (NONE, NONE);
+        for (_, slot) in slots {
+            self.link_newest(slot);
+        }
+    }
+
     /// All, oldest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &V)> {
         let mut slot = self.oldest;
@@ -229,6 +246,22 @@ mod tests {
                 prop_assert_eq!((table.len(), table.evicted), (oracle.len(), evicted));
             }
         }
+    }
+
+    #[test]
+    fn what_is_put_in_another_order_is_forgotten_in_that() {
+        let mut table = Table::new(4);
+        for (key, age) in [(1, 30), (2, 10), (3, 20), (4, 10)] {
+            table.see(key, || age).unwrap();
+        }
+        table.order_by(|age| *age);
+        assert_eq!(table.iter().map(|(key, _)| key).collect::<Vec<_>>(), [2, 4, 3, 1]);
+        assert_eq!(table.entry(2), Some((3, &20)));
+        for (new, forgotten) in [(5, 2), (6, 4), (7, 3), (8, 1)] {
+            table.see(new, || 40).unwrap();
+            assert_eq!(table.find(forgotten), None);
+        }
+        assert_eq!(table.len(), 4);
     }
 
     #[test]

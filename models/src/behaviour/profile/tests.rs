@@ -518,6 +518,40 @@ fn a_smaller_table_keeps_the_latest() {
     assert!(small.subjects.iter().map(|(key, _)| key).eq(newest));
 }
 
+/// In pieces, with requests in between: what is loaded is everybody, seen in the order of their
+/// last requests.
+#[test]
+fn what_is_saved_in_pieces_is_whole() {
+    for size in [1, 3, 1000] {
+        let (mut source, now) = settled(3);
+        let subjects = source.counts().subjects;
+        let (mut file, mut seal, mut saving) = (Vec::new(), Seal::default(), source.begin_save());
+        let mut more = true;
+        while more {
+            let mut piece = Vec::new();
+            more = source.save_piece(&mut saving, size, &mut piece);
+            seal.add(&piece);
+            file.extend(piece);
+            // One who is in the file or not, and one who came too late.
+            both(&mut source, &request(now, 5), &answer(200, 1));
+            both(&mut source, &request(now + 1, 4711), &answer(200, 1));
+        }
+        file.extend(seal.finish());
+        let mut loaded = profiles();
+        loaded.load(&mut file.as_slice()).unwrap();
+        assert_eq!(loaded.counts().subjects, subjects);
+        let seen: Vec<u64> = loaded.subjects.iter().map(|(_, subject)| subject.last_ms).collect();
+        assert!(seen.is_sorted(), "{seen:?}");
+        let known = |(key, _): (u64, &Subject)| source.subjects.find(key).is_some();
+        assert!(loaded.subjects.iter().all(known));
+        assert_eq!(loaded.counts().routes, source.counts().routes);
+        // A torn piece is refused like any other.
+        for cut in (0..file.len()).step_by(997) {
+            assert!(profiles().load(&mut &file[..cut]).is_err());
+        }
+    }
+}
+
 #[test]
 fn every_field_of_a_subject_stands_in_the_file() {
     let (source, _) = settled(3);
