@@ -6,3 +6,5 @@
 
 pub mod behaviour;
 pub mod payload;
+#[cfg(feature = "train")]
+pub mod train;

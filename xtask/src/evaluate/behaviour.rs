@@ -8,19 +8,18 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use jotwatch_models::behaviour::{
-    BehaviourModel, Group, Index, Vector, model::Calibration, schema::FEATURES,
+use jotwatch_models::{
+    behaviour::{BehaviourModel, Group, Index, Vector, model::Calibration, schema::FEATURES},
+    train::{Example, Forests, Mask, PRIOR, Said, Voices, all_groups, calibrate},
 };
 
 use super::percent;
 use crate::train::{
     behaviour::{
-        self, Forests,
-        calibrate::{PRIOR, Said, Voices, calibrate},
-        grow::{Mask, all_groups},
-        rows::{self, Moment, Row, Truth},
+        self,
+        rows::{self, Moment, Truth},
     },
-    sessions::{DAY, Kind, Label, Oddity, ranges::TEST},
+    sessions::{Kind, Label, Oddity, ranges::TEST},
 };
 
 /// Seeds of the worlds to test on.
@@ -76,7 +75,6 @@ fn listen(model: &BehaviourModel, worlds: std::ops::Range<u64>) -> Test {
                     }
                 }
             }
-            let day = ((event.request.at_ms - world.start_ms) / DAY) as u32;
             heard.push(Heard {
                 attack: match truth {
                     Truth::Attack(episode) => Some(episode),
@@ -86,7 +84,7 @@ fn listen(model: &BehaviourModel, worlds: std::ops::Range<u64>) -> Test {
                     Label::Odd(odd) => Some(odd),
                     _ => None,
                 },
-                day: (seed - first) as u32 * 1_000_000 + event.subject * 100 + day,
+                day: (seed - first) as u32 * 1_000_000 + rows::day_of(world, event),
                 asked,
                 answered: says,
             });
@@ -367,10 +365,10 @@ fn ablate(out: &mut impl Write) -> Result<()> {
     )?;
     heading(out)?;
     let half = WORLDS.start..WORLDS.start + (WORLDS.end - WORLDS.start) / 2;
-    let mut pool = behaviour::pool();
+    let pool = behaviour::pool();
     for (name, mask) in [("all", all_groups as Mask)].iter().chain(WITHOUT) {
-        let forests = behaviour::grow(&pool, *mask)?;
-        let model = forests.with(calibrate(&behaviour::listen(&forests), Voices::Both)?);
+        let forests = behaviour::grow(&pool.rows, *mask, &mut |_| {})?;
+        let model = forests.with(calibrate(&behaviour::listen(&forests).rows, Voices::Both)?);
         Figures::of(&listen(&model, half.clone()), &model.calibration).line(out, name)?;
     }
     writeln!(
@@ -380,11 +378,13 @@ fn ablate(out: &mut impl Write) -> Result<()> {
     writeln!(out, "{:<24} {:>8} {:>8} {:>14}", "episodes", "number", "both %", "forest alone %")?;
     for unseen in Kind::ALL.into_iter().filter(|k| *k != Kind::Mixed) {
         let is_out = |kind: Option<Kind>| kind == Some(unseen) || kind == Some(Kind::Mixed);
-        let put_by: Vec<Row> = pool.extract_if(.., |r| is_out(r.attack)).collect();
-        let forests = behaviour::grow(&pool, all_groups)?;
-        let mut said = behaviour::listen(&forests);
-        said.retain(|s| !is_out(s.attack));
-        let test = listen(&forests.with(behaviour::uncalibrated()), half.clone());
+        let rows: Vec<Example> =
+            pool.rows.iter().filter(|r| !is_out(pool.kind(r.truth))).cloned().collect();
+        let forests = behaviour::grow(&rows, all_groups, &mut |_| {})?;
+        let all = behaviour::listen(&forests);
+        let said: Vec<Said> =
+            all.rows.iter().filter(|s| !is_out(all.kind(s.truth))).copied().collect();
+        let test = listen(&forests.uncalibrated(), half.clone());
         let found = |voices| -> Result<(f64, usize)> {
             let figures = Figures::of(&test, &calibrate(&said, voices)?);
             let of = figures.kinds.get(&unseen).map_or((0, 0), |k| (k.0, k.3));
@@ -393,7 +393,6 @@ fn ablate(out: &mut impl Write) -> Result<()> {
         let ((both, number), (forest, _)) = (found(Voices::Both)?, found(Voices::Forest)?);
         writeln!(out, "{:<24} {number:>8} {both:>8.1} {forest:>14.1}", unseen.name())?;
         out.flush()?;
-        pool.extend(put_by);
     }
     Ok(())
 }
@@ -441,7 +440,7 @@ pub(super) fn report(out: &mut impl Write, data: &Path, ablation: bool) -> Resul
         "\nwhat each model is worth (synthetic; each calibrated and with a threshold of its own)"
     )?;
     heading(out)?;
-    let said: Vec<Said> = behaviour::listen(&forests);
+    let said = behaviour::listen(&forests).rows;
     for (name, voices) in [
         ("both", Voices::Both),
         ("random forest alone", Voices::Forest),

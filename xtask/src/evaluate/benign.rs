@@ -5,14 +5,14 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
-use jotwatch_models::payload::{Form, Place};
+use jotwatch_models::{
+    payload::{Form, Place},
+    train::Random,
+};
 
 use crate::{
     setup,
-    train::{
-        data::{Label, Sample, Source, part},
-        random::Random,
-    },
+    train::data::{Label, Sample, Source, part},
 };
 
 fn sample(form: Form, text: &str) -> Sample {
@@ -107,14 +107,14 @@ fn random_texts() -> (Vec<Sample>, Vec<Sample>) {
     let mut random = Random::new(7);
     let (mut base64, mut uuids) = (Vec::new(), Vec::new());
     for n in 0..3000 {
-        let bytes: Vec<u8> = (0..8 + n % 120).map(|_| random.next() as u8).collect();
+        let bytes: Vec<u8> = (0..8 + n % 120).map(|_| random.bits() as u8).collect();
         let text = if n % 2 == 0 {
             b64::STANDARD.encode(&bytes)
         } else {
             b64::URL_SAFE_NO_PAD.encode(&bytes)
         };
         base64.push(sample(Form::Text, &text));
-        let (a, b) = (random.next(), random.next());
+        let (a, b) = (random.bits(), random.bits());
         uuids.push(sample(
             Form::Text,
             &format!(

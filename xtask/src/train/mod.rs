@@ -4,7 +4,6 @@
 pub(crate) mod behaviour;
 pub(crate) mod data;
 pub(crate) mod fit;
-pub(crate) mod random;
 pub(crate) mod sessions;
 pub(crate) mod synth;
 mod synth_lists;
@@ -172,7 +171,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         finish(&artifact(), &bytes, args.check)?;
     }
     if args.only != Some(Which::Payload) {
-        finish(&behaviour::artifact(), &behaviour::build()?.to_bytes()?, args.check)?;
+        finish(&behaviour::artifact(), &behaviour::build(&mut |_| {})?.to_bytes()?, args.check)?;
     }
     Ok(())
 }

@@ -4,11 +4,13 @@
 //! A template is text with slots: `«name»` is replaced by a choice of the list of that name,
 //! `«n»` by a number, `«w»` by a word of the prose set, `«h»` by hexadecimal digits.
 
-use jotwatch_models::payload::{Class, Form, Place};
+use jotwatch_models::{
+    payload::{Class, Form, Place},
+    train::Random,
+};
 
 use super::{
     data::{Label, Sample, Source, part},
-    random::Random,
     synth_lists::{ATTACKS, BENIGN, LISTS},
 };
 
@@ -38,7 +40,7 @@ fn fill(template: &str, random: &mut Random, words: &[String], depth: u8) -> Str
         match name {
             "n" => {
                 let digits = 1 + random.below(4);
-                out.push_str(&(random.next() % 10_u64.pow(digits as u32)).to_string());
+                out.push_str(&(random.bits() % 10_u64.pow(digits as u32)).to_string());
             }
             "w" => out.push_str(&words[random.below(words.len())]),
             "W" => {

@@ -1,8 +1,11 @@
 //! From generated worlds to rows: what the profiles make of every request.
 
-use jotwatch_models::behaviour::{Limits, Profiles, Vector, WIDTH};
+use jotwatch_models::{
+    behaviour::{Limits, Profiles, Vector},
+    train::{self, Example},
+};
 
-use super::super::sessions::{DAY, Event, Kind, Label, World};
+use super::super::sessions::{DAY, Event, Label, World};
 
 /// Once an attack is over, the profile takes a day to forget: what its victim does till then is
 /// neither held against the model nor shown to it.
@@ -54,14 +57,9 @@ pub(crate) fn replay(world: &World, mut each: impl FnMut(&Event, Truth, Moment, 
     }
 }
 
-/// A row to train on.
-#[derive(Clone)]
-pub(crate) struct Row {
-    pub(crate) values: [f32; WIDTH],
-    /// Of which attack, if of one.
-    pub(crate) attack: Option<Kind>,
-    /// How many requests it stands for; of attacks, which part of its episode.
-    pub(crate) weight: f32,
+/// Subject and day of a request, by a number of its own in the world.
+pub(crate) fn day_of(world: &World, event: &Event) -> u32 {
+    event.subject * 100 + ((event.request.at_ms - world.start_ms) / DAY) as u32
 }
 
 /// Requests of an episode that are kept, evenly spaced: a scraper's thousand say one thing.
@@ -74,8 +72,9 @@ const TURNS: usize = 24;
 /// One in so many usual requests is kept; of odd ones all are.
 const USUAL: u64 = 8;
 
-/// The rows of a world to train on, past learning; every other as it was before the answer.
-pub(crate) fn sample(world: &World) -> Vec<Row> {
+/// The rows of a world to train on, past learning; every other as it was before the answer. Days and
+/// episodes get numbers from `first` on.
+pub(crate) fn sample(world: &World, first: u32) -> Vec<Example> {
     let mut sizes = vec![0_usize; world.episodes.len()];
     for event in &world.events {
         if let Label::Attack(episode) = event.label {
@@ -102,7 +101,8 @@ pub(crate) fn sample(world: &World) -> Vec<Row> {
         if vector.learning || moment != wanted {
             return;
         }
-        let (episode, weight) = match truth {
+        let day = train::Truth::Legitimate { day: first + day_of(world, event) };
+        let (truth, weight) = match truth {
             Truth::Beside => return,
             Truth::Attack(episode) => {
                 let at = episode as usize;
@@ -114,27 +114,28 @@ pub(crate) fn sample(world: &World) -> Vec<Row> {
                     return;
                 }
                 kept[at] += 1;
-                (Some(episode), 1.0)
+                (train::Truth::Attack { episode: first + episode }, 1.0)
             }
-            Truth::Benign if matches!(event.label, Label::Odd(_)) => (None, 1.0),
+            Truth::Benign if matches!(event.label, Label::Odd(_)) => (day, 1.0),
             Truth::Benign => {
                 usual += 1;
                 // Not every eighth: machines have rhythms.
                 if usual.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32 & (USUAL - 1) != 0 {
                     return;
                 }
-                (None, USUAL as f32)
+                (day, USUAL as f32)
             }
         };
-        rows.push((*vector.values(), episode, weight));
+        rows.push((*vector.values(), truth, weight));
     });
     rows.into_iter()
-        .map(|(values, episode, weight)| match episode.map(|at| at as usize) {
+        .map(|(values, truth, weight)| {
             // All episodes weigh the same.
-            Some(at) => {
-                Row { values, attack: Some(world.episodes[at].kind), weight: 1.0 / kept[at] as f32 }
-            }
-            None => Row { values, attack: None, weight },
+            let part = match truth {
+                train::Truth::Attack { episode } => kept[(episode - first) as usize] as f32,
+                train::Truth::Legitimate { .. } => 1.0,
+            };
+            Example { values, truth, weight: weight / part }
         })
         .collect()
 }

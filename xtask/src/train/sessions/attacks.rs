@@ -1,7 +1,8 @@
 //! Attacks: what somebody does with a token of another, or with more right than is good.
 
+use jotwatch_models::train::Random;
+
 use super::{
-    super::random::Random,
     Act, DAY, Episode, From, HOUR, Label, MINUTE, Pen, SECOND, TokenFrom,
     places::{CITIES, Network, Use, distance},
     ranges::Ranges,
@@ -184,7 +185,7 @@ impl Attack<'_, '_> {
         let city = somewhere(&self.victim, far, random);
         let of = *random.pick(uses);
         self.from.network = lair(&self.victim, of, city, random);
-        self.from.client = random.next();
+        self.from.client = random.bits();
         let agents = self.victim.agents;
         self.from.device = if random.chance(same_device) {
             self.victim.subject.devices[0]
@@ -208,7 +209,7 @@ impl Attack<'_, '_> {
         let theirs = self.victim.tokens.iter().rev().find(|t| t.issued <= now && t.expires > now);
         let held = theirs.map_or_else(
             || Held {
-                fingerprint: self.pen.random.next(),
+                fingerprint: self.pen.random.bits(),
                 issued: now,
                 expires: now + self.pen.setting.issuers[self.victim.subject.issuer].lifetime,
                 used: false,
@@ -298,7 +299,7 @@ impl Attack<'_, '_> {
                 status = *self.pen.random.pick(&[403, 403, 404]);
             }
             match self.step {
-                0 => self.pen.random.next() % collection.size,
+                0 => self.pen.random.bits() % collection.size,
                 _ => self.cursor % collection.size,
             }
         });
@@ -351,7 +352,7 @@ impl Attack<'_, '_> {
         // In steps of one to three, or ids at random.
         self.step =
             if self.pen.random.chance(0.7) { self.pen.random.whole((1, 3)) as u64 } else { 0 };
-        self.cursor = self.pen.random.next() % 100_000;
+        self.cursor = self.pen.random.bits() % 100_000;
         match kind {
             Kind::Scraping => {
                 let (n, pause) = (self.whole((250.0, 1_500.0)), self.pause((0.12 * S, 3.0 * S)));
@@ -411,7 +412,7 @@ fn start(pen: &mut Pen<'_>, subject: &Subject, day: u32) -> u64 {
         .map(|e| e.request.at_ms)
         .filter(|at| (morning..morning + DAY).contains(at))
         .collect();
-    if mine.is_empty() { morning + pen.random.next() % DAY } else { *pen.random.pick(&mine) }
+    if mine.is_empty() { morning + pen.random.bits() % DAY } else { *pen.random.pick(&mine) }
 }
 
 /// Writes the requests of an attack and notes it.
@@ -427,7 +428,7 @@ pub(super) fn carry_out(
     let from = From {
         network: victim.subject.networks[0].0,
         client: 0,
-        session: pen.random.next(),
+        session: pen.random.bits(),
         device: 0,
         token: TokenFrom::Stolen(Held { fingerprint: 0, issued: 0, expires: 0, used: false }),
         label: Label::Usual,

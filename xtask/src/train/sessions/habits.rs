@@ -308,7 +308,7 @@ fn task(pen: &mut Pen<'_>, subject: &Subject) -> Act {
     let route = role.uses[place].0;
     let mut act = pen.act(subject, route);
     if let Some(collection) = pen.setting.routes[route].collection {
-        act.object = Some(pen.random.next() % pen.setting.collections[collection].size);
+        act.object = Some(pen.random.bits() % pen.setting.collections[collection].size);
     }
     act
 }

@@ -37,9 +37,11 @@ pub(crate) mod ranges;
 mod setting;
 mod subjects;
 
-use jotwatch_models::behaviour::{Answer, Client, Request, Route as Asked, TokenUse};
+use jotwatch_models::{
+    behaviour::{Answer, Client, Request, Route as Asked, TokenUse},
+    train::Random,
+};
 
-use super::random::Random;
 pub(crate) use attacks::Kind;
 pub(crate) use oddities::Oddity;
 use places::Network;
@@ -148,7 +150,7 @@ impl Pen<'_> {
             _ => {
                 let issued = now - self.random.below(3) as i64;
                 let held = Held {
-                    fingerprint: self.random.next(),
+                    fingerprint: self.random.bits(),
                     issued,
                     expires: issued + issuer.lifetime,
                     used: false,
@@ -258,7 +260,7 @@ impl Pen<'_> {
                 let k = (self.random.unit() * self.random.unit() * subject.own as f64) as u64;
                 subject.own_object(at, size, k)
             } else {
-                self.random.next() % size
+                self.random.bits() % size
             }
         });
         let status = match self.random.below(1000) {
@@ -308,7 +310,7 @@ pub(crate) fn world(seed: u64, ranges: &Ranges) -> World {
     let shared = Shared::new(&mut random.fork(2));
     let agents = Agents::new(&mut random);
     // Some Monday to Sunday of the last years, some hour.
-    let start_ms = 1_600_000_000_000 + random.next() % (5 * 365) * DAY;
+    let start_ms = 1_600_000_000_000 + random.bits() % (5 * 365) * DAY;
     let vpn = random.between(ranges.vpn);
     let shares: Vec<f64> = ranges.kinds.iter().map(|k| random.between(*k)).collect();
     let around = Around { setting: &setting, shared: &shared, agents: &agents, ranges, vpn };

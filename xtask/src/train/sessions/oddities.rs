@@ -229,7 +229,7 @@ pub(super) fn of_day(
                 subject.networks[0].0.base ^= 0x0000_1000;
             }
             if random.chance(0.7) {
-                subject.devices[0] = random.next();
+                subject.devices[0] = random.bits();
             }
             subject.tokens.iter_mut().for_each(|t| *t = None);
         }

@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use jotwatch_models::behaviour::{Client, GeoPoint, NetworkKinds};
-
-use super::super::random::Random;
+use jotwatch_models::{
+    behaviour::{Client, GeoPoint, NetworkKinds},
+    train::Random,
+};
 
 /// A city: latitude and longitude in degrees, country, offset of its clocks to UTC in minutes.
 pub(super) struct City {
@@ -167,9 +168,9 @@ impl Network {
             _ => random.chance(0.002),
         };
         // Ranges of real registries would only be something to learn by heart.
-        let base = 0x0b00_0000 + (random.next() as u32 % 0xc000_0000);
-        let six = random.chance(0.5).then(|| 0x2001_0000_0000_0000 | (random.next() >> 16));
-        let asn = 1000 + random.next() as u32 % 400_000;
+        let base = 0x0b00_0000 + (random.bits() as u32 % 0xc000_0000);
+        let six = random.chance(0.5).then(|| 0x2001_0000_0000_0000 | (random.bits() >> 16));
+        let asn = 1000 + random.bits() as u32 % 400_000;
         Self { asn, city, kinds, lease, base, six, radius, threat }
     }
 
@@ -182,7 +183,7 @@ impl Network {
         nth: u64,
         random: &mut Random,
     ) -> Client {
-        let slot = |key: u64| Random::new(key ^ u64::from(self.base)).next();
+        let slot = |key: u64| Random::new(key ^ u64::from(self.base)).bits();
         let host = match self.lease {
             // Offices share one address, or a handful.
             Lease::Fixed => slot(who % 3) % 4,

@@ -1,8 +1,7 @@
 //! The services of a generated world: routes, who may use them, and what they answer.
 
-use jotwatch_models::behaviour::Route as Object;
+use jotwatch_models::{behaviour::Route as Object, train::Random};
 
-use super::super::random::Random;
 use super::ranges::Ranges;
 
 /// What a route does.
@@ -45,7 +44,7 @@ impl Collection {
     pub(super) fn id(&self, n: u64) -> u64 {
         match self.ids {
             Ids::Counted(first) => first + n,
-            Ids::Random(key) => Random::new(key.wrapping_add(n)).next() | Object::OPAQUE,
+            Ids::Random(key) => Random::new(key.wrapping_add(n)).bits() | Object::OPAQUE,
         }
     }
 }
@@ -122,7 +121,7 @@ impl Setting {
         let roles = (0..random.whole(ranges.roles)).map(|n| role(n, &routes, random)).collect();
         let issuers = (0..random.whole((1, 3)))
             .map(|_| Issuer {
-                id: random.next(),
+                id: random.bits(),
                 lifetime: *random.pick(ranges.lifetimes),
                 says_issued: random.chance(0.9),
                 says_expiry: random.chance(0.95),
@@ -153,14 +152,14 @@ fn service(
     routes: &mut Vec<Route>,
     collections: &mut Vec<Collection>,
 ) {
-    let service = random.next();
+    let service = random.bits();
     let newest = ranges.days as usize;
     let first = collections.len();
     for _ in 0..random.whole((1, 4)) {
         let ids = if random.chance(0.6) {
-            Ids::Counted(random.next() % 50_000_000)
+            Ids::Counted(random.bits() % 50_000_000)
         } else {
-            Ids::Random(random.next())
+            Ids::Random(random.bits())
         };
         let size = random.about(20_000.0, 1.2) as u64 + 2_000;
         collections.push(Collection { ids, size, guarded: random.chance(0.5) });
@@ -175,7 +174,7 @@ fn service(
             Does::Admin => (15_000.0, 3_000.0),
         };
         routes.push(Route {
-            template: random.next(),
+            template: random.bits(),
             service,
             does,
             collection,
@@ -254,5 +253,5 @@ fn role(n: usize, routes: &[Route], random: &mut Random) -> Role {
             [next(), next(), next()]
         })
         .collect();
-    Role { id: random.next(), uses, follow }
+    Role { id: random.bits(), uses, follow }
 }

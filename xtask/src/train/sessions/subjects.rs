@@ -1,7 +1,8 @@
 //! Subjects of a generated world: what they are, where they come from, what they hold.
 
+use jotwatch_models::train::Random;
+
 use super::{
-    super::random::Random,
     oddities::Trip,
     places::{CITIES, Network, Use, distance},
     ranges::Ranges,
@@ -95,7 +96,7 @@ pub(super) struct Agents {
 
 impl Agents {
     pub(super) fn new(random: &mut Random) -> Self {
-        let mut some = |n| (0..n).map(|_| random.next()).collect();
+        let mut some = |n| (0..n).map(|_| random.bits()).collect();
         Self { browsers: some(14), phones: some(18), tools: some(8) }
     }
 }
@@ -263,7 +264,7 @@ impl Subject {
         Self {
             who,
             number,
-            id: (u128::from(random.next()) << 64) | u128::from(random.next()),
+            id: (u128::from(random.bits()) << 64) | u128::from(random.bits()),
             role,
             issuer: random.below(setting.issuers.len()),
             home,
@@ -289,7 +290,7 @@ impl Subject {
             favourites,
             days: (joins, ranges.days),
             nth: 0,
-            cursor: random.next() % 2_000,
+            cursor: random.bits() % 2_000,
             away: None,
             trip: None,
         }
@@ -305,7 +306,7 @@ impl Subject {
         // Objects are made in runs: neighbours often belong together.
         let run = k / 3;
         let key = self.number.wrapping_mul(1_000_003) ^ (collection as u64) << 40 ^ run;
-        (Random::new(key).next() % size + k % 3).min(size - 1)
+        (Random::new(key).bits() % size + k % 3).min(size - 1)
     }
 
     /// One of its networks, by their shares.

@@ -1,37 +1,41 @@
 //! From what the forests say to a probability, on worlds that they have not seen.
 
-use anyhow::{Context, Result};
-use jotwatch_models::behaviour::model::{Calibration, MAX_KNOTS};
+use std::collections::BTreeMap;
+
 use linfa::{Dataset, traits::Fit};
 use linfa_logistic::LogisticRegression;
 use ndarray::{Array1, Array2};
 
-use super::{super::sessions::Kind, isolate};
+use super::{TrainError, Truth, isolate};
+use crate::behaviour::model::{Calibration, MAX_KNOTS};
 
 /// What the forests said of a request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Said {
-    pub(crate) evidence: f32,
-    pub(crate) anomaly: f32,
-    /// Of which attack, if of one.
-    pub(crate) attack: Option<Kind>,
-    /// Of attacks: which part of its episode it is. Of others 1.
-    pub(crate) weight: f32,
-    /// Which subject and day of which world, where it is legitimate.
-    pub(crate) day: u32,
+pub struct Said {
+    /// Log-odds of an attack at even odds.
+    pub evidence: f32,
+    /// How rare it is.
+    pub anomaly: f32,
+    /// What it was.
+    pub truth: Truth,
+    /// Of attacks: which part of its episode it is. Of others, how many it stands for.
+    pub weight: f32,
 }
 
 /// Which of the forests may speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Voices {
+pub enum Voices {
+    /// The random forest alone.
     Forest,
+    /// The isolation forest alone.
     Isolation,
+    /// Both.
     Both,
 }
 
 /// The share of attacks among requests that probabilities are for, each episode counting as much
 /// as any other.
-pub(crate) const PRIOR: f64 = 0.01;
+pub const PRIOR: f64 = 0.01;
 
 /// Share of subjects' days with a false alert on the worlds that the threshold is set on: less than
 /// what is promised, as the next world is another.
@@ -45,21 +49,24 @@ const LEAST: f64 = 1e-6;
 /// Weight of a block of the curve in legitimate requests, at least: fewer are chance.
 const BLOCK: f64 = 30.0;
 
+/// A label of which there is nothing.
+const NONE: TrainError = TrainError::TooFew { what: "requests of a label", found: 0, wanted: 1 };
+
 /// Intercept and weights: a logistic regression over 2,000 points of each label, evenly spaced by
 /// what the loudest voice said, moved to [`PRIOR`].
-fn join(said: &[Said], voices: Voices) -> Result<(f32, f32, f32)> {
+fn join(said: &[Said], voices: Voices) -> Result<(f32, f32, f32), TrainError> {
     const POINTS: usize = 2000;
     let loud = |s: &Said| if voices == Voices::Isolation { s.anomaly } else { s.evidence };
     let mut picked: Vec<(&Said, bool)> = Vec::new();
     for attack in [false, true] {
-        let mut of: Vec<&Said> = said.iter().filter(|s| s.attack.is_some() == attack).collect();
+        let mut of: Vec<&Said> = said.iter().filter(|s| s.truth.is_attack() == attack).collect();
         of.sort_by(|a, b| loud(a).total_cmp(&loud(b)));
         let all: f64 = of.iter().map(|s| f64::from(s.weight)).sum();
         let mut sums = of.iter().scan(0.0, |sum, s| {
             *sum += f64::from(s.weight);
             Some((*sum, *s))
         });
-        let mut at = sums.next().context("a label without requests")?;
+        let mut at = sums.next().ok_or(NONE)?;
         for n in 0..POINTS {
             let wanted = (n as f64 + 0.5) / POINTS as f64 * all;
             while at.0 < wanted {
@@ -78,8 +85,11 @@ fn join(said: &[Said], voices: Voices) -> Result<(f32, f32, f32)> {
         }
     });
     let y: Array1<bool> = picked.iter().map(|p| p.1).collect();
-    let fitted =
-        LogisticRegression::default().alpha(1e-3).max_iterations(200).fit(&Dataset::new(x, y))?;
+    let fitted = LogisticRegression::default()
+        .alpha(1e-3)
+        .max_iterations(200)
+        .fit(&Dataset::new(x, y))
+        .map_err(|error| TrainError::Linfa(error.to_string()))?;
     let sign = if fitted.labels().pos.class { 1.0 } else { -1.0 };
     let prior = (PRIOR / (1.0 - PRIOR)).ln();
     let weight = |n: usize| (sign * fitted.params()[n]) as f32;
@@ -157,7 +167,7 @@ fn curve(mut points: Vec<(f32, f64, f64)>) -> Vec<(f32, f32)> {
 ///
 /// # Errors
 /// A label without requests, or what linfa says.
-pub(crate) fn calibrate(said: &[Said], voices: Voices) -> Result<Calibration> {
+pub fn calibrate(said: &[Said], voices: Voices) -> Result<Calibration, TrainError> {
     let (intercept, forest, anomaly) = join(said, voices)?;
     let mut calibration = Calibration {
         intercept,
@@ -168,7 +178,7 @@ pub(crate) fn calibrate(said: &[Said], voices: Voices) -> Result<Calibration> {
         threshold: 1.0,
     };
     let total = |attack: bool| -> f64 {
-        said.iter().filter(|s| s.attack.is_some() == attack).map(|s| f64::from(s.weight)).sum()
+        said.iter().filter(|s| s.truth.is_attack() == attack).map(|s| f64::from(s.weight)).sum()
     };
     let (attacks, benign) = (total(true), total(false));
     let scale = PRIOR / (1.0 - PRIOR) * benign / attacks;
@@ -176,32 +186,37 @@ pub(crate) fn calibrate(said: &[Said], voices: Voices) -> Result<Calibration> {
         .iter()
         .map(|s| {
             let margin = calibration.margin(s.evidence, s.anomaly);
-            let weight = f64::from(s.weight) * if s.attack.is_some() { scale } else { 1.0 };
-            (margin, weight, if s.attack.is_some() { weight } else { 0.0 })
+            let weight = f64::from(s.weight) * if s.truth.is_attack() { scale } else { 1.0 };
+            (margin, weight, if s.truth.is_attack() { weight } else { 0.0 })
         })
         .collect();
     calibration.curve = curve(points);
-    // The worst of each subject's day: the threshold lies above all but a few.
-    let mut days = std::collections::BTreeMap::<u32, f32>::new();
-    for said in said.iter().filter(|s| s.attack.is_none()) {
+    calibration.threshold = threshold(said, &calibration)?;
+    Ok(calibration)
+}
+
+/// The probability above the worst of each subject's day, but for [`FALSE_DAYS`] of them.
+///
+/// # Errors
+/// No legitimate requests.
+pub(super) fn threshold(said: &[Said], calibration: &Calibration) -> Result<f32, TrainError> {
+    let mut days = BTreeMap::<u32, f32>::new();
+    for said in said {
+        let Truth::Legitimate { day } = said.truth else { continue };
         let probability = calibration.probability(calibration.margin(said.evidence, said.anomaly));
-        let worst = days.entry(said.day).or_default();
+        let worst = days.entry(day).or_default();
         *worst = worst.max(probability);
     }
     let mut worst: Vec<f32> = days.into_values().collect();
     worst.sort_by(f32::total_cmp);
     let allowed = (worst.len() as f64 * FALSE_DAYS) as usize;
-    let at = worst.len().checked_sub(allowed + 1).context("no legitimate requests")?;
-    calibration.threshold = (worst[at] + 1e-6).min(1.0);
-    Ok(calibration)
+    let at = worst.len().checked_sub(allowed + 1).ok_or(NONE)?;
+    Ok(worst.get(at).map_or(1.0, |worst| (worst + 1e-6).min(1.0)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::super::{random::Random, sessions::Kind},
-        *,
-    };
+    use super::{super::Random, *};
 
     /// Requests of which the forest knows something.
     fn said(n: usize) -> Vec<Said> {
@@ -213,9 +228,12 @@ mod tests {
                 Said {
                     evidence: loud as f32,
                     anomaly: 0.5,
-                    attack: attack.then_some(Kind::Scraping),
+                    truth: if attack {
+                        Truth::Attack { episode: at as u32 }
+                    } else {
+                        Truth::Legitimate { day: (at / 40) as u32 }
+                    },
                     weight: 1.0,
-                    day: (at / 40) as u32,
                 }
             })
             .collect()
@@ -225,16 +243,16 @@ mod tests {
     fn probabilities_are_what_they_say() {
         let calibration = calibrate(&said(60_000), Voices::Both).unwrap();
         let (mut bins, fresh) = ([(0.0, 0.0, 0.0); 5], said(90_000));
-        let attacks = fresh.iter().filter(|s| s.attack.is_some()).count() as f64;
+        let attacks = fresh.iter().filter(|s| s.truth.is_attack()).count() as f64;
         let scale = PRIOR / (1.0 - PRIOR) * (fresh.len() as f64 - attacks) / attacks;
         for said in &fresh {
             let p =
                 f64::from(calibration.probability(calibration.margin(said.evidence, said.anomaly)));
             let bin = &mut bins[((p * 5.0) as usize).min(4)];
-            let weight = if said.attack.is_some() { scale } else { 1.0 };
+            let weight = if said.truth.is_attack() { scale } else { 1.0 };
             bin.0 += weight;
             bin.1 += weight * p;
-            bin.2 += if said.attack.is_some() { weight } else { 0.0 };
+            bin.2 += if said.truth.is_attack() { weight } else { 0.0 };
         }
         for (weight, said, truth) in bins {
             assert!((said - truth).abs() / weight < 0.1, "{bins:?}");
@@ -249,10 +267,11 @@ mod tests {
         assert!(calibration.curve.len() <= MAX_KNOTS);
         assert_eq!(calibration.anomaly, 0.0);
         let mut days = std::collections::HashSet::new();
-        for said in said.iter().filter(|s| s.attack.is_none()) {
+        for said in &said {
+            let Truth::Legitimate { day } = said.truth else { continue };
             let margin = calibration.margin(said.evidence, said.anomaly);
             if calibration.probability(margin) >= calibration.threshold {
-                days.insert(said.day);
+                days.insert(day);
             }
         }
         assert!(days.len() as f64 <= 1500.0 * FALSE_DAYS, "{}", days.len());

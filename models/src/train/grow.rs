@@ -9,25 +9,17 @@
 //!   tells one legitimate request in a hundred thousand from one in a thousand; a mean of votes or
 //!   shares would call both none.
 
-use anyhow::{Result, anyhow};
-use jotwatch_models::behaviour::{
-    FEATURES, Group, WIDTH,
-    forest::{Forest, Grown},
-};
 use linfa::{DatasetBase, traits::Fit};
 use linfa_ensemble::{EnsembleLearner, EnsembleLearnerParams};
 use linfa_trees::{DecisionTree, DecisionTreeParams, SplitQuality, TreeNode};
 use ndarray::{Array1, Array2};
 use rand::RngCore;
 
-use super::{super::random::Random, rows::Row};
-
-/// Which features a training may use.
-pub(crate) type Mask = fn(Group) -> bool;
-
-pub(crate) fn all_groups(_: Group) -> bool {
-    true
-}
+use super::{Example, Mask, Progress, Random, Report, Stage, TrainError};
+use crate::behaviour::{
+    FEATURES, WIDTH,
+    forest::{Forest, Grown},
+};
 
 /// Trees of the forest: from here on more cost time and give nothing.
 const TREES: usize = 64;
@@ -56,16 +48,16 @@ const ATTACK: f32 = 1.0 + 1.0 / 1024.0;
 
 impl RngCore for Random {
     fn next_u32(&mut self) -> u32 {
-        (self.next() >> 32) as u32
+        (self.bits() >> 32) as u32
     }
 
     fn next_u64(&mut self) -> u64 {
-        self.next()
+        self.bits()
     }
 
     fn fill_bytes(&mut self, dest: &mut [u8]) {
         for chunk in dest.chunks_mut(8) {
-            let bytes = self.next().to_le_bytes();
+            let bytes = self.bits().to_le_bytes();
             chunk.copy_from_slice(&bytes[..chunk.len()]);
         }
     }
@@ -124,7 +116,7 @@ impl Column {
 }
 
 /// The columns for `rows`.
-fn columns(rows: &[&Row], mask: Mask) -> Vec<Column> {
+fn columns(rows: &[&Example], mask: Mask) -> Vec<Column> {
     let mut columns = Vec::new();
     for (feature, info) in FEATURES.iter().enumerate() {
         if !mask(info.group) {
@@ -162,17 +154,28 @@ fn columns(rows: &[&Row], mask: Mask) -> Vec<Column> {
 }
 
 /// Grows a forest from `chosen` (about as many attacks as others); its log-odds are those of `all`,
-/// as if half of the weight were attacks.
+/// as if half of the weight were attacks. It is the `nth` of so many.
 ///
 /// # Errors
 /// What linfa says, or a tree that does not fit.
-pub(super) fn grow(chosen: &[&Row], all: &[Row], mask: Mask, seed: u64) -> Result<Forest> {
+pub(super) fn grow(
+    chosen: &[&Example],
+    all: &[Example],
+    mask: Mask,
+    seed: u64,
+    (nth, of): (usize, usize),
+    report: Report<'_>,
+) -> Result<Forest, TrainError> {
+    let mut tell = |done| {
+        report(Progress { stage: Stage::Forest, done: nth * TREES + done, all: of * TREES });
+    };
+    tell(0);
     let columns = columns(chosen, mask);
     let records = Array2::from_shape_fn((chosen.len(), columns.len()), |(row, column)| {
         let column = &columns[column];
         column.bin(chosen[row].values[column.feature])
     });
-    let targets: Array1<bool> = chosen.iter().map(|r| r.attack.is_some()).collect();
+    let targets: Array1<bool> = chosen.iter().map(|r| r.truth.is_attack()).collect();
     let dataset = DatasetBase::new(records, targets);
     let tree = DecisionTree::params()
         .split_quality(SplitQuality::Gini)
@@ -181,26 +184,28 @@ pub(super) fn grow(chosen: &[&Row], all: &[Row], mask: Mask, seed: u64) -> Resul
         .min_weight_split(2.0 * LEAF)
         .min_impurity_decrease(1e-5);
     let mut random = Random::new(seed);
-    let ensembles: Vec<Result<EnsembleLearner<DecisionTree<f32, bool>>>> =
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..THREADS)
-                .map(|_| {
-                    let params =
-                        EnsembleLearnerParams::new_fixed_rng(Weighted(tree), random.fork(1))
-                            .ensemble_size(TREES / THREADS)
-                            .bootstrap_proportion(ROWS)
-                            .feature_proportion(COLUMNS);
-                    let dataset = &dataset;
-                    scope.spawn(move || params.fit(dataset).map_err(|e| anyhow!("{e}")))
+    type Ensemble = EnsembleLearner<DecisionTree<f32, bool>>;
+    let ensembles: Vec<Result<Ensemble, TrainError>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|_| {
+                let params = EnsembleLearnerParams::new_fixed_rng(Weighted(tree), random.fork(1))
+                    .ensemble_size(TREES / THREADS)
+                    .bootstrap_proportion(ROWS)
+                    .feature_proportion(COLUMNS);
+                let dataset = &dataset;
+                scope.spawn(move || {
+                    params.fit(dataset).map_err(|e| TrainError::Linfa(e.to_string()))
                 })
-                .collect();
-            threads
-                .into_iter()
-                .map(|t| {
-                    t.join().unwrap_or_else(|_| Err(anyhow!("a thread that grows trees fell")))
-                })
-                .collect()
-        });
+            })
+            .collect();
+        threads
+            .into_iter()
+            .map(|t| {
+                let fell = || TrainError::Linfa("a thread that grows trees fell".to_owned());
+                t.join().unwrap_or_else(|_| Err(fell()))
+            })
+            .collect()
+    });
     let mut trees = Vec::new();
     for ensemble in ensembles {
         let ensemble = ensemble?;
@@ -212,6 +217,7 @@ pub(super) fn grow(chosen: &[&Row], all: &[Row], mask: Mask, seed: u64) -> Resul
         }
     }
     value(&mut trees, all);
+    tell(TREES);
     Ok(Forest::new(&trees)?)
 }
 
@@ -247,13 +253,13 @@ fn child(node: &Grown, values: &[f32; WIDTH]) -> Option<usize> {
 
 /// Gives every node the log-odds of attacks among the rows that pass it, where half of the weight
 /// of all rows is attacks'.
-fn value(trees: &mut [Vec<Grown>], rows: &[Row]) {
+fn value(trees: &mut [Vec<Grown>], rows: &[Example]) {
     let total = |attack: bool| -> f64 {
-        rows.iter().filter(|r| r.attack.is_some() == attack).map(|r| f64::from(r.weight)).sum()
+        rows.iter().filter(|r| r.truth.is_attack() == attack).map(|r| f64::from(r.weight)).sum()
     };
     let (attacks, benign) = (total(true), total(false));
     // An attack counts by its episode, so a row of one has this weight in the mean.
-    let mean = attacks / rows.iter().filter(|r| r.attack.is_some()).count() as f64;
+    let mean = attacks / rows.iter().filter(|r| r.truth.is_attack()).count() as f64;
     for tree in trees {
         // Weight of attacks and of others, and rows.
         let mut sums = vec![(0.0_f64, 0.0_f64, 0.0_f64); tree.len()];
@@ -261,7 +267,7 @@ fn value(trees: &mut [Vec<Grown>], rows: &[Row]) {
             let mut at = 0;
             loop {
                 let sum = &mut sums[at];
-                let part = if row.attack.is_some() { &mut sum.0 } else { &mut sum.1 };
+                let part = if row.truth.is_attack() { &mut sum.0 } else { &mut sum.1 };
                 *part += f64::from(row.weight);
                 sum.2 += 1.0;
                 match child(&tree[at], &row.values) {
@@ -293,10 +299,13 @@ fn value(trees: &mut [Vec<Grown>], rows: &[Row]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::super::sessions::Kind, *};
+    use super::{
+        super::{Truth, all_groups},
+        *,
+    };
 
     /// An attack is where the first feature is above 3 and the second is absent or below 1.
-    fn rows(n: usize) -> Vec<Row> {
+    fn rows(n: usize) -> Vec<Example> {
         let mut random = Random::new(5);
         (0..n)
             .map(|_| {
@@ -307,8 +316,12 @@ mod tests {
                 }
                 values[2] = random.unit() as f32;
                 let attack = values[0] > 3.0 && (values[1].is_nan() || values[1] < 1.0);
-                let kind = attack.then_some(Kind::Scraping);
-                Row { values, attack: kind, weight: 1.0 }
+                let truth = if attack {
+                    Truth::Attack { episode: 0 }
+                } else {
+                    Truth::Legitimate { day: 0 }
+                };
+                Example { values, truth, weight: 1.0 }
             })
             .collect()
     }
@@ -316,13 +329,13 @@ mod tests {
     #[test]
     fn a_forest_learns_absence_and_repeats_itself() {
         let rows = rows(1500);
-        let chosen: Vec<&Row> = rows.iter().take(1000).collect();
-        let first = grow(&chosen, &rows, all_groups, 4).unwrap();
-        assert_eq!(first, grow(&chosen, &rows, all_groups, 4).unwrap());
-        assert_ne!(first, grow(&chosen, &rows, all_groups, 5).unwrap());
+        let chosen: Vec<&Example> = rows.iter().take(1000).collect();
+        let first = grow(&chosen, &rows, all_groups, 4, (0, 1), &mut |_| {}).unwrap();
+        assert_eq!(first, grow(&chosen, &rows, all_groups, 4, (0, 1), &mut |_| {}).unwrap());
+        assert_ne!(first, grow(&chosen, &rows, all_groups, 5, (0, 1), &mut |_| {}).unwrap());
         let wrong = rows[1000..]
             .iter()
-            .filter(|r| (first.mean(&r.values) > 0.0) != r.attack.is_some())
+            .filter(|r| (first.mean(&r.values) > 0.0) != r.truth.is_attack())
             .count();
         assert!(wrong < 25, "{wrong} of 500");
     }

@@ -2,19 +2,21 @@
 
 /// SplitMix64.
 #[derive(Clone, Debug)]
-pub(crate) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    pub(crate) const fn new(seed: u64) -> Self {
+    /// The sequence of a seed.
+    pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// An independent sequence, named by `stream`.
-    pub(crate) fn fork(&mut self, stream: u64) -> Self {
-        Self(self.next() ^ stream.wrapping_mul(0xd6e8_feb8_6659_fd93))
+    pub fn fork(&mut self, stream: u64) -> Self {
+        Self(self.bits() ^ stream.wrapping_mul(0xd6e8_feb8_6659_fd93))
     }
 
-    pub(crate) fn next(&mut self) -> u64 {
+    /// The next 64 bits.
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -22,51 +24,54 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    pub(crate) fn below(&mut self, n: usize) -> usize {
-        (self.next() % n.max(1) as u64) as usize
+    /// Below `n`; 0 where that is 0.
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.bits() % n.max(1) as u64) as usize
     }
 
-    pub(crate) fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+    /// One of `of`, which must not be empty.
+    pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.below(of.len())]
     }
 
     /// In [0, 1).
-    pub(crate) fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    pub fn unit(&mut self) -> f64 {
+        (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    pub(crate) fn chance(&mut self, probability: f64) -> bool {
+    /// True with a probability.
+    pub fn chance(&mut self, probability: f64) -> bool {
         self.unit() < probability
     }
 
     /// Even between two ends.
-    pub(crate) fn between(&mut self, (low, high): (f64, f64)) -> f64 {
+    pub fn between(&mut self, (low, high): (f64, f64)) -> f64 {
         low + (high - low) * self.unit()
     }
 
     /// A whole number of `low..=high`.
-    pub(crate) fn whole(&mut self, (low, high): (usize, usize)) -> usize {
+    pub fn whole(&mut self, (low, high): (usize, usize)) -> usize {
         low + self.below(high - low + 1)
     }
 
     /// Normal with mean 0 and deviation 1 (Irwin-Hall of twelve, so that no logarithm's last bit
     /// reaches the sequence).
-    pub(crate) fn normal(&mut self) -> f64 {
+    pub fn normal(&mut self) -> f64 {
         (0..12).map(|_| self.unit()).sum::<f64>() - 6.0
     }
 
     /// Log-normal around `median`; `spread` is the deviation of the logarithm.
-    pub(crate) fn about(&mut self, median: f64, spread: f64) -> f64 {
+    pub fn about(&mut self, median: f64, spread: f64) -> f64 {
         median * (spread * self.normal()).exp()
     }
 
     /// Exponential, by its mean.
-    pub(crate) fn wait(&mut self, mean: f64) -> f64 {
+    pub fn wait(&mut self, mean: f64) -> f64 {
         -mean * (1.0 - self.unit()).ln()
     }
 
     /// Poisson, by its mean.
-    pub(crate) fn count(&mut self, mean: f64) -> usize {
+    pub fn count(&mut self, mean: f64) -> usize {
         if mean > 50.0 {
             return (mean + mean.sqrt() * self.normal()).max(0.0) as usize;
         }

@@ -5,13 +5,11 @@
 //! value goes with the greater part of the sample, as that it is absent is mostly about the
 //! database or the token and not about the request.
 
-use anyhow::{Context, Result};
-use jotwatch_models::behaviour::{
+use super::{Example, Mask, Progress, Random, Report, Stage, TrainError};
+use crate::behaviour::{
     FEATURES, WIDTH,
     forest::{Forest, Grown},
 };
-
-use super::{super::random::Random, grow::Mask, rows::Row};
 
 const TREES: usize = 64;
 /// Rows of a tree.
@@ -41,7 +39,12 @@ pub(super) fn norm() -> f32 {
 ///
 /// # Errors
 /// No rows, or a tree that does not fit.
-pub(super) fn grow(rows: &[Row], mask: Mask, seed: u64) -> Result<Forest> {
+pub(super) fn grow(
+    rows: &[Example],
+    mask: Mask,
+    seed: u64,
+    report: Report<'_>,
+) -> Result<Forest, TrainError> {
     let mut random = Random::new(seed);
     let features: Vec<usize> = (0..WIDTH).filter(|f| mask(FEATURES[*f].group)).collect();
     let mut sums = Vec::with_capacity(rows.len());
@@ -51,24 +54,28 @@ pub(super) fn grow(rows: &[Row], mask: Mask, seed: u64) -> Result<Forest> {
         sums.push(all);
     }
     let mut trees = Vec::new();
-    for _ in 0..TREES {
-        let sample: Vec<&Row> = (0..SAMPLE)
+    for done in 0..TREES {
+        report(Progress { stage: Stage::Isolation, done, all: TREES });
+        let sample: Vec<&Example> = (0..SAMPLE)
             .filter_map(|_| {
                 let at = random.unit() * all;
                 rows.get(sums.partition_point(|sum| *sum <= at))
             })
             .collect();
-        sample.first().context("no rows to isolate")?;
+        if sample.is_empty() {
+            return Err(TrainError::TooFew { what: "requests", found: 0, wanted: 1 });
+        }
         let mut tree = vec![Grown::Leaf { value: 0.0 }];
         split(&sample, &features, 0, 0, &mut random, &mut tree);
         trees.push(tree);
     }
+    report(Progress { stage: Stage::Isolation, done: TREES, all: TREES });
     Ok(Forest::new(&trees)?)
 }
 
 /// Grows the node at `at`; returns the mean length of the paths through it.
 fn split(
-    rows: &[&Row],
+    rows: &[&Example],
     features: &[usize],
     at: usize,
     depth: usize,
@@ -97,7 +104,7 @@ fn split(
         })
     };
     let missing_left = side(true).count() >= side(false).count();
-    let part = |low: bool| -> Vec<&Row> {
+    let part = |low: bool| -> Vec<&Example> {
         rows.iter()
             .copied()
             .filter(|r| {
@@ -120,26 +127,29 @@ fn split(
 
 #[cfg(test)]
 mod tests {
-    use super::{super::grow::all_groups, *};
+    use super::{
+        super::{Truth, all_groups},
+        *,
+    };
 
     #[test]
     fn what_is_rare_is_alone_soon() {
         let mut random = Random::new(9);
-        let rows: Vec<Row> = (0..600)
+        let rows: Vec<Example> = (0..600)
             .map(|_| {
                 let values = std::array::from_fn(|f| match f {
                     0..=9 => random.normal() as f32,
                     _ => f32::NAN,
                 });
-                Row { values, attack: None, weight: 1.0 }
+                Example { values, truth: Truth::Legitimate { day: 0 }, weight: 1.0 }
             })
             .collect();
-        let forest = grow(&rows, all_groups, 1).unwrap();
-        assert_eq!(forest, grow(&rows, all_groups, 1).unwrap());
+        let forest = grow(&rows, all_groups, 1, &mut |_| {}).unwrap();
+        assert_eq!(forest, grow(&rows, all_groups, 1, &mut |_| {}).unwrap());
         let far: [f32; WIDTH] = std::array::from_fn(|f| if f < 10 { 5.0 } else { f32::NAN });
         let usual = rows.iter().map(|r| forest.mean(&r.values)).sum::<f32>() / 600.0;
         assert!(forest.mean(&far) < usual - 1.0, "{} {usual}", forest.mean(&far));
         assert!((usual - norm()).abs() < 3.0, "{usual} {}", norm());
-        assert!(grow(&[], all_groups, 1).is_err());
+        assert!(grow(&[], all_groups, 1, &mut |_| {}).is_err());
     }
 }
