@@ -1,19 +1,25 @@
-//! Who the client of a connection is: behind trusted proxies, and in which autonomous system.
+//! Who the client of a connection is: behind trusted proxies, in which autonomous system, and where
+//! on earth.
 
+mod facts;
 mod forwarded;
 #[cfg(test)]
 #[path = "../../tests/src/mmdb.rs"]
 #[expect(unreachable_pub, reason = "the end-to-end tests have it as well")]
 pub(crate) mod mmdb;
 mod networks;
+mod places;
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use jotwatch_models::behaviour::{GeoPoint, NetworkKinds};
 
 pub use self::{
+    facts::{ClientFacts, FactsCache},
     forwarded::MAX_HOPS,
     networks::{MAX_DATABASE_BYTES, Networks},
+    places::{Cities, Kinds, MAX_CITY_BYTES},
 };
 use crate::{
     config::{ClientsConfig, ProxyHeader},
@@ -26,18 +32,22 @@ pub struct Clients {
     proxies: Vec<IpNet>,
     header: ProxyHeader,
     networks: Option<Networks>,
+    cities: Option<Cities>,
+    kinds: Option<Kinds>,
 }
 
 impl Clients {
     /// Reads what the configuration names.
     ///
     /// # Errors
-    /// The database can't be read or is none of autonomous systems; the error names it.
+    /// A database can't be read or is of another kind; the error names it.
     pub fn load(config: &ClientsConfig) -> anyhow::Result<Self> {
         Ok(Self {
             proxies: config.trusted_proxies.clone(),
             header: config.proxy_header,
             networks: config.asn_database.as_deref().map(Networks::load).transpose()?,
+            cities: config.city_database.as_deref().map(Cities::load).transpose()?,
+            kinds: config.anonymous_database.as_deref().map(Kinds::load).transpose()?,
         })
     }
 
@@ -56,6 +66,33 @@ impl Clients {
             return peer;
         }
         forwarded::client(peer, request, self.header, |address| self.is_proxy(address))
+    }
+
+    /// Everything that is known of an address. It takes a look-up in each database; whoever asks
+    /// for every request asks a [`FactsCache`].
+    #[must_use]
+    pub fn facts(&self, address: IpAddr) -> ClientFacts {
+        let (country, place) = self.place(address);
+        ClientFacts {
+            asn: self.asn(address),
+            country,
+            place,
+            kinds: self.kinds(address),
+            threat: None,
+        }
+    }
+
+    /// The country of an address as ISO 3166-1 alpha-2, and its place; each `None` where no
+    /// database tells.
+    #[must_use]
+    pub fn place(&self, address: IpAddr) -> (Option<[u8; 2]>, Option<GeoPoint>) {
+        self.cities.as_ref().map(|cities| cities.place(address)).unwrap_or_default()
+    }
+
+    /// What kind of network an address is in; `None` where no database tells.
+    #[must_use]
+    pub fn kinds(&self, address: IpAddr) -> Option<NetworkKinds> {
+        self.kinds.as_ref().map(|kinds| kinds.of(address))
     }
 
     /// The autonomous system of an address; `None` without a database, or where it has none.

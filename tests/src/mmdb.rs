@@ -30,14 +30,75 @@ impl Network {
 /// A database of autonomous systems.
 #[must_use]
 pub fn asn(rows: &[(Network, u32)]) -> Vec<u8> {
-    let rows: Vec<_> =
-        rows.iter().map(|&(network, asn)| (network, ("autonomous_system_number", asn))).collect();
+    let record = |asn| Data::Map(vec![("autonomous_system_number", Data::Number(asn))]);
+    let rows: Vec<_> = rows.iter().map(|&(network, asn)| (network, record(asn))).collect();
     write(&rows)
 }
 
-/// A database whose records have one number under one name each. Networks may not overlap.
+/// A database of cities: ISO code of the country, latitude, longitude, accuracy in kilometres.
 #[must_use]
-pub fn write(rows: &[(Network, (&str, u32))]) -> Vec<u8> {
+pub fn cities(rows: &[(Network, (&'static str, f64, f64, u32))]) -> Vec<u8> {
+    let record = |(code, lat, lon, radius)| {
+        let location = vec![
+            ("latitude", Data::Double(lat)),
+            ("longitude", Data::Double(lon)),
+            ("accuracy_radius", Data::Number(radius)),
+        ];
+        let country = Data::Map(vec![("iso_code", Data::Text(code))]);
+        Data::Map(vec![("country", country), ("location", Data::Map(location))])
+    };
+    let rows: Vec<_> = rows.iter().map(|&(network, row)| (network, record(row))).collect();
+    write(&rows)
+}
+
+/// A database of networks of a kind: each record has one name that is true.
+#[must_use]
+pub fn kinds(rows: &[(Network, &'static str)]) -> Vec<u8> {
+    let record = |name| Data::Map(vec![(name, Data::Bool(true))]);
+    let rows: Vec<_> = rows.iter().map(|&(network, name)| (network, record(name))).collect();
+    write(&rows)
+}
+
+/// What a record holds.
+#[derive(Clone, Debug)]
+pub enum Data {
+    /// Members by name, at most 28.
+    Map(Vec<(&'static str, Data)>),
+    /// A short text.
+    Text(&'static str),
+    /// An unsigned number.
+    Number(u32),
+    /// A floating point number.
+    Double(f64),
+    /// Yes or no.
+    Bool(bool),
+}
+
+impl Data {
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Map(members) => {
+                map(out, members.len() as u8);
+                for (name, member) in members {
+                    string(out, name);
+                    member.write(out);
+                }
+            }
+            Self::Text(text) => string(out, text),
+            Self::Number(number) => unsigned(out, *number),
+            Self::Double(number) => {
+                out.push(3 << 5 | 8);
+                out.extend(number.to_be_bytes());
+            }
+            // A boolean (14) has its value in the length.
+            Self::Bool(value) => out.extend([u8::from(*value), 7]),
+        }
+    }
+}
+
+/// A database of these records. Networks may not overlap.
+#[must_use]
+pub fn write(rows: &[(Network, Data)]) -> Vec<u8> {
     #[derive(Clone, Copy)]
     enum To {
         Nothing,
@@ -64,11 +125,9 @@ pub fn write(rows: &[(Network, (&str, u32))]) -> Vec<u8> {
 
     let mut data = Vec::new();
     let mut offsets = Vec::new();
-    for &(_, (name, number)) in rows {
+    for (_, record) in rows {
         offsets.push(data.len());
-        map(&mut data, 1);
-        string(&mut data, name);
-        unsigned(&mut data, number);
+        record.write(&mut data);
     }
 
     let mut out = Vec::new();

@@ -48,6 +48,16 @@ impl<'de> Deserialize<'de> for Number {
     }
 }
 
+/// Reads a regular file of at most `limit` bytes, and one byte of a longer one's rest.
+pub(super) fn read_database(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
+    // Opening a named pipe would wait for a writer.
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    ensure!(file.metadata()?.is_file(), "not a regular file");
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// Which autonomous system an address belongs to.
 pub struct Networks(Reader<Vec<u8>>);
 
@@ -58,13 +68,7 @@ impl Networks {
     /// It can't be read, is over [`MAX_DATABASE_BYTES`], or is no database of autonomous systems.
     pub fn load(path: &Path) -> anyhow::Result<Self> {
         let named = || format!("asn_database {}", path.display());
-        // Opening a named pipe would wait for a writer.
-        let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
-        let file = file.with_context(named)?;
-        let metadata = file.metadata().with_context(named)?;
-        ensure!(metadata.is_file(), "{}: not a regular file", named());
-        let mut bytes = Vec::new();
-        file.take(MAX_DATABASE_BYTES + 1).read_to_end(&mut bytes).with_context(named)?;
+        let bytes = read_database(path, MAX_DATABASE_BYTES).with_context(named)?;
         Self::parse(bytes).with_context(named)
     }
 
@@ -160,7 +164,8 @@ mod tests {
         assert!(fails().contains("asn.mmdb: No such file"), "{}", fails());
         fs::write(&path, "no database").unwrap();
         assert!(fails().contains("asn.mmdb"), "{}", fails());
-        fs::write(&path, mmdb::write(&[("192.0.2.0/24".parse().unwrap(), ("city", 7))])).unwrap();
+        let row = ("192.0.2.0/24".parse().unwrap(), ("DE", 52.5, 13.4, 10));
+        fs::write(&path, mmdb::cities(&[row])).unwrap();
         assert!(fails().contains("no autonomous_system_number"), "{}", fails());
         let file = fs::File::create(&path).unwrap();
         file.set_len(super::MAX_DATABASE_BYTES + 1).unwrap();

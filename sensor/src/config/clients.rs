@@ -15,6 +15,10 @@ pub struct ClientsConfig {
     pub proxy_header: ProxyHeader,
     /// A database of autonomous systems in MaxMind's format.
     pub asn_database: Option<PathBuf>,
+    /// A database of cities in MaxMind's format: countries and places.
+    pub city_database: Option<PathBuf>,
+    /// A database of anonymous addresses in MaxMind's format: VPNs, proxies, Tor, data centres.
+    pub anonymous_database: Option<PathBuf>,
 }
 
 /// The field in which proxies name their client. One and not both: a proxy that writes one field

@@ -1,5 +1,5 @@
 //! Files beside the configuration that are read again when they change: the list of what is
-//! revoked, the database of autonomous systems, and lists of what is denied.
+//! revoked, the databases of clients' networks and places, and lists of what is denied.
 //!
 //! A thread looks at them and reads them, so that the reader of the ring does not wait. What can't
 //! be read is said once, and what was in force stays.
@@ -90,7 +90,10 @@ impl Files {
     pub(super) fn load(config: &Config) -> anyhow::Result<(Self, Clients, RevocationList)> {
         let mut watched = Vec::new();
         // Each is looked at before it is read: a change in between is seen.
-        if let Some(path) = &config.clients.asn_database {
+        let of_clients = &config.clients;
+        let databases =
+            [&of_clients.asn_database, &of_clients.city_database, &of_clients.anonymous_database];
+        for path in databases.into_iter().flatten() {
             let clients = config.clients.clone();
             watched.push(Watched::new(path, move || Clients::load(&clients).map(Fresh::Clients)));
         }

@@ -373,7 +373,7 @@ impl Daemon {
             match fresh {
                 Fresh::Clients(clients) => {
                     self.pipeline.locate(clients.into());
-                    tracing::info!("clients.asn_database is read again and in force");
+                    tracing::info!("the databases of clients are read again and in force");
                 }
                 Fresh::Denied(list) => self.take_list(list),
                 Fresh::Feed(news) => self.take_feed(news),
