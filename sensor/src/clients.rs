@@ -1,8 +1,9 @@
-//! Who the client of a connection is: behind trusted proxies, in which autonomous system, and where
-//! on earth.
+//! Who the client of a connection is: behind trusted proxies, in which autonomous system, where on
+//! earth, and what feeds say of him.
 
 mod facts;
 mod forwarded;
+mod listed;
 #[cfg(test)]
 #[path = "../../tests/src/mmdb.rs"]
 #[expect(unreachable_pub, reason = "the end-to-end tests have it as well")]
@@ -10,11 +11,16 @@ pub(crate) mod mmdb;
 mod networks;
 mod places;
 
-use std::net::IpAddr;
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use ipnet::IpNet;
 use jotwatch_models::behaviour::{GeoPoint, NetworkKinds};
 
+use self::listed::Listed;
 pub use self::{
     facts::{ClientFacts, FactsCache},
     forwarded::MAX_HOPS,
@@ -23,17 +29,19 @@ pub use self::{
 };
 use crate::{
     config::{ClientsConfig, ProxyHeader},
+    feeds::{FeedTable, Meaning},
     http::Request,
 };
 
-/// What is known of where clients are.
-#[derive(Debug, Default)]
+/// What is known of clients. A copy shares databases and feeds.
+#[derive(Clone, Debug, Default)]
 pub struct Clients {
     proxies: Vec<IpNet>,
     header: ProxyHeader,
-    networks: Option<Networks>,
-    cities: Option<Cities>,
-    kinds: Option<Kinds>,
+    networks: Option<Arc<Networks>>,
+    cities: Option<Arc<Cities>>,
+    kinds: Option<Arc<Kinds>>,
+    listed: Listed,
 }
 
 impl Clients {
@@ -45,10 +53,26 @@ impl Clients {
         Ok(Self {
             proxies: config.trusted_proxies.clone(),
             header: config.proxy_header,
-            networks: config.asn_database.as_deref().map(Networks::load).transpose()?,
-            cities: config.city_database.as_deref().map(Cities::load).transpose()?,
-            kinds: config.anonymous_database.as_deref().map(Kinds::load).transpose()?,
+            networks: load(config.asn_database.as_ref(), Networks::load)?,
+            cities: load(config.city_database.as_ref(), Cities::load)?,
+            kinds: load(config.anonymous_database.as_ref(), Kinds::load)?,
+            listed: Listed::default(),
         })
+    }
+
+    /// The same with these feeds in the place of those before. `configured` are the meanings of all
+    /// feeds there are to be: one that has not come yet names nobody, which is not the same as none.
+    #[must_use]
+    pub fn with_feeds(&self, tables: Vec<Arc<FeedTable>>, configured: &[Meaning]) -> Self {
+        Self { listed: Listed::new(tables, configured), ..self.clone() }
+    }
+
+    /// Adds what feeds of threats say of a client of which these are the facts, and of its request.
+    pub fn note_threats(&self, client: IpAddr, facts: &ClientFacts, request: &mut Request) {
+        if facts.threat == Some(true) {
+            self.listed.note_address(client, &mut request.findings);
+        }
+        self.listed.note_names(request);
     }
 
     /// Whether this is a proxy whose word is taken.
@@ -78,7 +102,7 @@ impl Clients {
             country,
             place,
             kinds: self.kinds(address),
-            threat: None,
+            threat: self.listed.threat(address),
         }
     }
 
@@ -89,10 +113,15 @@ impl Clients {
         self.cities.as_ref().map(|cities| cities.place(address)).unwrap_or_default()
     }
 
-    /// What kind of network an address is in; `None` where no database tells.
+    /// What kinds of network an address is in, by the database and by lists; `None` where there is
+    /// neither.
     #[must_use]
     pub fn kinds(&self, address: IpAddr) -> Option<NetworkKinds> {
-        self.kinds.as_ref().map(|kinds| kinds.of(address))
+        let database = self.kinds.as_ref().map(|kinds| kinds.of(address));
+        match (database, self.listed.kinds(address)) {
+            (Some(one), Some(other)) => Some(one.with(other)),
+            (one, other) => one.or(other),
+        }
     }
 
     /// The autonomous system of an address; `None` without a database, or where it has none.
@@ -100,4 +129,11 @@ impl Clients {
     pub fn asn(&self, address: IpAddr) -> Option<u32> {
         self.networks.as_ref()?.asn(address)
     }
+}
+
+fn load<T>(
+    path: Option<&PathBuf>,
+    load: impl FnOnce(&Path) -> anyhow::Result<T>,
+) -> anyhow::Result<Option<Arc<T>>> {
+    path.map(|path| load(path).map(Arc::new)).transpose()
 }

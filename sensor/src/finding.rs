@@ -174,6 +174,7 @@ findings! {
     TokenDenylisted = "token-denylisted", High, "A token is used whose signature is on the denylist.";
     SubjectDenylisted = "subject-denylisted", High, "A token is used whose subject is on the denylist.";
     AddressDenylisted = "address-denylisted", High, "A request comes from an address that is on the denylist.";
+    ThreatListed = "threat-listed", Medium, "A threat feed names the client, a host that the request names, or its user agent.";
     BypassConfirmed = "bypass-confirmed", Critical, "The service accepted a token that is proven forged.";
     AnomalousAnswer = "anomalous-answer", Medium, "The service failed with a server error on a token that is proven forged.";
 }

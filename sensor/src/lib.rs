@@ -38,3 +38,4 @@ pub mod time;
 pub mod token;
 pub mod trust;
 pub mod weak;
+mod whole_file;

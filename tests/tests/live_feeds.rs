@@ -4,6 +4,10 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::{Ipv4Addr, TcpListener},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
 };
 
@@ -54,8 +58,79 @@ fn request(place: &Place, n: u64, sensor: &Sensor) -> Result<Option<String>> {
     let events = sensor.events()?;
     let own = |event: &&Value| event["request"]["path"] == format!("/{n}");
     let Some(event) = events.iter().find(own) else { return Ok(None) };
-    ensure!(findings(event) == ["address-denylisted"], "{event}");
+    ensure!(findings(event).len() == 1, "{event}");
     Ok(event["findings"][0]["detail"].as_str().map(str::to_owned))
+}
+
+/// Serves a list, and from the second request on: silence, a page, more than is taken, nothing.
+fn turn_bad(body: &'static str) -> Result<(String, Arc<AtomicUsize>)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let url = format!("http://{}/list", listener.local_addr()?);
+    let served = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&served);
+    thread::spawn(move || {
+        let mut silent = Vec::new();
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let _ = stream.read(&mut [0; 4096]);
+            let body = match count.fetch_add(1, Ordering::SeqCst) {
+                0 => body.to_owned(),
+                1 => {
+                    silent.push(stream);
+                    continue;
+                }
+                2 => "<html>\n<p>\n".to_owned(),
+                3 => "192.0.2.1\n".repeat(1_000),
+                _ => continue,
+            };
+            let length = body.len();
+            let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}");
+            let _ = stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes());
+        }
+    });
+    Ok((url, served))
+}
+
+#[test]
+fn feeds_are_kept_over_a_restart_and_a_reload_when_their_server_turns_bad() -> Result<()> {
+    if !privileged() {
+        return Ok(());
+    }
+    let (place, dir) = (Place::new()?, tempfile::tempdir()?);
+    let program = env!("CARGO_BIN_EXE_recording-http");
+    let seen = dir.path().join("seen");
+    let _service = place
+        .service(program, &[seen.to_str().context("a path")?, &format!("127.0.0.1:{PORT}")])?;
+    place.wait_for_port(PORT)?;
+    let (url, served) = turn_bad("# exits\n127.0.0.1\n203.0.113.0/24\nevil.example\n")?;
+    let config = format!(
+        "[keys]\nallow_http = true\n[[feed]]\nname = \"far\"\n\
+         url = {url:?}\ntimeout_seconds = 1\nmax_bytes = 1024\n"
+    );
+    let named = |status: &Value| status["feeds"][0].clone();
+    let mut sensor = Sensor::start(&place, &[PORT], &config)?;
+    sensor.wait_for_status("the feed", |status| named(status)["entries"] == 3)?;
+    let detail = request(&place, 1, &sensor)?;
+    ensure!(detail.as_deref() == Some("the client 127.0.0.1 stands in feed far:2"), "{detail:?}");
+    for (n, error) in ["no whole answer in time", "line 1 is no indicator", "over 1024 bytes"]
+        .into_iter()
+        .enumerate()
+    {
+        // By turns: what a reload asks for, and what a restart does.
+        if n % 2 == 0 {
+            sensor.signal(Signal::HUP)?;
+            sensor.wait_for("the reload", |event| event["state"] == "config-reloaded")?;
+        } else {
+            sensor = sensor.restart(&place, &[PORT])?;
+        }
+        let status = sensor.wait_for_status("the error", |status| {
+            named(status)["error"].as_str().is_some_and(|text| text.contains(error))
+        })?;
+        let feed = named(&status);
+        ensure!(feed["entries"] == 3 && feed["age_seconds"].is_u64(), "{error}: {feed}");
+    }
+    ensure!(served.load(Ordering::SeqCst) >= 4, "the server was asked less often than that");
+    sensor::check(&sensor.stop()?, &[])
 }
 
 #[test]

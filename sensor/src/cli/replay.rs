@@ -7,8 +7,8 @@ use anyhow::Context as _;
 
 use crate::{
     capture::file::CaptureFile,
-    clients::Clients,
     config::Config,
+    daemon::clients_of_files,
     enforce::file_list::FileList,
     event::{Event, ExchangeLine},
     fingerprint_key, keyring,
@@ -71,7 +71,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         let _ = writeln!(io::stderr(), "jotwatch: {warning}");
     }
     pipeline.serve(Services::load(&config.services)?.into());
-    pipeline.locate(Clients::load(&config.clients)?.into());
+    pipeline.locate(clients_of_files(&config)?.into());
     pipeline.revoke(&RevocationList::load(config.revocation.list_file.as_deref())?);
     pipeline.trust(trust::store(&keys).into(), trust::policy(&config.issuers).into());
     let mut lines = Lines {

@@ -11,6 +11,7 @@ use super::inspect::{MAX_LINE, read_line};
 use crate::{
     capture::FlowKey,
     config::Config,
+    daemon::clients_of_files,
     event::Event,
     fingerprint_key, keyring,
     pipeline::{Assessment, Output, Pipeline, Settings},
@@ -84,6 +85,7 @@ fn pipeline(arguments: &Arguments) -> anyhow::Result<Pipeline> {
         let _ = writeln!(io::stderr(), "jotwatch: {warning}");
     }
     pipeline.serve(Services::load(&config.services)?.into());
+    pipeline.locate(clients_of_files(&config)?.into());
     pipeline.trust(trust::store(&keys).into(), trust::policy(&config.issuers).into());
     Ok(pipeline)
 }

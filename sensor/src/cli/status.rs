@@ -5,7 +5,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use crate::control::{self, EnforcementStatus, Request, Status};
+use crate::control::{self, EnforcementStatus, FeedStatus, Request, Status};
 
 /// Show what the running daemon watches, has seen and has lost.
 #[derive(Debug, clap::Args)]
@@ -78,6 +78,10 @@ fn show(status: &Status, out: &mut impl Write) -> io::Result<()> {
             None => writeln!(out)?,
         }
     }
+    if !status.feeds.is_empty() {
+        writeln!(out, "\nfeeds")?;
+        show_feeds(&status.feeds, out)?;
+    }
     writeln!(out, "\nsinks")?;
     for sink in &status.sinks {
         write!(
@@ -97,6 +101,22 @@ fn show(status: &Status, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
+fn show_feeds(feeds: &[FeedStatus], out: &mut impl Write) -> io::Result<()> {
+    for feed in feeds {
+        write!(out, "  feed {} ({}): {} entries", feed.name, feed.used, feed.entries)?;
+        match feed.age_seconds {
+            Some(age @ ..7_200) => write!(out, ", {} minutes old", age / 60)?,
+            Some(age) => write!(out, ", {} hours old", age / 3_600)?,
+            None => write!(out, ", never loaded")?,
+        }
+        match &feed.error {
+            Some(error) => writeln!(out, "; failed: {}", crate::token::show(error))?,
+            None => writeln!(out)?,
+        }
+    }
+    Ok(())
+}
+
 fn show_enforcement(status: &EnforcementStatus, out: &mut impl Write) -> io::Result<()> {
     let dry = |dry_run| if dry_run { ", dry run" } else { "" };
     writeln!(
@@ -109,22 +129,7 @@ fn show_enforcement(status: &EnforcementStatus, out: &mut impl Write) -> io::Res
     for service in &status.services {
         writeln!(out, "  {}: mode {}{}", service.place, service.mode, dry(service.dry_run))?;
     }
-    for feed in &status.feeds {
-        let loaded = feed.loaded.as_deref().unwrap_or("never");
-        write!(out, "  feed {}: {} addresses, loaded {loaded}", feed.name, feed.entries)?;
-        match &feed.error {
-            Some(error) => writeln!(out, "; failed: {}", crate::token::show(error))?,
-            None => writeln!(out)?,
-        }
-    }
-    for feed in &status.feeds {
-        let loaded = feed.loaded.as_deref().unwrap_or("never");
-        write!(out, "  feed {}: {} addresses, loaded {loaded}", feed.name, feed.entries)?;
-        match &feed.error {
-            Some(error) => writeln!(out, "; failed: {}", crate::token::show(error))?,
-            None => writeln!(out)?,
-        }
-    }
+    show_feeds(&status.feeds, out)?;
     let (cuts, denied) = (&status.cuts, &status.denied);
     writeln!(out, "  cut: {} reset, {} gone, {} failed", cuts.reset, cuts.gone, cuts.failed)?;
     writeln!(

@@ -1,4 +1,4 @@
-//! `[[enforcement.feed]]`: lists of others, which are fetched or read again and again.
+//! `[[feed]]` and `[[enforcement.feed]]`: lists of others, which are fetched or read again and again.
 
 use std::{collections::HashSet, path::PathBuf, time::Duration};
 
@@ -7,11 +7,11 @@ use toml::Spanned;
 
 use super::{Complaint, within};
 use crate::{
-    feeds::{Column, Format, Kind},
+    feeds::{Column, Format, Kind, Meaning},
     keyring::Endpoint,
 };
 
-/// The most feeds.
+/// The most feeds of either table.
 pub const MAX_FEEDS: usize = 32;
 
 /// Bytes of a feed's name.
@@ -20,7 +20,7 @@ const MAX_NAME: usize = 64;
 /// The largest feed, in bytes: a bundle of STIX takes a kilobyte for an address.
 const MAX_FEED_BYTES: u64 = 128 << 20;
 
-/// `[[enforcement.feed]]`
+/// `[[feed]]` or `[[enforcement.feed]]`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FeedConfig {
@@ -35,6 +35,10 @@ pub struct FeedConfig {
     pub format: FeedFormat,
     /// The column of a CSV feed.
     pub column: Option<Spanned<FeedColumn>>,
+    /// What it means to stand in it; of what is denied, nothing else.
+    pub kind: Option<Spanned<Meaning>>,
+    /// What its entries are; of what is denied, hosts.
+    pub entries: Option<Spanned<FeedEntries>>,
     /// How often it is fetched.
     #[serde(default = "refresh_seconds")]
     pub refresh_seconds: Spanned<u64>,
@@ -57,6 +61,17 @@ pub enum FeedFormat {
     Csv,
     /// A STIX 2.1 bundle.
     Stix,
+}
+
+/// `entries`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FeedEntries {
+    /// Addresses, networks and domains.
+    #[default]
+    Hosts,
+    /// User agents.
+    UserAgents,
 }
 
 /// `column`
@@ -85,17 +100,37 @@ impl FeedConfig {
     /// How it is read.
     #[must_use]
     pub fn format(&self) -> Format {
-        match (self.format, self.column.as_ref().map(Spanned::get_ref)) {
-            (FeedFormat::Plain, _) => Format::Plain(Kind::Host),
-            (FeedFormat::Stix, _) => Format::Stix,
-            (FeedFormat::Csv, Some(FeedColumn::Name(name))) => {
-                Format::Csv(Column::Name(name.clone()), Kind::Host)
-            }
-            (FeedFormat::Csv, Some(FeedColumn::Number(number))) => {
-                Format::Csv(Column::Number(*number), Kind::Host)
-            }
-            (FeedFormat::Csv, None) => Format::Csv(Column::Number(1), Kind::Host),
+        let kind = match self.entries.as_ref().map(|entries| *entries.get_ref()) {
+            Some(FeedEntries::UserAgents) => Kind::UserAgent,
+            Some(FeedEntries::Hosts) | None => Kind::Host,
+        };
+        let column = match self.column.as_ref().map(Spanned::get_ref) {
+            Some(FeedColumn::Name(name)) => Column::Name(name.clone()),
+            Some(FeedColumn::Number(number)) => Column::Number(*number),
+            None => Column::Number(1),
+        };
+        match self.format {
+            FeedFormat::Plain => Format::Plain(kind),
+            FeedFormat::Csv => Format::Csv(column, kind),
+            FeedFormat::Stix => Format::Stix,
         }
+    }
+
+    /// What it means to stand in it.
+    #[must_use]
+    pub fn meaning(&self) -> Meaning {
+        self.kind.as_ref().map(|kind| *kind.get_ref()).unwrap_or_default()
+    }
+
+    /// Whether what came of the other is what would come of this one.
+    #[must_use]
+    pub fn is_same_source(&self, other: &Self) -> bool {
+        // The place in the file is no part of what a feed is.
+        let source = |feed: &Self| {
+            let url = feed.url.as_ref().map(|url| url.get_ref().clone());
+            (feed.name.get_ref().clone(), feed.path.clone(), url, feed.format(), feed.meaning())
+        };
+        source(self) == source(other)
     }
 
     /// How often it is fetched.
@@ -111,8 +146,36 @@ impl FeedConfig {
     }
 }
 
-pub(super) fn check(feeds: &[FeedConfig], allow_http: bool) -> Result<(), Complaint> {
+/// `denied` are those of `[[enforcement.feed]]`.
+pub(super) fn check(
+    feeds: &[FeedConfig],
+    denied: &[FeedConfig],
+    allow_http: bool,
+) -> Result<(), Complaint> {
     let mut names = HashSet::new();
+    check_table(feeds, &mut names, allow_http)?;
+    check_table(denied, &mut names, allow_http)?;
+    for feed in feeds {
+        if let (FeedFormat::Stix, Some(entries)) = (feed.format, &feed.entries) {
+            let message = "the patterns of format = \"stix\" say what their entries are";
+            return Err((entries.span(), message.to_owned()));
+        }
+    }
+    for feed in denied {
+        let span = feed.kind.as_ref().map(Spanned::span);
+        if let Some(span) = span.or(feed.entries.as_ref().map(Spanned::span)) {
+            let message = "what is denied are addresses; kind and entries are of [[feed]] only";
+            return Err((span, message.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn check_table<'c>(
+    feeds: &'c [FeedConfig],
+    names: &mut HashSet<&'c String>,
+    allow_http: bool,
+) -> Result<(), Complaint> {
     for (at, feed) in feeds.iter().enumerate() {
         let name = feed.name.get_ref();
         let wrong = |message: String| Err((feed.name.span(), message));
@@ -162,7 +225,7 @@ mod tests {
 
     use crate::{
         config::parse,
-        feeds::{Column, Format, Kind},
+        feeds::{Column, Format, Kind, Meaning},
     };
 
     #[test]
@@ -173,6 +236,38 @@ mod tests {
         let feeds = parse(text, Path::new("c.toml")).unwrap().enforcement.feeds;
         assert_eq!(feeds[0].format(), Format::Csv(Column::Name("ip".into()), Kind::Host));
         assert_eq!((feeds[1].format(), feeds[1].refresh().as_secs()), (Format::Stix, 60));
+        let text = "[[feed]]\nname = \"a\"\npath = \"/a\"\nkind = \"tor\"\n[[feed]]\nname = \"b\"\n\
+            path = \"/b\"\nentries = \"user-agents\"\n";
+        let feeds = parse(text, Path::new("c.toml")).unwrap().feeds;
+        assert_eq!(
+            (feeds[0].meaning(), feeds[0].format()),
+            (Meaning::Tor, Format::Plain(Kind::Host))
+        );
+        assert_eq!(
+            (feeds[1].meaning(), feeds[1].format()),
+            (Meaning::Threat, Format::Plain(Kind::UserAgent))
+        );
+        for (text, due) in [
+            (
+                "[[feed]]\nname = \"a\"\npath = \"/x\"\nkind = \"tro\"\n",
+                "c.toml:4:8: unknown value `tro`, expected one of `threat`",
+            ),
+            (
+                "[[enforcement.feed]]\nname = \"a\"\npath = \"/x\"\nkind = \"tor\"\n",
+                "c.toml:4:8: what is denied are addresses",
+            ),
+            (
+                "[[feed]]\nname = \"a\"\npath = \"/x\"\nformat = \"stix\"\nentries = \"hosts\"\n",
+                "c.toml:5:11: the patterns of format",
+            ),
+            (
+                "[[feed]]\nname = \"a\"\npath = \"/x\"\n[[enforcement.feed]]\nname = \"a\"\npath = \"/x\"\n",
+                "c.toml:5:8: another feed is called \"a\"",
+            ),
+        ] {
+            let error = parse(text, Path::new("c.toml")).unwrap_err().to_string();
+            assert!(error.starts_with(due), "{error}");
+        }
         for (text, due) in [
             ("name = \"a\"", "c.toml:2:8: the feed needs a path or a url"),
             ("name = \"a b\"\npath = \"/x\"", "c.toml:2:8: name must have 1 to 64 letters"),

@@ -27,7 +27,7 @@ pub use self::{
     clients::{ClientsConfig, ProxyHeader},
     enforcement::{AllowConfig, EnforcementConfig, MAX_DENY_FILES, MAX_RULES, RuleConfig},
     error::Error,
-    feeds::{FeedColumn, FeedConfig, FeedFormat, MAX_FEEDS},
+    feeds::{FeedColumn, FeedConfig, FeedEntries, FeedFormat, MAX_FEEDS},
     issuers::{IssuerConfig, KeysConfig, MAX_ISSUERS},
     revocation::RevocationConfig,
     scoring::ScoringConfig,
@@ -59,6 +59,9 @@ pub struct Config {
     pub services: Vec<Spanned<ServiceConfig>>,
     /// How the client behind a connection is told.
     pub clients: ClientsConfig,
+    /// Lists of others that requests are scored by.
+    #[serde(rename = "feed")]
+    pub feeds: Vec<FeedConfig>,
     /// How the end of a token is told.
     pub revocation: RevocationConfig,
     /// How requests are scored.
@@ -308,7 +311,7 @@ fn check(config: &Config) -> Result<(), Complaint> {
     revocation::check(&config.revocation)?;
     services::check(&config.services)?;
     enforcement::check(&config.enforcement)?;
-    feeds::check(&config.enforcement.feeds, config.keys.allow_http)?;
+    feeds::check(&config.feeds, &config.enforcement.feeds, config.keys.allow_http)?;
     issuers::check(&config.issuers, &config.keys)
 }
 

@@ -41,6 +41,9 @@ pub struct Status {
     pub profiles: ProfileStats,
     /// Whose keys are at hand.
     pub issuers: Vec<IssuerStatus>,
+    /// Lists of others that requests are scored by.
+    #[serde(default)]
+    pub feeds: Vec<FeedStatus>,
     /// Where events go.
     pub sinks: Vec<SinkStatus>,
 }
@@ -75,12 +78,19 @@ pub struct EnforcementStatus {
 pub struct FeedStatus {
     /// Its name.
     pub name: String,
-    /// Addresses and networks that it denies.
+    /// What it is used for: `deny`, or the kind of a `[[feed]]`.
+    #[serde(default)]
+    pub used: String,
+    /// What of it is in force.
     pub entries: u64,
-    /// What stands in it beside those: lines that are none, domains, user agents.
+    /// What stands in it beside that: lines that are no entries, entries of no use here.
     pub skipped: u64,
     /// Since when what is in force is, RFC 3339; absent where there is nothing.
     pub loaded: Option<String>,
+    /// For how many seconds it was not known to be current: since it was fetched, or its file was
+    /// written; absent where there is nothing.
+    #[serde(default)]
+    pub age_seconds: Option<u64>,
     /// Why there is nothing newer, where it was asked for.
     pub error: Option<String>,
 }

@@ -1,29 +1,31 @@
-//! Feeds of what is denied: read, fetched, and what is known of each.
+//! Feeds: read, fetched, kept over a restart, and what is known of each.
 //!
 //! What can't be had or read is said once, and the list before stays in force.
 
 use std::{
     fs::File,
     io::Read as _,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 
-use super::{files::Fresh, now};
+use super::{feed_cache, files::Fresh, now};
 use crate::{
+    clients::Clients,
     config::{Config, FeedConfig},
     control::FeedStatus,
     enforce::file_list::FileList,
-    feeds::{self, Format},
+    feeds::{self, FeedError, FeedTable, Format, Meaning},
     keyring::{Download, Endpoint},
+    time::Time,
 };
 
 /// What servers are asked for.
@@ -39,32 +41,123 @@ const PERIOD: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) struct News {
     pub(super) name: String,
-    /// The list and how many of its lines were passed over, or why there is none.
-    pub(super) read: Result<(FileList, u64), String>,
+    /// What came, or why there is nothing.
+    pub(super) read: Result<Came, String>,
+}
+
+/// What came of a feed.
+#[derive(Debug)]
+pub(super) enum Came {
+    /// Another text.
+    New(Loaded),
+    /// What is in force was still current then.
+    Same(Time),
+}
+
+/// A feed's text, read.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) list: List,
+    /// Of its lines, passed over.
+    pub(super) skipped: u64,
+    /// When the text was last known to be current; of a file, when it was written.
+    pub(super) at: Time,
+}
+
+/// What a feed is used as.
+#[derive(Debug)]
+pub(super) enum List {
+    /// Of `[[enforcement.feed]]`: what is denied.
+    Denied(FileList),
+    /// Of `[[feed]]`: what requests are scored by.
+    Table(Arc<FeedTable>),
+}
+
+/// The name of a feed's use in `status`, beside those of [`Meaning`].
+const DENIED: &str = "deny";
+
+/// How a feed's bytes are read.
+#[derive(Clone, Debug)]
+pub(super) struct Reading {
+    name: String,
+    format: Format,
+    /// None of what is denied.
+    meaning: Option<Meaning>,
+}
+
+impl Reading {
+    fn of(config: &FeedConfig, meaning: Option<Meaning>) -> Self {
+        Self { name: config.name.get_ref().clone(), format: config.format(), meaning }
+    }
+
+    fn read(&self, bytes: &[u8], at: Time) -> Result<Loaded, String> {
+        let list = match self.meaning {
+            Some(meaning) => self
+                .table(bytes, meaning, now())
+                .map(|table| (table.skipped(), List::Table(table.into()))),
+            None => feeds::parse(bytes, &self.format, now()).map(|feed| {
+                let list = FileList::of_feed(&self.name, &feed, now());
+                // Domains and user agents are in no denylist.
+                let others = feed.items.iter().filter(|item| item.indicator.network().is_none());
+                (feed.skipped + others.count() as u64, List::Denied(list))
+            }),
+        };
+        let (skipped, list) = list.map_err(|error| error.to_string())?;
+        Ok(Loaded { list, skipped, at })
+    }
+
+    fn table(&self, bytes: &[u8], meaning: Meaning, now: Time) -> Result<FeedTable, FeedError> {
+        let feed = feeds::parse(bytes, &self.format, now)?;
+        Ok(FeedTable::new(&self.name, meaning, feed))
+    }
+
+    fn news(&self, read: Result<Loaded, String>) -> News {
+        News { name: self.name.clone(), read: read.map(Came::New) }
+    }
+}
+
+/// The feeds of a configuration, each with how it is read.
+pub(super) fn all(config: &Config) -> impl Iterator<Item = (&FeedConfig, Reading)> {
+    let scored = config.feeds.iter().map(|feed| (feed, Reading::of(feed, Some(feed.meaning()))));
+    scored.chain(config.enforcement.feeds.iter().map(|feed| (feed, Reading::of(feed, None))))
 }
 
 /// What is known of a feed.
 #[derive(Clone, Debug)]
 pub(super) struct State {
     name: String,
+    used: &'static str,
     entries: u64,
     skipped: u64,
-    loaded: Option<String>,
+    loaded: Option<Time>,
+    at: Option<Time>,
     error: Option<String>,
 }
 
 impl State {
-    pub(super) fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), entries: 0, skipped: 0, loaded: None, error: None }
+    pub(super) fn new(reading: &Reading) -> Self {
+        let used = reading.meaning.map_or(DENIED, Meaning::as_str);
+        let name = reading.name.clone();
+        Self { name, used, entries: 0, skipped: 0, loaded: None, at: None, error: None }
     }
 
     pub(super) fn is(&self, name: &str) -> bool {
         self.name == name
     }
 
+    pub(super) fn is_denied(&self) -> bool {
+        self.used == DENIED
+    }
+
     /// A list is in force.
-    pub(super) fn loaded(&mut self, entries: u64, skipped: u64) {
-        *self = Self { entries, skipped, loaded: Some(now().to_string()), ..Self::new(&self.name) };
+    pub(super) fn loaded(&mut self, entries: u64, skipped: u64, at: Time) {
+        (self.entries, self.skipped) = (entries, skipped);
+        (self.loaded, self.at, self.error) = (Some(now()), Some(at), None);
+    }
+
+    /// What is in force was still current then.
+    pub(super) fn same(&mut self, at: Time) {
+        (self.at, self.error) = (Some(at), None);
     }
 
     /// There is none, or none newer; `false` where that is known.
@@ -77,70 +170,132 @@ impl State {
     pub(super) fn status(&self) -> FeedStatus {
         FeedStatus {
             name: self.name.clone(),
+            used: self.used.to_owned(),
             entries: self.entries,
             skipped: self.skipped,
-            loaded: self.loaded.clone(),
+            loaded: self.loaded.as_ref().map(Time::to_string),
+            age_seconds: self.at.map(|at| now().since(at).as_secs()),
             error: self.error.clone(),
         }
     }
 }
 
-fn list(name: &str, bytes: &[u8], format: &Format) -> Result<(FileList, u64), String> {
-    let feed = feeds::parse(bytes, format, now()).map_err(|error| error.to_string())?;
-    let list = FileList::of_feed(name, &feed, now());
-    // Domains and user agents are in no denylist.
-    let others = feed.items.iter().filter(|item| item.indicator.network().is_none()).count();
-    Ok((list, feed.skipped + others as u64))
+/// What a configuration's files say of clients: databases, and those feeds that requests are scored
+/// by and that are files. Of bundles nothing is over.
+///
+/// # Errors
+/// A file can't be read; the error names it.
+pub(crate) fn clients_of_files(config: &Config) -> anyhow::Result<Clients> {
+    let (mut tables, mut meanings) = (Vec::new(), Vec::new());
+    for feed in &config.feeds {
+        let Some(path) = &feed.path else { continue };
+        let reading = Reading::of(feed, Some(feed.meaning()));
+        let (bytes, _) = read_file(feed, path).with_context(|| path.display().to_string())?;
+        let table = reading.table(&bytes, feed.meaning(), Time::EPOCH);
+        tables.push(table.with_context(|| path.display().to_string())?.into());
+        meanings.push(feed.meaning());
+    }
+    Ok(Clients::load(&config.clients)?.with_feeds(tables, &meanings))
 }
 
 /// Reads the feed at `path`.
-pub(super) fn read(config: &FeedConfig, path: &Path) -> News {
-    let bytes = || -> anyhow::Result<Vec<u8>> {
-        let (most, mut bytes) = (*config.max_bytes.get_ref(), Vec::new());
-        File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
-        anyhow::ensure!(bytes.len() as u64 <= most, "over {most} bytes");
-        Ok(bytes)
-    };
-    let name = config.name.get_ref();
-    let read = bytes()
+pub(super) fn read(config: &FeedConfig, reading: &Reading, path: &Path) -> News {
+    let read = read_file(config, path)
         .map_err(|error| error.to_string())
-        .and_then(|bytes| list(name, &bytes, &config.format()))
+        .and_then(|(bytes, at)| reading.read(&bytes, at))
         .map_err(|error| format!("{}: {error}", path.display()));
-    News { name: name.clone(), read }
+    reading.news(read)
+}
+
+/// The bytes of the feed at `path`, and when they were written.
+fn read_file(config: &FeedConfig, path: &Path) -> anyhow::Result<(Vec<u8>, Time)> {
+    let (most, mut bytes) = (*config.max_bytes.get_ref(), Vec::new());
+    let file = File::open(path)?;
+    let written = file.metadata()?.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    ensure!(bytes.len() as u64 <= most, "over {most} bytes");
+    Ok((bytes, Time::EPOCH + written))
 }
 
 /// A feed that is fetched.
 struct Remote {
-    name: String,
-    format: Format,
+    reading: Reading,
     refresh: Duration,
     due: Instant,
     download: Download,
+    /// Where its last good text is kept.
+    kept: PathBuf,
+    /// That it can't be kept was said.
+    unkept: bool,
 }
 
 impl Remote {
-    /// Fetches it; nothing where it is what it was.
-    fn fetch(&mut self) -> Option<News> {
-        let came = self.download.get();
-        let read = match came {
-            Ok(None) => None,
-            Ok(Some(bytes)) => Some(list(&self.name, &bytes, &self.format)),
-            Err(error) => Some(Err(error)),
-        };
-        let wait = match &read {
-            Some(Err(_)) => RETRY.min(self.refresh),
-            Some(Ok(_)) => {
-                self.download.taken();
-                self.refresh
+    /// A feed, and what was kept of it, which is in force until there is something newer.
+    fn new(
+        config: &Config,
+        feed: &FeedConfig,
+        reading: Reading,
+        url: &str,
+    ) -> anyhow::Result<(Self, Option<News>)> {
+        let from = Endpoint::parse(url, config.keys.allow_http)?;
+        let most = *feed.max_bytes.get_ref();
+        let mut download = Download::new(config, from, ACCEPT, most, feed.timeout())
+            .with_context(|| format!("feed {}", reading.name))?;
+        let path = feed_cache::path(config, &reading.name, url);
+        let mut news = None;
+        let kept = feed_cache::load(&path, most).and_then(|kept| {
+            let Some(kept) = kept else { return Ok(None) };
+            let loaded = reading.read(&kept.text, kept.at)?;
+            Ok(Some((loaded, kept.etag, kept.last_modified)))
+        });
+        match kept {
+            Ok(None) => {}
+            Ok(Some((loaded, etag, last_modified))) => {
+                download = download.behind(etag, last_modified);
+                news = Some(reading.news(Ok(loaded)));
             }
-            None => self.refresh,
-        };
+            Err(error) => tracing::warn!("what was kept of feed {}: {error}", reading.name),
+        }
+        let (refresh, due) = (feed.refresh(), Instant::now());
+        Ok((Self { reading, refresh, due, download, kept: path, unkept: false }, news))
+    }
+
+    /// Fetches it.
+    fn fetch(&mut self) -> News {
+        let came = self.download.get();
+        let at = now();
+        let read = came.and_then(|came| match came {
+            None => Ok(Came::Same(at)),
+            Some(bytes) => {
+                let loaded = self.reading.read(&bytes, at)?;
+                self.download.taken();
+                self.keep(feed_cache::store(&self.kept, self.download.validators(), &bytes));
+                Ok(Came::New(loaded))
+            }
+        });
+        if matches!(read, Ok(Came::Same(_))) {
+            self.keep(feed_cache::touch(&self.kept, at));
+        }
+        let wait = if read.is_err() { RETRY.min(self.refresh) } else { self.refresh };
         self.due = Instant::now() + wait;
-        read.map(|read| News { name: self.name.clone(), read })
+        News { name: self.reading.name.clone(), read }
+    }
+
+    /// Without what is kept the sensor still works; it only forgets at a restart.
+    fn keep(&mut self, kept: std::io::Result<()>) {
+        match kept {
+            Ok(()) => self.unkept = false,
+            Err(error) if !self.unkept => {
+                self.unkept = true;
+                tracing::warn!("{}: the feed is not kept: {error}", self.kept.display());
+            }
+            Err(_) => {}
+        }
     }
 }
 
-/// Starts the thread that fetches the feeds that have a URL, one after another.
+/// Hands over what was kept of the feeds that have a URL, and starts the thread that fetches them,
+/// one after another.
 ///
 /// # Errors
 /// `keys.ca_file` can't be used, or there is no thread.
@@ -150,15 +305,13 @@ pub(super) fn start(
     fresh: &mpsc::Sender<Fresh>,
 ) -> anyhow::Result<()> {
     let mut remotes = Vec::new();
-    for feed in &config.enforcement.feeds {
+    for (feed, reading) in all(config) {
         let Some(url) = &feed.url else { continue };
-        let name = feed.name.get_ref().clone();
-        let from = Endpoint::parse(url.get_ref(), config.keys.allow_http)?;
-        let most = *feed.max_bytes.get_ref();
-        let download = Download::new(config, from, ACCEPT, most, feed.timeout())
-            .with_context(|| format!("feed {name}"))?;
-        let (format, refresh, due) = (feed.format(), feed.refresh(), Instant::now());
-        remotes.push(Remote { name, format, refresh, due, download });
+        let (remote, news) = Remote::new(config, feed, reading, url.get_ref())?;
+        if let Some(news) = news {
+            let _ = fresh.send(Fresh::Feed(news));
+        }
+        remotes.push(remote);
     }
     if remotes.is_empty() {
         return Ok(());
@@ -170,9 +323,7 @@ pub(super) fn start(
                 if Instant::now() < remote.due || stop.load(Ordering::Relaxed) {
                     continue;
                 }
-                if let Some(news) = remote.fetch()
-                    && fresh.send(Fresh::Feed(news)).is_err()
-                {
+                if fresh.send(Fresh::Feed(remote.fetch())).is_err() {
                     // Nobody listens any more.
                     return;
                 }
@@ -191,7 +342,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{config, feeds::Kind};
+    use crate::config;
 
     /// Answers one request after another; gives their heads.
     fn server(answers: Vec<String>) -> (String, thread::JoinHandle<Vec<String>>) {
@@ -230,28 +381,36 @@ mod tests {
             ok(&"192.0.2.1\n".repeat(200), ""),
             ok("192.0.2.1\n", ""),
         ]);
-        let text = "[keys]\nallow_http = true\n";
-        let config = config::parse(text, Path::new("c.toml")).unwrap();
-        let from = Endpoint::parse(&url, true).unwrap();
-        let total = Duration::from_secs(20);
-        let mut remote = Remote {
-            name: "bad".into(),
-            format: Format::Plain(Kind::Host),
-            refresh: Duration::from_secs(3_600),
-            due: Instant::now(),
-            download: Download::new(&config, from, ACCEPT, 1_500, total).unwrap(),
+        let dir = tempfile::tempdir().unwrap();
+        let remote = || {
+            let text = format!(
+                "[daemon]\nstate_dir = {:?}\n[keys]\nallow_http = true\n[[enforcement.feed]]\n\
+                 name = \"bad\"\nurl = {url:?}\nmax_bytes = 1500\ntimeout_seconds = 20\n",
+                dir.path()
+            );
+            let config = config::parse(&text, Path::new("c.toml")).unwrap();
+            let (feed, reading) = all(&config).next().unwrap();
+            Remote::new(&config, feed, reading, &url).unwrap()
         };
-        let (list, skipped) = remote.fetch().unwrap().read.unwrap();
-        assert_eq!((list.name(), list.networks().len(), skipped), ("feed bad", 2, 1));
+        let (mut one, kept) = remote();
+        assert!(kept.is_none());
+        let Came::New(loaded) = one.fetch().read.unwrap() else { panic!("not new") };
+        let List::Denied(list) = loaded.list else { panic!("a table") };
+        assert_eq!((list.name(), list.networks().len(), loaded.skipped), ("feed bad", 2, 1));
         assert_eq!(list.terms_of_network("198.51.100.7/32".parse().unwrap()).line, Some(3));
-        assert!(remote.fetch().is_none(), "not modified");
-        let mut failed = || remote.fetch().unwrap().read.unwrap_err();
+        assert!(matches!(one.fetch().read, Ok(Came::Same(_))));
+        let mut failed = || one.fetch().read.unwrap_err();
         assert_eq!(failed(), "answered 503");
         assert_eq!(failed(), "line 1 is no indicator, as most lines");
         assert_eq!(failed(), "the answer is over 1500 bytes");
-        assert!(remote.due < Instant::now() + RETRY);
-        assert_eq!(remote.fetch().unwrap().read.unwrap().0.len(), 1);
-        assert!(remote.due > Instant::now() + RETRY);
+        assert!(one.due < Instant::now() + RETRY);
+        // A restart has the last good one at once, and asks for what is newer.
+        let (mut other, kept) = remote();
+        let Some(Ok(Came::New(kept))) = kept.map(|news| news.read) else { panic!("not kept") };
+        assert!(matches!(&kept.list, List::Denied(list) if list.networks().len() == 2));
+        assert!(now().since(kept.at) < Duration::from_secs(20));
+        assert!(matches!(other.fetch().read, Ok(Came::New(_))));
+        assert!(other.due > Instant::now() + RETRY);
         let heads = server.join().unwrap();
         assert!(!heads[0].contains("if-none-match"), "{}", heads[0]);
         // Only what was put to use makes a request conditional.
@@ -262,13 +421,57 @@ mod tests {
 
     #[test]
     fn what_is_known_of_a_feed() {
-        let mut state = State::new("x");
+        let reading = Reading { name: "x".into(), format: Format::Stix, meaning: None };
+        let mut state = State::new(&reading);
         assert!(state.failed("a") && !state.failed("a") && state.failed("b"));
-        state.loaded(3, 1);
+        assert_eq!(state.status().age_seconds, None);
+        let ago = |seconds| Time::EPOCH + (now().since(Time::EPOCH) - Duration::from_secs(seconds));
+        state.loaded(3, 1, ago(3_600));
         let status = state.status();
         assert_eq!((status.entries, status.skipped, status.error), (3, 1, None));
-        assert!(status.loaded.is_some());
+        assert!(status.loaded.is_some() && status.age_seconds >= Some(3_600));
         state.failed("c");
         assert_eq!((state.status().entries, state.status().error.as_deref()), (3, Some("c")));
+        state.same(ago(0));
+        assert!(state.status().age_seconds < Some(60) && state.status().error.is_none());
+    }
+
+    #[test]
+    fn a_server_that_hangs_or_never_ends_gives_an_error_in_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/list", listener.local_addr().unwrap());
+        thread::spawn(move || {
+            // It says nothing; it stops in the middle; it goes on for ever, in one chunk after another.
+            let mut silent = Vec::new();
+            for (n, stream) in listener.incoming().enumerate() {
+                let mut stream = stream.unwrap();
+                match n {
+                    0 => {}
+                    1 => {
+                        let part = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n192.0.2.1\n";
+                        stream.write_all(part.as_bytes()).unwrap();
+                    }
+                    _ => {
+                        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+                        stream.write_all(head.as_bytes()).unwrap();
+                        while stream.write_all(b"a\r\n192.0.2.1\n\r\n").is_ok() {}
+                    }
+                }
+                silent.push(stream);
+            }
+        });
+        let text = format!(
+            "[daemon]\nstate_dir = {:?}\n[keys]\nallow_http = true\n[[feed]]\n\
+             name = \"bad\"\nurl = {url:?}\nmax_bytes = 100000\ntimeout_seconds = 1\n",
+            dir.path()
+        );
+        let config = config::parse(&text, Path::new("c.toml")).unwrap();
+        let (feed, reading) = all(&config).next().unwrap();
+        let (mut remote, _) = Remote::new(&config, feed, reading, &url).unwrap();
+        let mut failed = || remote.fetch().read.unwrap_err();
+        assert_eq!(failed(), "no whole answer in time");
+        assert_eq!(failed(), "no whole answer in time");
+        assert_eq!(failed(), "the answer is over 100000 bytes");
     }
 }

@@ -83,10 +83,11 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Reads the files, and watches them from then on.
+    /// Reads the files, and watches them from then on. What came of feeds is the first that is
+    /// fresh.
     ///
     /// # Errors
-    /// One of them can't be read.
+    /// One of them that is no feed can't be read.
     pub(super) fn load(config: &Config) -> anyhow::Result<(Self, Clients, RevocationList)> {
         let mut watched = Vec::new();
         // Each is looked at before it is read: a change in between is seen.
@@ -107,16 +108,19 @@ impl Files {
                 Ok(FileList::load(&path, now()).map(Fresh::Denied)?)
             }));
         }
-        for feed in config.enforcement.feeds.clone() {
+        let (sender, fresh) = mpsc::channel();
+        for (feed, reading) in feeds::all(config) {
             let Some(path) = feed.path.clone() else { continue };
-            watched.push(Watched::new(&path.clone(), move || {
-                Ok(Fresh::Feed(feeds::read(&feed, &path)))
-            }));
+            let feed = feed.clone();
+            let file = Watched::new(&path.clone(), move || {
+                Ok(Fresh::Feed(feeds::read(&feed, &reading, &path)))
+            });
+            let _ = sender.send((file.load)()?);
+            watched.push(file);
         }
         let clients = Clients::load(&config.clients)?;
         let list = RevocationList::load(config.revocation.list_file.as_deref())?;
         let stop = Arc::new(AtomicBool::new(false));
-        let (sender, fresh) = mpsc::channel();
         feeds::start(config, &stop, &sender)?;
         if !watched.is_empty() {
             let stop = Arc::clone(&stop);

@@ -1,13 +1,17 @@
 //! What the running daemon does about its lists: loading files, and what the control socket asks.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 
-use super::{Daemon, feeds, now};
+use super::{
+    Daemon, feed_cache,
+    feeds::{self, Came, List, Loaded},
+    now,
+};
 use crate::{
     config::{Config, FeedConfig},
-    control::{Change, Changed, List, Listed, ListedFile, MAX_LISTED, Target},
+    control::{self, Change, Changed, Listed, ListedFile, MAX_LISTED, Target},
     enforce::{
         denylist::AddError,
         entry::{Allowed, Denied, Source, Written},
@@ -15,6 +19,7 @@ use crate::{
         keys::TokenKeys,
     },
     event::{AuditEvent, Body, Event, Kind, Peer},
+    feeds::{FeedTable, MAX_TABLE_ENTRIES},
     finding::Severity,
     redact,
     time::Time,
@@ -74,17 +79,28 @@ impl Daemon {
     /// Something became of a feed.
     pub(super) fn take_feed(&mut self, news: feeds::News) {
         let name = news.name;
-        let taken = news.read.and_then(|(list, skipped)| {
-            let count = list.len() as u64;
-            self.replace_list(list).map_err(|error| error.to_string())?;
-            Ok((count, skipped))
+        let taken = news.read.and_then(|came| {
+            let Loaded { list, skipped, at } = match came {
+                Came::Same(at) => return Ok((None, at)),
+                Came::New(loaded) => loaded,
+            };
+            let count = match list {
+                List::Denied(list) => {
+                    let count = list.len() as u64;
+                    self.replace_list(list).map_err(|error| error.to_string())?;
+                    count
+                }
+                List::Table(table) => self.replace_table(table)?,
+            };
+            Ok((Some((count, skipped)), at))
         });
         let Some(state) = self.feeds.iter_mut().find(|state| state.is(&name)) else { return };
         match taken {
-            Ok((count, skipped)) => {
-                state.loaded(count, skipped);
-                tracing::info!("feed {name} is in force: {count} addresses, {skipped} passed over");
+            Ok((Some((count, skipped)), at)) => {
+                state.loaded(count, skipped, at);
+                tracing::info!("feed {name} is in force: {count} entries, {skipped} passed over");
             }
+            Ok((None, at)) => state.same(at),
             Err(error) => {
                 if state.failed(&error) {
                     tracing::error!("feed {name} is not taken, the old stays: {error}");
@@ -93,36 +109,59 @@ impl Daemon {
         }
     }
 
-    /// Reads the feeds that are files; the others come by themselves.
-    pub(super) fn read_feeds(&mut self) {
-        let feeds = self.config.enforcement.feeds.clone();
-        let kept = std::mem::take(&mut self.feeds);
-        for feed in &feeds {
-            let name = feed.name.get_ref();
-            let state = kept.iter().find(|state| state.is(name)).cloned();
-            self.feeds.push(state.unwrap_or_else(|| feeds::State::new(name)));
-            if let Some(path) = &feed.path {
-                self.take_feed(feeds::read(feed, path));
-            }
+    /// Puts a table in the place of the one before; gives its entries.
+    fn replace_table(&mut self, table: Arc<FeedTable>) -> Result<u64, String> {
+        let others = self.tables.iter().filter(|old| old.name() != table.name());
+        let mut tables: Vec<_> = others.cloned().collect();
+        let entries = table.len();
+        let all = entries + tables.iter().map(|table| table.len()).sum::<usize>();
+        if all > MAX_TABLE_ENTRIES {
+            return Err(format!("{entries} entries, and all feeds may have {MAX_TABLE_ENTRIES}"));
         }
+        tables.push(table);
+        self.tables = tables;
+        self.locate();
+        Ok(entries as u64)
+    }
+
+    /// Has the pipeline know what is known of clients.
+    pub(super) fn locate(&mut self) {
+        let meanings: Vec<_> = self.config.feeds.iter().map(FeedConfig::meaning).collect();
+        self.pipeline.locate(self.clients.with_feeds(self.tables.clone(), &meanings).into());
+    }
+
+    /// Forgets the feeds that are no more, or are others. `before` is the configuration before.
+    pub(super) fn know_feeds(&mut self, before: Option<&Config>) {
+        let config = &self.config;
+        let stays = |name: &str| {
+            let is = |feed: &&FeedConfig| feed.name.get_ref() == name;
+            let feed = |config: &Config| config.feeds.iter().find(is).cloned();
+            let denied = |config: &Config| config.enforcement.feeds.iter().find(is).cloned();
+            let same = |one: Option<FeedConfig>, other: Option<FeedConfig>| {
+                one.zip(other).is_some_and(|(one, other)| one.is_same_source(&other))
+            };
+            before.is_some_and(|before| {
+                same(feed(config), feed(before)) || same(denied(config), denied(before))
+            })
+        };
+        self.tables.retain(|table| stays(table.name()));
+        let kept = std::mem::take(&mut self.feeds);
+        let known = feeds::all(config).map(|(feed, reading)| {
+            let name = feed.name.get_ref();
+            let state = kept.iter().find(|state| state.is(name) && stays(name));
+            state.cloned().unwrap_or_else(|| feeds::State::new(&reading))
+        });
+        self.feeds = known.collect();
+        feed_cache::prune(config);
     }
 
     /// What is in force of the feeds that stay what they are in another configuration.
     pub(super) fn kept_feeds(&mut self, config: &Config) -> Vec<FileList> {
         let (old, new) = (&self.config.enforcement.feeds, &config.enforcement.feeds);
-        // The place in the file is no part of what a feed is.
         let stays = |list: &&FileList| {
             let is = |feed: &&FeedConfig| FileList::feed_name(feed.name.get_ref()) == list.name();
-            let source = |feed: &FeedConfig| {
-                (
-                    feed.path.clone(),
-                    feed.url.as_ref().map(|url| url.get_ref().clone()),
-                    feed.format(),
-                )
-            };
-            list.is_feed()
-                && new.iter().find(is).map(source) == old.iter().find(is).map(source)
-                && new.iter().any(|feed| is(&feed))
+            let both = old.iter().find(is).zip(new.iter().find(is));
+            list.is_feed() && both.is_some_and(|(old, new)| old.is_same_source(new))
         };
         self.pipeline.lists().denied.files().iter().filter(stays).cloned().collect()
     }
@@ -179,7 +218,7 @@ impl Daemon {
                     subjects: file.subjects().len(),
                 });
                 let (files, counts) = (files.collect(), Some(list.counts()));
-                Ok(serde_json::to_value(List { entries: all, total, files, counts })?)
+                Ok(serde_json::to_value(control::List { entries: all, total, files, counts })?)
             }
         }
     }
@@ -215,7 +254,7 @@ impl Daemon {
                 all.extend(configured(list.config(), self.started));
                 let total = all.len();
                 shorten(&mut all, *limit);
-                Ok(serde_json::to_value(List {
+                Ok(serde_json::to_value(control::List {
                     entries: all,
                     total,
                     files: Vec::new(),

@@ -5,6 +5,7 @@
 
 mod balance;
 mod cgroups;
+mod feed_cache;
 mod feeds;
 mod files;
 mod guarding;
@@ -28,6 +29,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use smallvec::SmallVec;
 
+pub(crate) use self::feeds::clients_of_files;
 use self::{
     balance::Losses,
     cgroups::Cgroups,
@@ -41,10 +43,12 @@ use self::{
 };
 use crate::{
     capture::{Input, live},
+    clients::Clients,
     config::{self, Config, DEFAULT_PATH, IssuerConfig},
     control::{self, EnforcementStatus, ServiceMode, Status},
     enforce::{Cut, CutOutcome, Enforcer, StateFile},
     event::{Body, Event, EventIds, Kind, SensorEvent, SensorState},
+    feeds::FeedTable,
     fingerprint_key,
     keyring::{FetchMark, Keyring},
     learn,
@@ -174,6 +178,8 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
         memory_file,
         files,
         feeds: Vec::new(),
+        tables: Vec::new(),
+        clients,
         losses: Losses::new(now()),
         ids: EventIds::new(&salt),
         started: now(),
@@ -187,13 +193,14 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
     };
     daemon.pipeline.revoke(&revoked);
     daemon.pipeline.serve(Arc::clone(&daemon.services));
-    daemon.pipeline.locate(clients.into());
+    daemon.locate();
     daemon.take_keys();
     daemon.refresh_tables();
     daemon.tell(SensorState::Started);
     daemon.tell_files();
     drop(beating);
-    daemon.read_feeds();
+    daemon.know_feeds(None);
+    daemon.take_files();
     let result = daemon.watch(&signals, &control);
     daemon.stop();
     result
@@ -213,6 +220,10 @@ struct Daemon {
     memory_file: MemoryFile,
     files: Files,
     feeds: Vec<feeds::State>,
+    /// What is known of clients beside the feeds.
+    clients: Clients,
+    /// The feeds in force that requests are scored by.
+    tables: Vec<Arc<FeedTable>>,
     learned_file: LearnedFile,
     profiles_file: ProfilesFile,
     /// Where a list of weak secrets is configured.
@@ -372,7 +383,8 @@ impl Daemon {
         for fresh in fresh {
             match fresh {
                 Fresh::Clients(clients) => {
-                    self.pipeline.locate(clients.into());
+                    self.clients = clients;
+                    self.locate();
                     tracing::info!("the databases of clients are read again and in force");
                 }
                 Fresh::Denied(list) => self.take_list(list),
@@ -408,7 +420,7 @@ impl Daemon {
         let services = Services::load(&config.services)?;
         let cgroups = Cgroups::new(services.cgroups());
         let services = Arc::new(services.with_cgroups(cgroups.ids()));
-        let (files, clients, revoked) = Files::load(&config)?;
+        let (files, clients, revoked) = self.meanwhile(|| Files::load(&config))?;
         let settings = settings(&config, &self.key, self.salt)?;
         if self.search.is_none() {
             self.search = start_search(&settings)?;
@@ -432,15 +444,16 @@ impl Daemon {
         self.pipeline.reconfigure(settings);
         self.pipeline.serve(Arc::clone(&services));
         (self.services, self.cgroups) = (services, cgroups);
-        self.pipeline.locate(clients.into());
         self.pipeline.revoke(&revoked);
-        self.files = files;
+        (self.files, self.clients) = (files, clients);
         self.sinks.reopen();
-        self.config = config;
+        let before = std::mem::replace(&mut self.config, config);
+        self.know_feeds(Some(&before));
+        self.locate();
         if let Err(error) = self.capture.hurry(cuts(&self.config)) {
             tracing::warn!("records may come later than they should: {error}");
         }
-        self.read_feeds();
+        self.take_files();
         self.tell_files();
         Ok(())
     }
@@ -462,6 +475,12 @@ impl Daemon {
             memory: self.pipeline.memory().counters(),
             profiles: self.pipeline.features().stats(),
             issuers: self.keyring.status(),
+            feeds: self
+                .feeds
+                .iter()
+                .filter(|feed| !feed.is_denied())
+                .map(feeds::State::status)
+                .collect(),
             sinks: self.sinks.status(),
         })
     }
@@ -481,7 +500,12 @@ impl Daemon {
             dry_run: config.dry_run,
             fail: config.fail.as_str().to_owned(),
             services: services.collect(),
-            feeds: self.feeds.iter().map(feeds::State::status).collect(),
+            feeds: self
+                .feeds
+                .iter()
+                .filter(|feed| feed.is_denied())
+                .map(feeds::State::status)
+                .collect(),
             cuts: self.enforcer.counts(),
             denied: lists.denied.counts(),
             allowed: lists.allowed.entries().count() as u64,

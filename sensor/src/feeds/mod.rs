@@ -7,11 +7,13 @@
 
 mod csv;
 mod stix;
+mod table;
 
 use std::{fmt, net::IpAddr};
 
 use ipnet::IpNet;
 
+pub use self::table::{FeedTable, Hit, MAX_TABLE_ENTRIES, Meaning};
 use crate::{networks, time::Time};
 
 /// Indicators that one feed may have: ten times the largest list of networks in common use.
@@ -135,6 +137,8 @@ pub struct Feed {
     pub items: Vec<Item>,
     /// Lines, or patterns, that were passed over.
     pub skipped: u64,
+    /// Of a bundle, the UUIDs of its indicators' ids by their place, ascending.
+    pub ids: Vec<(u32, u128)>,
 }
 
 /// Why a feed is not taken.

@@ -25,6 +25,8 @@ struct Object {
     #[serde(rename = "type")]
     kind: String,
     #[serde(default)]
+    id: String,
+    #[serde(default)]
     pattern: String,
     #[serde(default)]
     pattern_type: Option<String>,
@@ -54,6 +56,7 @@ pub(super) fn parse(bytes: &[u8], now: Time) -> Result<Feed, FeedError> {
         let stix = object.pattern_type.as_deref().is_none_or(|kind| kind == "stix");
         match stix.then(|| pattern(&object.pattern)).flatten() {
             Some(indicators) => {
+                gathered.feed.ids.extend(uuid(&object.id).map(|id| (number, id)));
                 for indicator in indicators {
                     gathered.take(number, Some(indicator))?;
                 }
@@ -62,6 +65,16 @@ pub(super) fn parse(bytes: &[u8], now: Time) -> Result<Feed, FeedError> {
         }
     }
     Ok(gathered.feed)
+}
+
+/// The UUID of an indicator's id (STIX 2.1, section 2.9).
+fn uuid(id: &str) -> Option<u128> {
+    let uuid = id.strip_prefix("indicator--")?;
+    let dashed = uuid.len() == 36
+        && [8, 13, 18, 23].iter().all(|&at| uuid.as_bytes().get(at) == Some(&b'-'));
+    let hex: String = uuid.chars().filter(|&c| c != '-').collect();
+    (dashed && hex.len() == 32 && !hex.starts_with('+'))
+        .then(|| u128::from_str_radix(&hex, 16).ok())?
 }
 
 /// The indicators of a pattern, each of which suffices.

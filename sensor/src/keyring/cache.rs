@@ -5,28 +5,20 @@
 //! an earlier one.
 
 use std::{
-    fs::{self, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    io,
     path::{Path, PathBuf},
-    process,
-    sync::atomic::{AtomicU64, Ordering},
 };
 
 use aws_lc_rs::digest;
-use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
 use super::{Error, files, rotation::MAX_EARLIER};
-use crate::keys::MAX_KEY_SET_BYTES;
+use crate::{keys::MAX_KEY_SET_BYTES, whole_file};
 
 /// The format below.
 const VERSION: u32 = 1;
 /// The largest cache file: all sets at their longest, with every quote escaped.
 const MAX_CACHE_BYTES: usize = 2 * (MAX_EARLIER + 2) * MAX_KEY_SET_BYTES;
-
-/// Tells the writes of this process apart.
-static WRITES: AtomicU64 = AtomicU64::new(0);
 
 /// What a cache file holds. Times are seconds since the Unix epoch.
 #[derive(Debug, Serialize, Deserialize)]
@@ -82,8 +74,7 @@ pub(super) fn load(path: &Path) -> Result<Option<Cached>, String> {
     };
     let refused = |why: &str| Err(format!("{}: {why}", path.display()));
     // Whoever writes here decides which signatures are good.
-    let ours = metadata.uid() == 0 || metadata.uid() == geteuid().as_raw();
-    if !ours || metadata.mode() & 0o022 != 0 {
+    if !whole_file::is_ours(&metadata) {
         return refused("others may write it");
     }
     match serde_json::from_slice::<Cached>(&bytes) {
@@ -95,25 +86,5 @@ pub(super) fn load(path: &Path) -> Result<Option<Cached>, String> {
 
 /// Writes a file, whole or not at all.
 pub(super) fn store(path: &Path, cached: &Cached) -> io::Result<()> {
-    if let Some(dir) = path.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    }
-    // Two may write at once: a reload does not wait for the thread before it. What a crash leaves
-    // behind is in the way at most of a process with the same id.
-    let fresh = path.with_extension(format!(
-        "{}-{}.new",
-        process::id(),
-        WRITES.fetch_add(1, Ordering::Relaxed)
-    ));
-    let _ = fs::remove_file(&fresh);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-    let written = file
-        .write_all(&serde_json::to_vec(cached)?)
-        .and_then(|()| file.sync_all())
-        .and_then(|()| fs::rename(&fresh, path));
-    if written.is_err() {
-        // The disk may be full of it.
-        let _ = fs::remove_file(&fresh);
-    }
-    written
+    whole_file::write(path, &[&serde_json::to_vec(cached)?])
 }

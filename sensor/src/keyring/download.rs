@@ -61,6 +61,20 @@ impl Download {
         }
     }
 
+    /// This is at hand already: only what is newer is wanted.
+    #[must_use]
+    pub fn behind(mut self, etag: Option<String>, last_modified: Option<String>) -> Self {
+        self.validators = Some(Validators::new(etag, last_modified));
+        self
+    }
+
+    /// `ETag` and `Last-Modified` of what was put to use last.
+    #[must_use]
+    pub fn validators(&self) -> (Option<String>, Option<String>) {
+        let validators = self.validators.clone().unwrap_or_default();
+        (validators.etag, validators.last_modified)
+    }
+
     /// What came last is good: only what is newer is wanted.
     pub fn taken(&mut self) {
         self.validators = self.fresh.take();

@@ -74,7 +74,9 @@ impl Reporter<'_, '_> {
         expect_encryption(service, &mut tokens.tokens);
         let peer = key.client.ip();
         let client = self.clients.of(peer, request);
-        let asn = if tokens.tokens.is_empty() { None } else { self.clients.asn(client) };
+        let facts = self.facts.facts(self.clients, client);
+        self.clients.note_threats(client, &facts, request);
+        let asn = facts.asn;
         let mut history =
             History { memory: self.memory, now: self.now, key, request, service, client, asn };
         let Observed { uses, public, fresh, scope_covers } = history.observe(&mut tokens.tokens);

@@ -45,7 +45,7 @@ use self::{
 };
 use crate::{
     capture::{FlowKey, Input, Segment, Service},
-    clients::Clients,
+    clients::{Clients, FactsCache},
     enforce::{Lists, guard::CutCause},
     event::EventIds,
     features::Features,
@@ -102,6 +102,7 @@ struct Shared {
     features: Features,
     services: Arc<Services>,
     clients: Arc<Clients>,
+    facts: FactsCache,
     learner: Learner,
     tried: Tried,
     unknown_keys: UnknownKeys,
@@ -131,6 +132,7 @@ impl Shared {
             features: &mut self.features,
             services: &self.services,
             clients: &self.clients,
+            facts: &mut self.facts,
             learner: &mut self.learner,
             tried: &mut self.tried,
             unknown_keys: &mut self.unknown_keys,
@@ -221,6 +223,7 @@ impl Pipeline {
                 features: Features::new(settings.subjects, settings.profile_secret),
                 services: Arc::default(),
                 clients: Arc::default(),
+                facts: FactsCache::default(),
                 learner: learner(&settings),
                 tried: Tried::new(),
                 unknown_keys: UnknownKeys::default(),
@@ -297,6 +300,7 @@ impl Pipeline {
     /// Tells clients in this way from now on.
     pub fn locate(&mut self, clients: Arc<Clients>) {
         self.shared.clients = clients;
+        self.shared.facts.clear();
     }
 
     /// Takes for revoked what this list holds, in the place of the one before.

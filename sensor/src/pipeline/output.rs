@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     capture::{FlowKey, OpaqueKind, Service},
-    clients::Clients,
+    clients::{Clients, FactsCache},
     enforce::{Cut, CutOutcome, Lists, guard::CutCause},
     event::{
         self, Body, Claims, Event, EventId, EventIds, ExchangeLine, FlowEvent, FlowReason, Kind,
@@ -84,6 +84,7 @@ pub(super) struct Reporter<'p, 'o> {
     pub(super) features: &'p mut Features,
     pub(super) services: &'p Services,
     pub(super) clients: &'p Clients,
+    pub(super) facts: &'p mut FactsCache,
     pub(super) learner: &'p mut Learner,
     pub(super) tried: &'p mut Tried,
     pub(super) unknown_keys: &'p mut UnknownKeys,
