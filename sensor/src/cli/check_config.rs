@@ -21,7 +21,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     config.tokens.weak_secrets()?;
     config.scoring.models()?;
     crate::services::Services::load(&config.services)?;
-    crate::clients::Clients::load(&config.clients)?;
+    crate::daemon::clients_of_files(&config)?;
     crate::revocation::RevocationList::load(config.revocation.list_file.as_deref())?;
     for path in config.enforcement.deny_files.get_ref() {
         FileList::load(path, Time::EPOCH)?;

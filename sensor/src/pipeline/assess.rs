@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use jotwatch_models::behaviour::{Answer, BehaviourScore, Client};
+use jotwatch_models::behaviour::{Answer, BehaviourScore};
 use smallvec::SmallVec;
 
 use super::{
@@ -15,7 +15,6 @@ use super::{
 };
 use crate::{
     capture::FlowKey,
-    clients::Clients,
     event::{EventId, Kind},
     features::{Seen, Watched},
     finding::Finding,
@@ -100,7 +99,7 @@ impl Reporter<'_, '_> {
                 request,
                 tokens: &tokens,
                 fresh: &fresh,
-                client: client_of(self.clients, client),
+                client: facts.of(client),
                 service: service.and_then(|service| service.name.as_deref()),
                 port: key.server.port(),
                 scope_covers,
@@ -170,18 +169,6 @@ impl Reporter<'_, '_> {
 /// Whether this proves an attack of the sender's.
 fn proves(evidence: score::Evidence<'_>) -> bool {
     evidence.of_credentials && score::is_proven(evidence.finding)
-}
-
-/// The client as the features take it.
-fn client_of(clients: &Clients, address: IpAddr) -> Client {
-    Client {
-        address,
-        asn: clients.asn(address),
-        country: None,
-        place: None,
-        kinds: None,
-        threat: None,
-    }
 }
 
 /// Evidence as the score takes it.
