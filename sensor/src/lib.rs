@@ -21,6 +21,7 @@ pub mod feeds;
 pub mod finding;
 pub mod fingerprint_key;
 pub mod flow;
+pub mod history;
 pub mod http;
 pub mod keyring;
 pub mod keys;

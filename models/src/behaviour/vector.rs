@@ -18,6 +18,16 @@ impl Default for Vector {
 }
 
 impl Vector {
+    /// A vector of values by place in [`FEATURES`], each put to the nearest in its range.
+    #[must_use]
+    pub fn from_values(values: &[f32; WIDTH], learning: bool) -> Self {
+        let mut vector = Self { learning, ..Self::default() };
+        for ((to, feature), value) in vector.values.iter_mut().zip(&FEATURES).zip(values) {
+            *to = value.clamp(feature.low, feature.high);
+        }
+        vector
+    }
+
     /// The values by place in [`FEATURES`]; each is NaN or in its feature's range.
     #[must_use]
     pub const fn values(&self) -> &[f32; WIDTH] {
@@ -78,5 +88,11 @@ mod tests {
         assert_eq!(vector.get(Index::TokenAge), Some(0.0));
         vector.set_option(Index::TokenAge, None);
         assert_eq!(vector.get(Index::TokenAge), None);
+        let mut values = [f32::NAN; WIDTH];
+        values[Index::TokenAge as usize] = f32::INFINITY;
+        let vector = Vector::from_values(&values, false);
+        assert_eq!(vector.get(Index::TokenAge), Some(32.0));
+        assert_eq!(vector.values().iter().filter(|v| v.is_nan()).count(), WIDTH - 1);
+        assert!(!vector.learning);
     }
 }
