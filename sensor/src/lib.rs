@@ -17,6 +17,7 @@ pub mod daemon;
 pub mod enforce;
 pub mod event;
 pub mod features;
+pub mod feedback;
 pub mod feeds;
 pub mod finding;
 pub mod fingerprint_key;

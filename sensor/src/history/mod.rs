@@ -14,6 +14,8 @@ mod reader;
 mod recorder;
 mod row;
 
+#[cfg(test)]
+pub(crate) use self::row::tests::scored;
 pub use self::{
     compare::{Comparison, Labelled},
     file::HistoryFile,

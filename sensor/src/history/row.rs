@@ -201,6 +201,13 @@ pub enum RowError {
     Value(&'static str),
 }
 
+impl RowError {
+    /// What serde_json found, without what stood in the line.
+    pub(crate) fn shape(error: &serde_json::Error) -> Self {
+        Self::Shape(plain(error))
+    }
+}
+
 impl Row {
     /// Reads a line, without its end.
     ///
@@ -213,7 +220,6 @@ impl Row {
             version: u32,
             features: FeatureHash,
         }
-        let shape = |error: serde_json::Error| RowError::Shape(plain(&error));
         let row: Self = match serde_json::from_slice(line) {
             Ok(row) => row,
             Err(error) => {
@@ -221,21 +227,31 @@ impl Row {
                 if let Ok(Head { version, features }) = serde_json::from_slice(line) {
                     check_head(version, features)?;
                 }
-                return Err(shape(error));
+                return Err(RowError::shape(&error));
             }
         };
-        check_head(row.version, row.features)?;
-        if row.values.len() != WIDTH {
-            return Err(RowError::Value("values"));
-        }
-        if row.weight == 0 {
-            return Err(RowError::Value("weight"));
-        }
-        row.event_id().ok_or(RowError::Value("event"))?;
-        row.subject_hash().ok_or(RowError::Value("subject"))?;
-        row.route_hash().ok_or(RowError::Value("route"))?;
-        row.at().ok_or(RowError::Value("time"))?;
+        row.check()?;
         Ok(row)
+    }
+
+    /// Whether the members hold what the history writes.
+    ///
+    /// # Errors
+    /// [`RowError`], of the first that does not.
+    pub fn check(&self) -> Result<(), RowError> {
+        check_head(self.version, self.features)?;
+        let good = [
+            ("values", self.values.len() == WIDTH),
+            ("weight", self.weight > 0),
+            ("event", self.event_id().is_some()),
+            ("subject", self.subject_hash().is_some()),
+            ("route", self.route_hash().is_some()),
+            ("time", self.at().is_some()),
+        ];
+        match good.iter().find(|(_, good)| !good) {
+            Some((name, _)) => Err(RowError::Value(name)),
+            None => Ok(()),
+        }
     }
 
     /// Writes the line with its end.

@@ -1,0 +1,279 @@
+//! What people think of events, and what follows for those that are like them.
+//!
+//! A label stands for good: it is what `jotwatch train` learns from. What follows for the score
+//! ends, after 90 days unless somebody says otherwise, and is narrow. An exchange is *like* a
+//! labelled one where it is of the same subject and the same route, and
+//!
+//! - of a benign one: each of its findings was found there, and of each model its gravest reason is
+//!   among the reasons there. It shows nothing graver than what somebody has looked at and found
+//!   harmless. Its score is a quarter, and no model raises an alert.
+//! - of a malicious one: the gravest reason there is among its reasons. It counts as an attack by
+//!   [`MARKED`], beside all else that speaks against it, and raises an alert.
+//!
+//! What is proven is neither: its score is 100 whatever anybody thinks.
+#![forbid(unsafe_code)]
+
+mod file;
+mod record;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use jotwatch_models::behaviour::Vector;
+
+pub use self::{
+    file::LabelFile,
+    record::{Label, MAX_NOTE, Record, RecordError},
+};
+use crate::{history::Row, score::Source, time::Time};
+
+/// Labels that are kept: a person gives some dozen a day, and each takes a line of the history.
+pub const MAX_LABELS: usize = 10_000;
+
+/// How long a label counts for the like of its event, unless somebody says otherwise.
+pub const DEFAULT_TERM: Duration = Duration::from_secs(90 * 86_400);
+
+/// Like what somebody called malicious: the probability of an attack by that alone.
+pub const MARKED: f32 = 0.90;
+
+/// Like what somebody called benign: the score is divided by this.
+pub const QUIETED: u8 = 4;
+
+/// What somebody thinks of an event, as far as the like of it goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opinion {
+    /// The event's id.
+    pub event: String,
+    /// What it was.
+    pub label: Label,
+    /// Since when somebody thinks so.
+    pub since: Time,
+    /// Until when it counts.
+    pub until: Option<Time>,
+    /// What its score rested on, the gravest first, as `source:id`.
+    reasons: Vec<String>,
+}
+
+impl Opinion {
+    /// Whether an exchange of the same subject and route, with these reasons, the gravest first,
+    /// is like the event.
+    #[must_use]
+    pub fn fits<'r>(&self, reasons: impl Iterator<Item = (Source, &'r str)> + Clone) -> bool {
+        let named = |text: &str, (source, id): (Source, &str)| {
+            text.split_once(':') == Some((source.as_str(), id))
+        };
+        let known = |reason| self.reasons.iter().any(|text| named(text, reason));
+        match self.label {
+            Label::Malicious => {
+                let gravest = self.reasons.first();
+                gravest.is_some_and(|text| reasons.clone().any(|reason| named(text, reason)))
+            }
+            Label::Benign => {
+                let mut looked_at: smallvec::SmallVec<[Source; 4]> = smallvec::SmallVec::new();
+                let mut fits = false;
+                for (source, id) in reasons {
+                    // The lesser reasons of a model change with every request.
+                    if source != Source::Finding && looked_at.contains(&source) {
+                        continue;
+                    }
+                    looked_at.push(source);
+                    if !known((source, id)) {
+                        return false;
+                    }
+                    fits = true;
+                }
+                fits
+            }
+        }
+    }
+}
+
+/// What follows from labels, by subject and route.
+#[derive(Clone, Debug, Default)]
+pub struct Opinions {
+    by_place: HashMap<(u128, u64), Arc<[Opinion]>>,
+}
+
+impl Opinions {
+    /// What somebody thinks of events of this subject and route, the latest first.
+    #[must_use]
+    pub fn of(&self, subject: u128, route: u64) -> Option<Arc<[Opinion]>> {
+        if self.by_place.is_empty() {
+            return None;
+        }
+        self.by_place.get(&(subject, route)).map(Arc::clone)
+    }
+
+    /// How many subjects' routes there are opinions of.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_place.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_place.is_empty()
+    }
+}
+
+/// All labels in force.
+#[derive(Clone, Debug, Default)]
+pub struct Labels {
+    /// By event.
+    records: std::collections::BTreeMap<String, Record>,
+}
+
+/// A label more than there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{MAX_LABELS} labels are kept already; remove some, or set the file aside and train from it"
+)]
+pub struct Full;
+
+impl Labels {
+    /// Takes a record: a label takes the place of the one before of the same event, the end of one
+    /// removes it. Gives the one before.
+    ///
+    /// # Errors
+    /// [`Full`]; nothing is changed.
+    pub fn take(&mut self, record: Record) -> Result<Option<Record>, Full> {
+        if record.label.is_none() {
+            return Ok(self.records.remove(&record.event));
+        }
+        if self.records.len() >= MAX_LABELS && !self.records.contains_key(&record.event) {
+            return Err(Full);
+        }
+        Ok(self.records.insert(record.event.clone(), record))
+    }
+
+    /// The label of an event.
+    #[must_use]
+    pub fn get(&self, event: &str) -> Option<&Record> {
+        self.records.get(event)
+    }
+
+    /// All of them, by event.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Record> {
+        self.records.values()
+    }
+
+    /// What follows for the like of them.
+    #[must_use]
+    pub fn opinions(&self) -> Opinions {
+        let mut by_place: HashMap<(u128, u64), Vec<Opinion>> = HashMap::new();
+        for record in self.records.values() {
+            let (Some(label), Some(row)) = (record.label, &record.row) else { continue };
+            let (Some(subject), Some(route), Some(since)) =
+                (row.subject_hash(), row.route_hash(), record.since())
+            else {
+                continue;
+            };
+            by_place.entry((subject, route)).or_default().push(Opinion {
+                event: record.event.clone(),
+                label,
+                since,
+                until: record.until(),
+                reasons: row.reasons.clone(),
+            });
+        }
+        let sorted = by_place.into_iter().map(|(place, mut opinions)| {
+            // The last word counts: also where a benign event and a malicious one are alike.
+            opinions.sort_by(|a, b| b.since.cmp(&a.since).then_with(|| a.event.cmp(&b.event)));
+            (place, opinions.into())
+        });
+        Opinions { by_place: sorted.collect() }
+    }
+
+    /// The vectors of labelled exchanges, and whether they were malicious.
+    #[must_use]
+    pub fn vectors(&self) -> Arc<[(Vector, bool)]> {
+        let labelled = self.records.values().filter_map(|record| {
+            let malicious = record.label? == Label::Malicious;
+            record.row.as_ref().map(|row: &Row| (row.vector(), malicious))
+        });
+        labelled.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{record::tests::record, *};
+
+    fn opinion(label: Label, reasons: &[&str]) -> Opinion {
+        Opinion {
+            event: "e".into(),
+            label,
+            since: Time::EPOCH,
+            until: None,
+            reasons: reasons.iter().map(|&text| text.to_owned()).collect(),
+        }
+    }
+
+    const EXPIRED: (Source, &str) = (Source::Finding, "token-expired");
+    const RELAYED: (Source, &str) = (Source::Finding, "token-relayed");
+    const QUOTE: (Source, &str) = (Source::Payload, "quote-or");
+    const COMMENT: (Source, &str) = (Source::Payload, "comment");
+
+    #[test]
+    fn benign_quiets_what_shows_nothing_new() {
+        let benign = opinion(Label::Benign, &["payload:quote-or", "finding:token-expired"]);
+        let fits = |reasons: &[(Source, &'static str)]| benign.fits(reasons.iter().copied());
+        assert!(fits(&[QUOTE, EXPIRED]) && fits(&[EXPIRED, QUOTE]));
+        assert!(fits(&[QUOTE]) && fits(&[EXPIRED]));
+        assert!(fits(&[QUOTE, EXPIRED, COMMENT]), "a lesser reason of the same model");
+        assert!(!fits(&[COMMENT, QUOTE]), "another gravest");
+        assert!(!fits(&[QUOTE, EXPIRED, RELAYED]), "a finding more");
+        assert!(!fits(&[]), "nothing to be quieted");
+        // The name alone is not enough.
+        assert!(!fits(&[(Source::Finding, "quote-or")]));
+    }
+
+    #[test]
+    fn malicious_marks_what_shares_its_gravest_reason() {
+        let malicious = opinion(Label::Malicious, &["payload:quote-or", "finding:token-expired"]);
+        let fits = |reasons: &[(Source, &'static str)]| malicious.fits(reasons.iter().copied());
+        assert!(fits(&[RELAYED, QUOTE]) && fits(&[QUOTE]));
+        assert!(!fits(&[EXPIRED]) && !fits(&[]));
+        let bare = opinion(Label::Malicious, &[]);
+        assert!(!bare.fits([QUOTE].into_iter()) && !bare.fits([].into_iter()));
+    }
+
+    #[test]
+    fn the_last_word_counts_and_an_end_removes() {
+        let mut labels = Labels::default();
+        labels.take(record(1, Some(Label::Benign), 100)).unwrap();
+        labels.take(record(4, Some(Label::Malicious), 200)).unwrap();
+        // 1 and 4 are of one subject; 2 is of another.
+        labels.take(record(2, Some(Label::Benign), 50)).unwrap();
+        let row = record(1, None, 0).row.unwrap();
+        let place = (row.subject_hash().unwrap(), row.route_hash().unwrap());
+        let opinions = labels.opinions();
+        assert_eq!(opinions.len(), 2);
+        let found = opinions.of(place.0, place.1).unwrap();
+        assert_eq!(
+            found.iter().map(|o| o.label).collect::<Vec<_>>(),
+            [Label::Malicious, Label::Benign]
+        );
+        assert_eq!(found[0].until, Some(Time::from_unix_secs(200 + 90 * 86_400)));
+        assert!(opinions.of(place.0 + 1, place.1).is_none());
+        assert!(opinions.of(place.0, place.1 + 1).is_none());
+        let before = labels.take(record(4, None, 300)).unwrap().unwrap();
+        assert_eq!(before.label, Some(Label::Malicious));
+        assert_eq!(labels.opinions().of(place.0, place.1).unwrap().len(), 1);
+        assert_eq!(labels.vectors().len(), 2);
+        assert!(labels.take(record(9, None, 300)).unwrap().is_none());
+    }
+
+    #[test]
+    fn there_is_a_bound_and_another_word_on_an_event_fits_within() {
+        let mut labels = Labels::default();
+        for n in 0..MAX_LABELS as u64 {
+            labels.take(record(n, Some(Label::Benign), n)).unwrap();
+        }
+        assert_eq!(labels.take(record(10_000_000, Some(Label::Benign), 1)), Err(Full));
+        labels.take(record(7, Some(Label::Malicious), 1)).unwrap();
+        labels.take(record(7, None, 1)).unwrap();
+        labels.take(record(10_000_000, Some(Label::Benign), 1)).unwrap();
+        assert_eq!(labels.iter().len(), MAX_LABELS);
+    }
+}
