@@ -38,6 +38,7 @@ pub mod services;
 pub mod sinks;
 pub mod time;
 pub mod token;
+pub mod train;
 pub mod trust;
 pub mod weak;
 mod whole_file;

@@ -244,6 +244,27 @@ impl Forest {
         }
     }
 
+    /// A forest of the trees of both: its answer is the mean over all of them.
+    ///
+    /// # Errors
+    /// [`ForestError::Size`], above [`MAX_TREES`].
+    pub fn joined(&self, other: &Self) -> Result<Self, ForestError> {
+        if self.trees() + other.trees() > MAX_TREES {
+            return Err(ForestError::Size);
+        }
+        let mut bytes = ((self.trees() + other.trees()) as u32).to_le_bytes().to_vec();
+        let (mut own, mut others) = (Vec::new(), Vec::new());
+        self.write(&mut own);
+        other.write(&mut others);
+        // Behind the number of trees their sizes, behind those their nodes.
+        let parts = [(&own, self.trees()), (&others, other.trees())].map(|(bytes, trees)| {
+            bytes.get(4..).and_then(|rest| rest.split_at_checked(2 * trees)).unwrap_or_default()
+        });
+        parts.iter().for_each(|(sizes, _)| bytes.extend_from_slice(sizes));
+        parts.iter().for_each(|(_, nodes)| bytes.extend_from_slice(nodes));
+        Self::read(&mut bytes.as_slice())
+    }
+
     /// How many trees there are.
     #[must_use]
     pub const fn trees(&self) -> usize {
@@ -387,6 +408,16 @@ pub(super) mod tests {
             0 => f32::NAN,
             _ => (next(&mut seed) % 1024) as f32 / 1024.0,
         })
+    }
+
+    #[test]
+    fn a_joined_forest_answers_the_mean_of_all_trees() {
+        let (few, many) = (some(3, 5), some(10, 6));
+        let joined = Forest::new(&few).unwrap().joined(&Forest::new(&many).unwrap()).unwrap();
+        let all: Vec<Vec<Grown>> = few.iter().chain(&many).cloned().collect();
+        assert_eq!(joined, Forest::new(&all).unwrap());
+        let most = Forest::new(&some(MAX_TREES, 1)).unwrap();
+        assert_eq!(most.joined(&joined), Err(ForestError::Size));
     }
 
     /// As one would write it without a thought to speed.

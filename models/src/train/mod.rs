@@ -276,6 +276,21 @@ pub fn train(
     seed: u64,
     report: Report<'_>,
 ) -> Result<BehaviourModel, TrainError> {
+    train_beside(None, examples, seed, report)
+}
+
+/// As [`train`], with the trees of `base` that know attacks beside those that are grown: what it
+/// has learned of attacks that are not among the examples stays known. Both are calibrated
+/// together, on the examples that nothing was grown from.
+///
+/// # Errors
+/// Those of [`train`].
+pub fn train_beside(
+    base: Option<&BehaviourModel>,
+    examples: &[Example],
+    seed: u64,
+    report: Report<'_>,
+) -> Result<BehaviourModel, TrainError> {
     enough(examples, true)?;
     enough(examples, false)?;
     let to_grow = |example: &&Example| {
@@ -286,7 +301,10 @@ pub fn train(
         Random::new(seed ^ group.wrapping_mul(0x9e37_79b9_7f4a_7c15)).chance(0.5)
     };
     let pool: Vec<Example> = examples.iter().filter(to_grow).cloned().collect();
-    let forests = grow(&pool, all_groups, seed, report)?;
+    let mut forests = grow(&pool, all_groups, seed, report)?;
+    if let Some(base) = base {
+        forests.forest = base.forest.joined(&forests.forest)?;
+    }
     let held: Vec<&Example> = examples.iter().filter(|e| !to_grow(e)).collect();
     let calibration = calibrate(&forests.listen(&held, report), Voices::Both)?;
     Ok(forests.with(calibration))
@@ -379,6 +397,22 @@ mod tests {
         let (false_, all) = alerts(&model, &examples, false);
         assert!(false_ * 100 < all, "{false_} of {all}");
         assert!(BehaviourModel::from_bytes(&model.to_bytes().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn what_the_base_knows_stays_known_beside_what_is_learned() {
+        let examples = examples(400, 80);
+        let base = train(&examples, 7, &mut |_| {}).unwrap();
+        // A host of which the attacks show in another feature.
+        let mut other = examples.clone();
+        other.iter_mut().for_each(|example| example.values.swap(0, 3));
+        let alone = train(&other, 7, &mut |_| {}).unwrap();
+        let both = train_beside(Some(&base), &other, 7, &mut |_| {}).unwrap();
+        assert_eq!(both.forest.trees(), base.forest.trees() + alone.forest.trees());
+        let found = |model: &BehaviourModel, of: &[Example]| alerts(model, of, true).0;
+        assert!(found(&both, &other) * 10 > found(&alone, &other) * 9);
+        assert!(found(&both, &examples) > 2 * found(&alone, &examples));
+        assert_eq!(both, train_beside(Some(&base), &other, 7, &mut |_| {}).unwrap());
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod replay;
 mod run;
 mod score;
 mod status;
+mod train;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -36,6 +37,7 @@ enum Command {
     Replay(replay::Arguments),
     Inspect(inspect::Arguments),
     Score(score::Arguments),
+    Train(train::Arguments),
     Deny(lists::DenyArguments),
     Allow(lists::AllowArguments),
     Status(status::Arguments),
@@ -56,6 +58,7 @@ pub fn main() -> ExitCode {
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Score(arguments) => score::run(&arguments),
+        Command::Train(arguments) => train::run(arguments),
         Command::Deny(arguments) => lists::deny(arguments),
         Command::Allow(arguments) => lists::allow(arguments),
         Command::Status(arguments) => status::run(&arguments),
