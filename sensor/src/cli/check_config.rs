@@ -20,6 +20,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let (_, warnings) = crate::keyring::load_files(&config.issuers)?;
     config.tokens.weak_secrets()?;
     config.scoring.models()?;
+    config.scoring.shadow()?;
     crate::services::Services::load(&config.services)?;
     crate::daemon::clients_of_files(&config)?;
     crate::revocation::RevocationList::load(config.revocation.list_file.as_deref())?;

@@ -163,7 +163,7 @@ struct NewTerms {
 }
 
 #[derive(Debug, clap::Args)]
-struct Common {
+pub(super) struct Common {
     /// The daemon's configuration file.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -318,10 +318,22 @@ fn list(
     Ok(())
 }
 
-/// Asks the daemon; with `--json` its answer is printed here.
-fn ask(common: &Common, request: &Request) -> anyhow::Result<Option<serde_json::Value>> {
+impl Common {
+    /// Whether the answer is to be printed as JSON.
+    pub(super) const fn is_json(&self) -> bool {
+        self.json
+    }
+}
+
+/// What the daemon answers.
+pub(super) fn answer(common: &Common, request: &Request) -> anyhow::Result<serde_json::Value> {
     let runtime_dir = super::runtime_dir(common.config.as_ref())?;
-    let answer = control::ask(&runtime_dir, request)?;
+    control::ask(&runtime_dir, request)
+}
+
+/// Asks the daemon; with `--json` its answer is printed here.
+pub(super) fn ask(common: &Common, request: &Request) -> anyhow::Result<Option<serde_json::Value>> {
+    let answer = answer(common, request)?;
     if !common.json {
         return Ok(Some(answer));
     }
@@ -332,7 +344,7 @@ fn ask(common: &Common, request: &Request) -> anyhow::Result<Option<serde_json::
 }
 
 /// `90s`, `15m`, `1h30m`, `7d`, `2w`, or seconds.
-fn parse_duration(text: &str) -> Result<u64, String> {
+pub(super) fn parse_duration(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?} is no duration: write 90s, 15m, 1h30m or 7d");
     let (mut total, mut number) = (0_u64, None::<u64>);
     for byte in text.bytes() {

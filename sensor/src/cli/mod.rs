@@ -7,8 +7,11 @@
 mod check_config;
 mod detach;
 mod doctor;
+mod feedback;
+mod history;
 mod inspect;
 mod lists;
+mod model;
 mod replay;
 mod run;
 mod score;
@@ -38,6 +41,8 @@ enum Command {
     Inspect(inspect::Arguments),
     Score(score::Arguments),
     Train(train::Arguments),
+    Model(model::Arguments),
+    Feedback(feedback::Arguments),
     Deny(lists::DenyArguments),
     Allow(lists::AllowArguments),
     Status(status::Arguments),
@@ -59,6 +64,8 @@ pub fn main() -> ExitCode {
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Score(arguments) => score::run(&arguments),
         Command::Train(arguments) => train::run(arguments),
+        Command::Model(arguments) => model::run(arguments),
+        Command::Feedback(arguments) => feedback::run(arguments),
         Command::Deny(arguments) => lists::deny(arguments),
         Command::Allow(arguments) => lists::allow(arguments),
         Command::Status(arguments) => status::run(&arguments),

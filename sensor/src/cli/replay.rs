@@ -5,6 +5,7 @@ use std::{
 
 use anyhow::Context as _;
 
+use super::history::HistoryOut;
 use crate::{
     capture::file::CaptureFile,
     config::Config,
@@ -12,7 +13,7 @@ use crate::{
     enforce::file_list::FileList,
     event::{Event, ExchangeLine},
     fingerprint_key, keyring,
-    pipeline::{Output, Pipeline, Settings},
+    pipeline::{Assessed, Output, Pipeline, Settings},
     policy::Enforcement,
     revocation::RevocationList,
     services::Services,
@@ -42,6 +43,10 @@ pub(super) struct Arguments {
     /// Print one line for every request instead of the events.
     #[arg(long)]
     exchanges: bool,
+    /// Also write the scored requests there, as the daemon keeps them for `jotwatch train`; what
+    /// the file held is lost.
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
@@ -74,7 +79,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     pipeline.locate(clients_of_files(&config)?.into());
     pipeline.revoke(&RevocationList::load(config.revocation.list_file.as_deref())?);
     pipeline.trust(trust::store(&keys).into(), trust::policy(&config.issuers).into());
+    let history = HistoryOut::create(arguments.history.as_deref(), &config.scoring.history)?;
     let mut lines = Lines {
+        history,
         exchanges: arguments.exchanges,
         out: BufWriter::with_capacity(OUTPUT_BUFFER, io::stdout().lock()),
         scratch: Vec::new(),
@@ -93,12 +100,14 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     pipeline.finish(&mut lines);
     lines.result?;
     lines.out.flush().context("standard output")?;
+    lines.history.map(HistoryOut::finish).transpose()?;
     Ok(end?)
 }
 
 /// Writes each line as it comes; after a failed write the rest is passed over.
 struct Lines<W> {
     exchanges: bool,
+    history: Option<HistoryOut>,
     out: W,
     scratch: Vec<u8>,
     result: io::Result<()>,
@@ -108,6 +117,16 @@ impl<W: Write> Output for Lines<W> {
     fn event(&mut self, event: Event) {
         if !self.exchanges && self.result.is_ok() {
             self.result = event.write_line(&mut self.scratch, &mut self.out);
+        }
+    }
+
+    fn wants_assessed(&self) -> bool {
+        self.history.is_some()
+    }
+
+    fn assessed(&mut self, assessed: &Assessed<'_>) {
+        if let Some(history) = &mut self.history {
+            history.take(assessed);
         }
     }
 

@@ -7,14 +7,17 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::inspect::{MAX_LINE, read_line};
+use super::{
+    history::HistoryOut,
+    inspect::{MAX_LINE, read_line},
+};
 use crate::{
     capture::FlowKey,
     config::Config,
     daemon::clients_of_files,
     event::Event,
     fingerprint_key, keyring,
-    pipeline::{Assessment, Output, Pipeline, Settings},
+    pipeline::{Assessed, Assessment, Output, Pipeline, Settings},
     policy::{Enforcement, Verdict},
     score::input::Described,
     services::Services,
@@ -38,10 +41,20 @@ pub(super) struct Arguments {
     /// Configuration file, for issuers, services and rules; without it the built-in defaults hold.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Also write the scored requests of subjects there, as the daemon keeps them for `jotwatch
+    /// train`; what the file held is lost.
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let mut pipeline = pipeline(arguments)?;
+    let config = match &arguments.config {
+        Some(path) => crate::config::load(path)?,
+        None => Config::default(),
+    };
+    let mut pipeline = pipeline(arguments, &config)?;
+    let history = HistoryOut::create(arguments.history.as_deref(), &config.scoring.history)?;
+    let mut scored = Scored { history };
     let mut input = io::stdin().lock();
     let mut out = BufWriter::new(io::stdout().lock());
     let (mut line, mut bad) = (Vec::new(), 0_u64);
@@ -49,29 +62,25 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         if !read_line(&mut input, &mut line)? {
             break;
         }
-        let scored = match describe(&line) {
-            Ok(described) => score(&mut pipeline, number, described),
+        let answer = match describe(&line) {
+            Ok(described) => score(&mut pipeline, number, described, &mut scored),
             Err(error) => {
                 bad += 1;
                 json!({ "line": number, "error": error })
             }
         };
-        serde_json::to_writer(&mut out, &scored)?;
+        serde_json::to_writer(&mut out, &answer)?;
         out.write_all(b"\n")?;
         // Somebody may be waiting for it.
         out.flush()?;
     }
+    scored.history.map(HistoryOut::finish).transpose()?;
     anyhow::ensure!(bad == 0, "{bad} lines are no requests");
     Ok(())
 }
 
-fn pipeline(arguments: &Arguments) -> anyhow::Result<Pipeline> {
-    let config = match &arguments.config {
-        Some(path) => crate::config::load(path)?,
-        None => Config::default(),
-    };
-    let mut settings =
-        Settings::new(&config, fingerprint_key::REPLAY, fingerprint_key::REPLAY_SALT);
+fn pipeline(arguments: &Arguments, config: &Config) -> anyhow::Result<Pipeline> {
+    let mut settings = Settings::new(config, fingerprint_key::REPLAY, fingerprint_key::REPLAY_SALT);
     settings.enforcement = Enforcement { replay: true, ..config.enforcement.resolve() }.into();
     let mut scoring = config.scoring.clone();
     scoring.enabled = true;
@@ -100,13 +109,13 @@ fn describe(line: &[u8]) -> Result<Described, String> {
     Described::from_json(&value, now).map_err(|error| error.to_string())
 }
 
-fn score(pipeline: &mut Pipeline, number: u64, described: Described) -> Value {
+fn score(pipeline: &mut Pipeline, number: u64, described: Described, scored: &mut Scored) -> Value {
     /// Nobody: those who are not told apart.
     const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let Described { request, client } = described;
     let client = SocketAddr::new(client.unwrap_or(NOBODY), 0);
     let flow = FlowKey { client, server: SocketAddr::new(NOBODY, 0), scope: 0 };
-    let Assessment { score, verdict, findings } = pipeline.describe(&flow, request, &mut Discard);
+    let Assessment { score, verdict, findings } = pipeline.describe(&flow, request, scored);
     let verdict = match verdict {
         Verdict::Allow | Verdict::Spared { .. } => "allow",
         Verdict::Alert => "alert",
@@ -140,9 +149,21 @@ fn score(pipeline: &mut Pipeline, number: u64, described: Described) -> Value {
     line
 }
 
-/// Events are not asked for.
-struct Discard;
+/// Takes what was scored; events are not asked for.
+struct Scored {
+    history: Option<HistoryOut>,
+}
 
-impl Output for Discard {
+impl Output for Scored {
     fn event(&mut self, _: Event) {}
+
+    fn wants_assessed(&self) -> bool {
+        self.history.is_some()
+    }
+
+    fn assessed(&mut self, assessed: &Assessed<'_>) {
+        if let Some(history) = &mut self.history {
+            history.take(assessed);
+        }
+    }
 }

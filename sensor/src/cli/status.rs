@@ -82,6 +82,8 @@ fn show(status: &Status, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "\nfeeds")?;
         show_feeds(&status.feeds, out)?;
     }
+    writeln!(out, "\nmodels")?;
+    super::model::show(&status.models, out)?;
     writeln!(out, "\nsinks")?;
     for sink in &status.sinks {
         write!(

@@ -30,7 +30,7 @@ pub use self::{
     feeds::{FeedColumn, FeedConfig, FeedEntries, FeedFormat, MAX_FEEDS},
     issuers::{IssuerConfig, KeysConfig, MAX_ISSUERS},
     revocation::RevocationConfig,
-    scoring::ScoringConfig,
+    scoring::{HistoryConfig, ScoringConfig, read_behaviour},
     services::{MemorySettings, RouteConfig, ServiceConfig},
 };
 use crate::{finding::Severity, sinks::SinksConfig, weak::WeakSecrets};
@@ -308,6 +308,7 @@ fn check(config: &Config) -> Result<(), Complaint> {
     within(&config.scoring.save_seconds, "save_seconds", 1, 86_400)?;
     within(&config.scoring.other_subjects, "other_subjects", 1_000, 16_000_000)?;
     within(&config.tokens.max_bytes, "max_bytes", 256, 1 << 20)?;
+    scoring::check(&config.scoring)?;
     revocation::check(&config.revocation)?;
     services::check(&config.services)?;
     enforcement::check(&config.enforcement)?;

@@ -11,7 +11,7 @@ use jotwatch_models::{behaviour::BehaviourModel, payload::PayloadModel};
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::{features::SubjectLimits, score::Models};
+use crate::{features::SubjectLimits, history::HistoryPlace, score::Models};
 
 /// Largest model file that is read.
 const MAX_MODEL_BYTES: u64 = 16 << 20;
@@ -26,6 +26,12 @@ pub struct ScoringConfig {
     pub payload_model_file: Option<PathBuf>,
     /// A behaviour model in the place of the one that is built in.
     pub behaviour_model_file: Option<PathBuf>,
+    /// A behaviour model that scores beside the one in force, and changes nothing.
+    pub shadow_model_file: Option<PathBuf>,
+    /// For how many days what somebody says of an event counts for the like of it.
+    pub feedback_days: Spanned<u32>,
+    /// What is kept of scored exchanges.
+    pub history: HistoryConfig,
     /// Subjects with a good signature of which profiles are kept.
     pub subjects: Spanned<usize>,
     /// Other subjects of which profiles are kept.
@@ -41,11 +47,60 @@ impl Default for ScoringConfig {
             enabled: true,
             payload_model_file: None,
             behaviour_model_file: None,
+            shadow_model_file: None,
+            feedback_days: Spanned::new(0..0, 90),
+            history: HistoryConfig::default(),
             subjects: Spanned::new(0..0, limits.vouched),
             other_subjects: Spanned::new(0..0, limits.others),
             save_seconds: Spanned::new(0..0, 300),
         }
     }
+}
+
+/// `[scoring.history]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HistoryConfig {
+    /// Where scored exchanges are written, one a line; nowhere when absent.
+    pub file: Option<PathBuf>,
+    /// Bytes of that file and of the part that is set aside, together.
+    pub max_bytes: Spanned<u64>,
+    /// One in so many exchanges that nothing speaks against is written.
+    pub sample: Spanned<u32>,
+}
+
+impl Default for HistoryConfig {
+    fn default() -> Self {
+        Self { file: None, max_bytes: Spanned::new(0..0, 256 << 20), sample: Spanned::new(0..0, 1) }
+    }
+}
+
+impl HistoryConfig {
+    /// Where it is written.
+    #[must_use]
+    pub fn place(&self) -> Option<HistoryPlace> {
+        self.file.as_ref().map(|path| HistoryPlace {
+            path: path.clone(),
+            max_bytes: *self.max_bytes.get_ref(),
+            sample: *self.sample.get_ref(),
+        })
+    }
+}
+
+pub(super) fn check(scoring: &ScoringConfig) -> Result<(), super::Complaint> {
+    super::within(&scoring.feedback_days, "feedback_days", 1, 3_650)?;
+    super::within(&scoring.history.max_bytes, "max_bytes", 1 << 20, 1 << 40)?;
+    super::within(&scoring.history.sample, "sample", 1, 1_000_000)
+}
+
+/// Reads a behaviour model.
+///
+/// # Errors
+/// It can't be read, is torn or too large, or was made for other features; the error names it.
+pub fn read_behaviour(path: &Path) -> anyhow::Result<BehaviourModel> {
+    let place = || format!("behaviour model {}", path.display());
+    let bytes = read(path).with_context(place)?;
+    BehaviourModel::from_bytes(&bytes).with_context(place)
 }
 
 impl ScoringConfig {
@@ -64,9 +119,7 @@ impl ScoringConfig {
             models.payload = Arc::new(PayloadModel::from_bytes(&bytes).with_context(place)?);
         }
         if let Some(path) = &self.behaviour_model_file {
-            let place = || format!("behaviour model {}", path.display());
-            let bytes = read(path).with_context(place)?;
-            models.behaviour = Arc::new(BehaviourModel::from_bytes(&bytes).with_context(place)?);
+            models.behaviour = Arc::new(read_behaviour(path)?);
         }
         Ok(Some(models))
     }
@@ -75,6 +128,19 @@ impl ScoringConfig {
     #[must_use]
     pub fn save_every(&self) -> Duration {
         Duration::from_secs(*self.save_seconds.get_ref())
+    }
+
+    /// The behaviour model in shadow; `None` where there is none, and where nothing is scored.
+    ///
+    /// # Errors
+    /// Those of [`read_behaviour`].
+    pub fn shadow(&self) -> anyhow::Result<Option<Arc<BehaviourModel>>> {
+        match &self.shadow_model_file {
+            Some(path) if self.enabled => {
+                read_behaviour(path).map(Arc::new).map(Some).context("scoring.shadow_model_file")
+            }
+            _ => Ok(None),
+        }
     }
 
     /// How many subjects are told apart.

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod change;
+mod models;
 mod status;
 
 use std::{
@@ -26,6 +27,10 @@ use zeroize::Zeroizing;
 
 pub use self::{
     change::{Change, Changed, List, Listed, ListedFile, MAX_LISTED, Target, TokenText},
+    models::{
+        FeedbackAnswer, FeedbackRequest, LabelCounts, LabelList, ListedLabel, ModelRequest,
+        ModelStatus, ModelsStatus, ShadowStatus,
+    },
     status::{EnforcementStatus, FeedStatus, KernelStatus, RequestBalance, ServiceMode, Status},
 };
 use crate::{event::Peer, redact};
@@ -55,6 +60,10 @@ pub enum Request {
     Deny(Change),
     /// A change of what is never cut, or a look at it.
     Allow(Change),
+    /// What somebody says of an event, or a look at what was said.
+    Feedback(FeedbackRequest),
+    /// A change of the behaviour model in force.
+    Model(ModelRequest),
 }
 
 /// A request and where its answer goes.

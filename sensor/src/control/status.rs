@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::ModelsStatus;
 use crate::{
     enforce::{CutCounts, denylist::DenyCounts, tables::TableCounts},
     features::ProfileStats,
@@ -44,6 +45,8 @@ pub struct Status {
     /// Lists of others that requests are scored by.
     #[serde(default)]
     pub feeds: Vec<FeedStatus>,
+    /// The behaviour models, what people said of events, and the history.
+    pub models: ModelsStatus,
     /// Where events go.
     pub sinks: Vec<SinkStatus>,
 }

@@ -33,7 +33,8 @@ pub(super) fn load_files(paths: &[PathBuf], now: Time) -> anyhow::Result<Vec<Fil
     paths.iter().map(|path| FileList::load(path, now).context("denylist refused")).collect()
 }
 
-fn nothing() -> AuditEvent {
+/// An audit event that tells nothing yet.
+pub(super) const fn nothing() -> AuditEvent {
     AuditEvent {
         change: "",
         entry: None,
@@ -41,6 +42,9 @@ fn nothing() -> AuditEvent {
         reason: None,
         count: None,
         file: None,
+        event: None,
+        label: None,
+        model: None,
         by: None,
     }
 }
@@ -301,7 +305,7 @@ impl Daemon {
         Ok(serde_json::to_value(Changed { count, entry, until })?)
     }
 
-    fn audit(&mut self, event: AuditEvent) {
+    pub(super) fn audit(&mut self, event: AuditEvent) {
         let at = now();
         self.sensor_events += 1;
         self.sinks.send(Event {

@@ -6,6 +6,7 @@
 mod balance;
 mod cgroups;
 mod feed_cache;
+mod feedback;
 mod feeds;
 mod files;
 mod guarding;
@@ -13,6 +14,7 @@ mod learned_file;
 mod lists;
 mod lock;
 mod memory_file;
+mod models;
 mod profiles_file;
 mod secret_search;
 
@@ -33,11 +35,13 @@ pub(crate) use self::feeds::clients_of_files;
 use self::{
     balance::Losses,
     cgroups::Cgroups,
+    feedback::Feedback,
     files::{Files, Fresh},
     guarding::Guarding,
     learned_file::LearnedFile,
     lock::WatchLock,
     memory_file::MemoryFile,
+    models::Choice,
     profiles_file::ProfilesFile,
     secret_search::SecretSearch,
 };
@@ -48,11 +52,13 @@ use crate::{
     control::{self, EnforcementStatus, ServiceMode, Status},
     enforce::{Cut, CutOutcome, Enforcer, StateFile},
     event::{Body, Event, EventIds, Kind, SensorEvent, SensorState},
+    feedback::LabelFile,
     feeds::FeedTable,
     fingerprint_key,
+    history::Recorder,
     keyring::{FetchMark, Keyring},
     learn,
-    pipeline::{Output, Pipeline, Settings},
+    pipeline::{Assessed, Output, Pipeline, Settings},
     policy::Mode,
     services::{Service, Services},
     sinks::Sinks,
@@ -140,8 +146,12 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
     let services = services.with_cgroups(cgroups.ids());
     let (files, clients, revoked) = Files::load(&config)?;
     let deny_files = lists::load_files(config.enforcement.deny_files.get_ref(), now())?;
-    let settings = settings(&config, &key, salt)?;
+    let choice = Choice::load(&config.scoring, &config.daemon.state_dir, true)?;
+    let settings = settings(&config, &key, salt, &choice)?;
     let search = start_search(&settings)?;
+    let feedback = LabelFile::open(&config.daemon.state_dir)
+        .with_context(|| format!("labels in {}", config.daemon.state_dir.display()))?;
+    let recorder = Recorder::start().context("no thread for the history")?;
     let (memory_file, memory) =
         MemoryFile::open(&config.daemon.state_dir, settings.memory_secret, &settings.memory)
             .with_context(|| format!("state in {}", config.daemon.state_dir.display()))?;
@@ -170,6 +180,9 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
         pipeline,
         learned_file,
         profiles_file,
+        feedback: Feedback::new(feedback),
+        recorder,
+        choice,
         search,
         enforcer: Enforcer::new(tables),
         state_file,
@@ -194,6 +207,10 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
     daemon.pipeline.revoke(&revoked);
     daemon.pipeline.serve(Arc::clone(&daemon.services));
     daemon.locate();
+    daemon.recorder.write_to(daemon.config.scoring.history.place());
+    daemon.heed();
+    daemon.settle_models();
+    daemon.compare_models();
     daemon.take_keys();
     daemon.refresh_tables();
     daemon.tell(SensorState::Started);
@@ -226,6 +243,10 @@ struct Daemon {
     tables: Vec<Arc<FeedTable>>,
     learned_file: LearnedFile,
     profiles_file: ProfilesFile,
+    feedback: Feedback,
+    /// Keeps the history and holds the shadow against the model in force.
+    recorder: Recorder,
+    choice: Choice,
     /// Where a list of weak secrets is configured.
     search: Option<SecretSearch>,
     enforcer: Enforcer,
@@ -259,6 +280,8 @@ impl Daemon {
                     }
                     control::Request::Deny(change) => self.deny(change, call.by),
                     control::Request::Allow(change) => self.allow(change, call.by),
+                    control::Request::Feedback(request) => self.feedback(request, call.by),
+                    control::Request::Model(request) => self.model(request, call.by),
                 };
                 call.answer(match answer {
                     Ok(value) => value,
@@ -296,9 +319,9 @@ impl Daemon {
 
     /// Takes everything that is in the ring, and lets time pass.
     fn read(&mut self) {
-        let Self { capture, pipeline, sinks, keyring, search, enforcer, .. } = self;
+        let Self { capture, pipeline, sinks, keyring, search, enforcer, recorder, .. } = self;
         let (mut wishes, search) = (Wishes::default(), search.as_ref());
-        let mut out = Outlet { sinks, keyring, search, enforcer, wishes: &mut wishes };
+        let mut out = Outlet { sinks, keyring, search, enforcer, recorder, wishes: &mut wishes };
         capture.read(|input: Input<'_>| pipeline.push(&input, &mut out));
         pipeline.tick(now(), &mut out);
         for found in search.into_iter().flat_map(SecretSearch::found) {
@@ -323,9 +346,9 @@ impl Daemon {
         if refused.is_empty() {
             return;
         }
-        let Self { pipeline, sinks, keyring, search, enforcer, .. } = self;
+        let Self { pipeline, sinks, keyring, search, enforcer, recorder, .. } = self;
         let (mut wishes, search) = (Wishes::default(), search.as_ref());
-        let mut out = Outlet { sinks, keyring, search, enforcer, wishes: &mut wishes };
+        let mut out = Outlet { sinks, keyring, search, enforcer, recorder, wishes: &mut wishes };
         for (flow, cookie, cause) in refused {
             pipeline.refused(now(), flow, cookie, cause, &mut out);
         }
@@ -359,9 +382,9 @@ impl Daemon {
             self.pipeline.trust(trust::store(&keys).into(), policy.into());
             self.enforcer.forget_allowed();
         }
-        let Self { sinks, keyring, search, enforcer, .. } = self;
+        let Self { sinks, keyring, search, enforcer, recorder, .. } = self;
         let (mut wishes, search) = (Wishes::default(), search.as_ref());
-        let mut out = Outlet { sinks, keyring, search, enforcer, wishes: &mut wishes };
+        let mut out = Outlet { sinks, keyring, search, enforcer, recorder, wishes: &mut wishes };
         for mark in fetched {
             self.pipeline.fetched(mark, &mut out);
         }
@@ -421,7 +444,8 @@ impl Daemon {
         let cgroups = Cgroups::new(services.cgroups());
         let services = Arc::new(services.with_cgroups(cgroups.ids()));
         let (files, clients, revoked) = self.meanwhile(|| Files::load(&config))?;
-        let settings = settings(&config, &self.key, self.salt)?;
+        let choice = Choice::load(&config.scoring, &config.daemon.state_dir, false)?;
+        let settings = settings(&config, &self.key, self.salt, &choice)?;
         if self.search.is_none() {
             self.search = start_search(&settings)?;
         }
@@ -447,7 +471,10 @@ impl Daemon {
         self.pipeline.revoke(&revoked);
         (self.files, self.clients) = (files, clients);
         self.sinks.reopen();
+        self.recorder.write_to(config.scoring.history.place());
+        self.choose(choice);
         let before = std::mem::replace(&mut self.config, config);
+        self.settle_models();
         self.know_feeds(Some(&before));
         self.locate();
         if let Err(error) = self.capture.hurry(cuts(&self.config)) {
@@ -481,6 +508,7 @@ impl Daemon {
                 .filter(|feed| !feed.is_denied())
                 .map(feeds::State::status)
                 .collect(),
+            models: self.models_status(),
             sinks: self.sinks.status(),
         })
     }
@@ -540,9 +568,9 @@ impl Daemon {
     fn stop(mut self) {
         self.read();
         let mut wishes = Wishes::default();
-        let Self { sinks, keyring, search, enforcer, pipeline, .. } = &mut self;
-        let search = search.as_ref();
-        pipeline.finish(&mut Outlet { sinks, keyring, search, enforcer, wishes: &mut wishes });
+        let Self { sinks, keyring, search, enforcer, recorder, pipeline, .. } = &mut self;
+        let (search, wishes) = (search.as_ref(), &mut wishes);
+        pipeline.finish(&mut Outlet { sinks, keyring, search, enforcer, recorder, wishes });
         self.memory_file.save(self.pipeline.memory());
         self.learned_file.save(&self.pipeline, now());
         self.state_file.save(self.pipeline.lists());
@@ -550,6 +578,10 @@ impl Daemon {
         self.tell_losses(now());
         self.tell(SensorState::Stopped);
         self.guarding.leave();
+        let history = self.recorder.stop(SHUTDOWN);
+        if let Some(error) = &history.last_error {
+            tracing::warn!("history: {} exchanges not written: {error}", history.dropped_write);
+        }
         for sink in self.sinks.shutdown(SHUTDOWN) {
             if let (Some(error), 1..) = (&sink.last_error, sink.queued) {
                 tracing::warn!("{}: {} events not delivered: {error}", sink.name, sink.queued);
@@ -576,12 +608,21 @@ struct Outlet<'a> {
     keyring: &'a Keyring,
     search: Option<&'a SecretSearch>,
     enforcer: &'a mut Enforcer,
+    recorder: &'a Recorder,
     wishes: &'a mut Wishes,
 }
 
 impl Output for Outlet<'_> {
     fn event(&mut self, event: Event) {
         self.sinks.send(event);
+    }
+
+    fn wants_assessed(&self) -> bool {
+        true
+    }
+
+    fn assessed(&mut self, assessed: &Assessed<'_>) {
+        self.recorder.take(assessed);
     }
 
     fn unknown_key(&mut self, issuer: Option<&str>, kid: &str) -> Option<FetchMark> {
@@ -637,11 +678,15 @@ fn load_key(config: &Config) -> anyhow::Result<FingerprintKey> {
     }
 }
 
-fn settings(config: &Config, key: &FingerprintKey, salt: [u8; 16]) -> anyhow::Result<Settings> {
+fn settings(
+    config: &Config,
+    key: &FingerprintKey,
+    salt: [u8; 16],
+    choice: &Choice,
+) -> anyhow::Result<Settings> {
     let settings = Settings::new(config, key.clone(), salt);
-    let settings = settings
-        .with_weak_secrets(config.tokens.weak_secrets()?)
-        .with_models(config.scoring.models()?);
+    let settings =
+        settings.with_weak_secrets(config.tokens.weak_secrets()?).with_models(choice.models());
     Ok(Settings { service_wait: SERVICE_WAIT, ..settings })
 }
 

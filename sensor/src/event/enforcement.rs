@@ -1,8 +1,9 @@
 //! What was done about a request, and who changed what is denied or allowed.
 
-use super::{json::Object, text::Text, write::Cut};
+use super::{EventId, json::Object, text::Text, write::Cut};
 use crate::{
     enforce::entry::{MAX_NAME, MAX_REASON, Written},
+    feedback::Label,
     policy::{AllowKind, DenyScope, Mode, Reasons},
     time::Time,
 };
@@ -60,11 +61,12 @@ pub struct Peer {
     pub pid: u32,
 }
 
-/// A change of what is denied or allowed that no verdict made.
+/// A change of what is denied or allowed, of what people say of events, or of the model in force,
+/// that no verdict made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEvent {
-    /// `deny-add`, `deny-remove`, `deny-flush`, `deny-load`, `allow-add`, `allow-remove` or
-    /// `allow-flush`.
+    /// `deny-add`, `deny-remove`, `deny-flush`, `deny-load`, `allow-add`, `allow-remove`,
+    /// `allow-flush`, `feedback-add`, `feedback-remove`, `model-promote` or `model-demote`.
     pub change: &'static str,
     /// The entry, where it is about one.
     pub entry: Option<Written>,
@@ -76,6 +78,12 @@ pub struct AuditEvent {
     pub count: Option<u64>,
     /// The file that was loaded.
     pub file: Option<String>,
+    /// The id of the event that somebody said something of.
+    pub event: Option<EventId>,
+    /// What that was, or is no more.
+    pub label: Option<Label>,
+    /// The name of the behaviour model that is in force from now on.
+    pub model: Option<String>,
     /// Who asked.
     pub by: Option<Peer>,
 }
@@ -131,6 +139,15 @@ impl AuditEvent {
         }
         if let Some(file) = &self.file {
             event.bytes("file", file.as_bytes(), MAX_REASON.min(cut.text()));
+        }
+        if let Some(id) = self.event {
+            event.hex("event", &id.0);
+        }
+        if let Some(label) = self.label {
+            event.name("label", label.as_str());
+        }
+        if let Some(model) = &self.model {
+            event.text("model", model);
         }
         if let Some(by) = self.by {
             let mut object = Object::new(event.key("by"));

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     enforce::entry::Written,
+    feedback::Label,
     finding::FindingId,
     policy::{AllowKind, DenyScope, Mode, Reasons},
     score::{Evidence, Profile},
@@ -256,6 +257,9 @@ pub(crate) fn all() -> Vec<Event> {
         reason: Some(junk.clone()),
         count: Some(u64::MAX),
         file: Some(junk.clone()),
+        event: Some(EventId([7; 16])),
+        label: Some(Label::Malicious),
+        model: Some("00ff".repeat(4)),
         by: Some(Peer { uid: 0, pid: 4711 }),
     };
     let named = || (junk.clone(), Some(junk.clone()));
@@ -273,7 +277,34 @@ pub(crate) fn all() -> Vec<Event> {
             reason: None,
             count: Some(7),
             file: Some("/etc/jotwatch/deny.txt".to_owned()),
+            event: None,
+            label: None,
+            model: None,
             by: None,
+        },
+        AuditEvent {
+            change: "feedback-add",
+            entry: None,
+            until: Some(at()),
+            reason: Some("INC-7".to_owned()),
+            count: None,
+            file: None,
+            event: Some(EventId([0xab; 16])),
+            label: Some(Label::Benign),
+            model: None,
+            by: Some(Peer { uid: 0, pid: 1 }),
+        },
+        AuditEvent {
+            change: "model-promote",
+            entry: None,
+            until: None,
+            reason: None,
+            count: None,
+            file: Some("/var/lib/jotwatch/behaviour.model".to_owned()),
+            event: None,
+            label: None,
+            model: Some("0123456789abcdef".to_owned()),
+            by: Some(Peer { uid: 0, pid: 1 }),
         },
     ]
     .into_iter()

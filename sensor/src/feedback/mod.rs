@@ -53,6 +53,17 @@ pub struct Opinion {
     reasons: Vec<String>,
 }
 
+impl std::fmt::Display for Opinion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { event, label, since, until, .. } = self;
+        write!(f, "like event {event}, which somebody called {} at {since}", label.as_str())?;
+        match until {
+            Some(until) => write!(f, "; counts until {until}"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Opinion {
     /// Whether an exchange of the same subject and route, with these reasons, the gravest first,
     /// is like the event.
@@ -137,13 +148,20 @@ impl Labels {
     /// # Errors
     /// [`Full`]; nothing is changed.
     pub fn take(&mut self, record: Record) -> Result<Option<Record>, Full> {
+        self.admits(&record)?;
         if record.label.is_none() {
             return Ok(self.records.remove(&record.event));
         }
-        if self.records.len() >= MAX_LABELS && !self.records.contains_key(&record.event) {
-            return Err(Full);
-        }
         Ok(self.records.insert(record.event.clone(), record))
+    }
+
+    /// Whether there is room for a record.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn admits(&self, record: &Record) -> Result<(), Full> {
+        let room = self.records.len() < MAX_LABELS || self.records.contains_key(&record.event);
+        if room || record.label.is_none() { Ok(()) } else { Err(Full) }
     }
 
     /// The label of an event.

@@ -40,7 +40,7 @@ impl Label {
 pub struct Record {
     /// The format.
     #[serde(default = "version")]
-    version: u32,
+    pub version: u32,
     /// The event's id, 32 hexadecimal digits.
     pub event: String,
     /// What it was; null where the label before is taken back.

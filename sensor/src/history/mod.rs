@@ -19,7 +19,7 @@ pub(crate) use self::row::tests::scored;
 pub use self::{
     compare::{Comparison, Labelled},
     file::HistoryFile,
-    reader::{Lines, Progress, ReadError, Reader},
-    recorder::{HistoryPlace, Recorder, RecorderStatus},
+    reader::{Lines, Progress, ReadError, Reader, find_row},
+    recorder::{HistoryPlace, Recorder, RecorderStatus, is_sampled, weight},
     row::{FeatureHash, MAX_LINE, Row, RowError, Scored, VERSION, parse_event, reason_name},
 };

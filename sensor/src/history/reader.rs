@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
 use flate2::bufread::MultiGzDecoder;
@@ -175,6 +176,31 @@ impl Reader {
     }
 }
 
+/// Searches histories for an event, until some time. Files that are not there are passed over.
+///
+/// # Errors
+/// One can't be read, or time is up.
+pub fn find_row(files: &[PathBuf], event: &str, until: Instant) -> anyhow::Result<Option<Row>> {
+    /// Lines between two looks at the clock: some milliseconds.
+    const LOOK_EVERY: u64 = 4_096;
+    let wanted = memchr::memmem::Finder::new(event);
+    for path in files.iter().filter(|path| path.exists()) {
+        let mut lines = Lines::open(path, &Progress::default())?;
+        while let Some((number, line)) = lines.next()? {
+            if wanted.find(line).is_some()
+                && let Ok(row) = Row::parse(line)
+                && row.event == event
+            {
+                return Ok(Some(row));
+            }
+            if number.is_multiple_of(LOOK_EVERY) && Instant::now() >= until {
+                anyhow::bail!("{} is too long to be searched while you wait", path.display());
+            }
+        }
+    }
+    Ok(None)
+}
+
 #[cfg(test)]
 mod tests {
     use std::{fs, io::Write as _};
@@ -212,6 +238,11 @@ mod tests {
         }
         assert_eq!(all(&plain).unwrap(), rows);
         assert_eq!(all(&packed).unwrap(), rows);
+
+        let files = [dir.path().join("none"), packed.clone()];
+        let later = Instant::now() + std::time::Duration::from_secs(60);
+        assert_eq!(find_row(&files, &rows[30].event, later).unwrap().as_ref(), Some(&rows[30]));
+        assert_eq!(find_row(&files, &scored(99).row(1).event, later).unwrap(), None);
 
         let whole = fs::read(&packed).unwrap();
         fs::write(&packed, &whole[..whole.len() - 9]).unwrap();

@@ -23,7 +23,7 @@ use super::{
     file::HistoryFile,
     row::Scored,
 };
-use crate::{event::EventId, time::Time};
+use crate::{event::EventId, pipeline::Assessed, time::Time};
 
 /// Exchanges that wait to be written; more are lost, counted. A tenth of a second of the most that
 /// the sensor was measured with, in 8 MiB.
@@ -169,6 +169,13 @@ impl Recorder {
         self.order(Job::Labels(labelled));
     }
 
+    /// Takes an exchange as the pipeline has it. Never waits for the disk or for the shadow.
+    pub fn take(&self, assessed: &Assessed<'_>) {
+        if self.shadow || self.place.is_some() || assessed.told {
+            self.push(assessed.into());
+        }
+    }
+
     /// Takes an exchange. Never waits for the disk or for the shadow.
     pub fn push(&self, scored: Scored) {
         let keep = scored.told || (self.place.is_some() && self.is_kept(&scored));
@@ -265,13 +272,15 @@ impl Drop for Recorder {
 
 /// Whether the history of one in `sample` unremarkable exchanges has this one. By the event's
 /// name, which is a hash: the same capture gives the same history.
-pub(super) fn is_sampled(scored: &Scored, sample: u32) -> bool {
+#[must_use]
+pub fn is_sampled(scored: &Scored, sample: u32) -> bool {
     let name = u128::from_be_bytes(scored.event.0);
     scored.is_remarkable() || name % u128::from(sample.max(1)) == 0
 }
 
 /// For how many exchanges a line stands.
-pub(super) fn weight(scored: &Scored, sample: u32) -> u32 {
+#[must_use]
+pub fn weight(scored: &Scored, sample: u32) -> u32 {
     if scored.is_remarkable() { 1 } else { sample.max(1) }
 }
 

@@ -6,12 +6,7 @@ use jotwatch_models::behaviour::{Vector, WIDTH, schema_hash};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use crate::{
-    event::EventId,
-    finding::FindingId,
-    score::{Score, Source},
-    time::Time,
-};
+use crate::{event::EventId, finding::FindingId, pipeline::Assessed, score::Source, time::Time};
 
 /// The format of a line; rises when a member changes its meaning.
 pub const VERSION: u32 = 1;
@@ -44,7 +39,7 @@ pub struct Scored {
     pub told: bool,
     /// A finding [proves](crate::score::is_proven) an attack.
     pub proven: bool,
-    /// What the payload model said.
+    /// What the payload model said, where half of the requests are attacks.
     pub payload: f32,
     /// What the behaviour model said of the vector; `None` where it was not asked.
     pub behaviour: Option<f32>,
@@ -56,13 +51,36 @@ pub struct Scored {
     pub vector: Vector,
 }
 
-impl Scored {
-    /// The reasons of a score, as [`Scored::reasons`] holds them.
-    #[must_use]
-    pub fn reasons_of(score: &Score) -> SmallVec<[(Source, &'static str); 4]> {
-        score.reasons().iter().map(|reason| (reason.source, reason.id)).collect()
+impl From<&Assessed<'_>> for Scored {
+    fn from(assessed: &Assessed<'_>) -> Self {
+        let mut findings = SmallVec::new();
+        for finding in &assessed.findings {
+            if !findings.contains(&finding.id) {
+                findings.push(finding.id);
+            }
+        }
+        let reasons = assessed.score.reasons().iter().map(|reason| (reason.source, reason.id));
+        Self {
+            event: assessed.event,
+            at: assessed.at,
+            subject: assessed.watched.subject,
+            route: assessed.watched.route,
+            status: assessed.status,
+            score: assessed.score.value,
+            suspected: assessed.score.suspected,
+            told: assessed.told,
+            proven: assessed.proven,
+            payload: assessed.score.payload_at_even_odds(),
+            behaviour: assessed.behaviour.map(|behaviour| behaviour.probability),
+            findings,
+            // What people said is no reason of its own: of what they say next, it is none either.
+            reasons: reasons.filter(|(source, _)| *source != Source::Feedback).collect(),
+            vector: assessed.watched.vector,
+        }
     }
+}
 
+impl Scored {
     /// Whether anything speaks against it: such exchanges are few, and all of them are kept.
     #[must_use]
     pub fn is_remarkable(&self) -> bool {

@@ -91,7 +91,7 @@ impl Reporter<'_, '_> {
         };
         dpop::check(&mut tokens.tokens, &shown);
         let public = public || takes_any(&self.settings.endpoints, request, &tokens.tokens);
-        let score = self.scorer.as_mut().map(|scorer| {
+        let mut score = self.scorer.as_mut().map(|scorer| {
             scorer.score(request, &tokens, evidence_of(request, &tokens).map(to_score))
         });
         let watched = score.as_ref().and_then(|score| {
@@ -109,6 +109,11 @@ impl Reporter<'_, '_> {
                 evidence_of(request, &tokens).filter(|evidence| evidence.of_credentials);
             self.features.request(&seen, credentials.map(|evidence| evidence.finding))
         });
+        if let (Some(score), Some(watched)) = (&mut score, &watched)
+            && let Some(opinions) = self.opinions.of(watched.subject, watched.route)
+        {
+            score.heed(opinions, request.first_byte);
+        }
         Judged { tokens, client, uses, public, fresh, score, watched }
     }
 

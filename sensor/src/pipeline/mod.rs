@@ -49,6 +49,7 @@ use crate::{
     enforce::{Lists, guard::CutCause},
     event::EventIds,
     features::Features,
+    feedback::Opinions,
     http::Events,
     keyring::FetchMark,
     keys::{Key, KeyStore, Pin},
@@ -100,6 +101,7 @@ struct Shared {
     /// Nothing is scored without one.
     scorer: Option<Scorer>,
     features: Features,
+    opinions: Arc<Opinions>,
     services: Arc<Services>,
     clients: Arc<Clients>,
     facts: FactsCache,
@@ -130,6 +132,7 @@ impl Shared {
             lists: &mut self.lists,
             scorer: &mut self.scorer,
             features: &mut self.features,
+            opinions: &self.opinions,
             services: &self.services,
             clients: &self.clients,
             facts: &mut self.facts,
@@ -221,6 +224,7 @@ impl Pipeline {
                 lists: Lists::default(),
                 scorer: scorer(&settings),
                 features: Features::new(settings.subjects, settings.profile_secret),
+                opinions: Arc::default(),
                 services: Arc::default(),
                 clients: Arc::default(),
                 facts: FactsCache::default(),
@@ -301,6 +305,11 @@ impl Pipeline {
     pub fn locate(&mut self, clients: Arc<Clients>) {
         self.shared.clients = clients;
         self.shared.facts.clear();
+    }
+
+    /// Heeds what people said of events, in the place of what they said before.
+    pub fn heed(&mut self, opinions: Arc<Opinions>) {
+        self.shared.opinions = opinions;
     }
 
     /// Takes for revoked what this list holds, in the place of the one before.

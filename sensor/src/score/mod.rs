@@ -30,9 +30,11 @@ pub use self::proof::{PROVEN, is_proven};
 use self::values::Values;
 pub(crate) use self::values::target_path;
 use crate::{
+    feedback::{self, Label, Opinion},
     finding::{Finding, Severity},
     http::Request,
     redact,
+    time::Time,
     token::TokenReport,
 };
 
@@ -48,6 +50,8 @@ pub enum Source {
     Payload,
     /// The behaviour model.
     Behaviour,
+    /// What somebody said of an event that is like it.
+    Feedback,
 }
 
 impl Source {
@@ -58,6 +62,7 @@ impl Source {
             Self::Finding => "finding",
             Self::Payload => "payload",
             Self::Behaviour => "behaviour",
+            Self::Feedback => "feedback",
         }
     }
 }
@@ -123,6 +128,10 @@ pub struct Score {
     payload_suspects: bool,
     /// The behaviour model's probability; 0 where it was not asked, or says nothing.
     behaviour: f32,
+    /// The behaviour model finds it suspicious.
+    behaviour_suspects: bool,
+    /// What somebody said of events of the same subject and route, and when this one happened.
+    opinions: Option<(Arc<[Opinion]>, Time)>,
     /// What it rests on, the gravest first; empty where nothing speaks against the request.
     reasons: SmallVec<[Reason; 0]>,
 }
@@ -156,7 +165,7 @@ impl Score {
     /// Weighs what was found, in the place of what was weighed before: an answer adds findings and
     /// changes how grave others are.
     pub fn weigh<'a>(&mut self, evidence: impl Iterator<Item = Evidence<'a>>) {
-        self.reasons.retain(|reason| reason.source != Source::Finding);
+        self.reasons.retain(|reason| !matches!(reason.source, Source::Finding | Source::Feedback));
         let mut weighed = fusion::Weighed::new(fusion::at_base(self.payload), self.behaviour);
         for Evidence { finding, of_credentials } in evidence {
             let score = weighed.add_finding(finding, of_credentials);
@@ -174,12 +183,50 @@ impl Score {
         // Stable: of equal ones the first that was found.
         self.reasons.sort_by_key(|reason| std::cmp::Reverse(reason.score));
         self.value = weighed.score();
+        self.suspected = self.payload_suspects || self.behaviour_suspects;
+        self.apply_opinions();
+    }
+
+    /// Takes into account what somebody said of events of the same subject and route, from now on.
+    pub fn heed(&mut self, opinions: Arc<[Opinion]>, now: Time) {
+        self.opinions = Some((opinions, now));
+        self.apply_opinions();
+    }
+
+    /// See [`feedback`](crate::feedback) for which count, and what follows.
+    fn apply_opinions(&mut self) {
+        let Some((opinions, now)) = self.opinions.as_ref() else { return };
+        // Nobody's opinion undoes a proof, or makes one.
+        if self.value == fusion::CERTAIN {
+            return;
+        }
+        let reasons = self.reasons.iter().map(|reason| (reason.source, reason.id));
+        let in_force = |opinion: &&Opinion| opinion.until.is_none_or(|until| until > *now);
+        let fits = |opinion: &&Opinion| opinion.fits(reasons.clone());
+        let Some(opinion) = opinions.iter().filter(in_force).find(fits) else { return };
+        let (id, score, suspected) = match opinion.label {
+            Label::Benign => {
+                self.value /= feedback::QUIETED;
+                ("feedback-benign", self.value, false)
+            }
+            Label::Malicious => {
+                let before = f32::from(self.value) / 100.0;
+                self.value = fusion::percent(1.0 - (1.0 - before) * (1.0 - feedback::MARKED));
+                ("feedback-malicious", fusion::percent(feedback::MARKED), true)
+            }
+        };
+        self.suspected = suspected;
+        let detail = opinion.to_string();
+        // First: it says why the score is none that the others would give.
+        self.reasons
+            .insert(0, Reason { source: Source::Feedback, id, score: score.max(1), detail });
     }
 
     /// Adds what the behaviour model makes of the features, in the place of what it said of them
     /// before. What was found has to be weighed again behind it. Gives its answer; none where it
     /// is not asked, while the subject's profile is learning.
     pub fn behave(&mut self, scorer: &Scorer, vector: &Vector) -> Option<BehaviourScore> {
+        self.behaviour_suspects = false;
         if self.behaviour > 0.0 {
             self.reasons.retain(|reason| reason.source != Source::Behaviour);
             self.behaviour = 0.0;
@@ -190,6 +237,7 @@ impl Score {
         }
         self.profile = Some(Profile::Known);
         let answer = scorer.models.behaviour.score(vector);
+        self.behaviour_suspects = answer.is_suspicious;
         self.suspected = self.payload_suspects || answer.is_suspicious;
         if fusion::says(answer.probability) {
             self.behaviour = answer.probability;

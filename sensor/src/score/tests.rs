@@ -1,8 +1,12 @@
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::{Evidence, Models, Score, Scorer, Source, fusion, input::Described};
 use crate::{
+    feedback::{Label, Labels, Opinion, Record},
     finding::{Finding, FindingId, Severity},
+    history::scored,
     time::Time,
     token::TokenReport,
 };
@@ -135,4 +139,68 @@ fn an_answer_changes_what_the_findings_weigh() {
     let low = finding(Severity::Low);
     changed.weigh([Evidence { finding: &low, of_credentials: true }].into_iter());
     assert_eq!(changed, score(&request, &[low]));
+}
+
+/// Opinions of one event that had these reasons.
+fn opinions(label: Label, reasons: &[&str]) -> Arc<[Opinion]> {
+    let mut row = scored(1).row(1);
+    row.reasons = reasons.iter().map(|&text| text.to_owned()).collect();
+    let place = (row.subject_hash().unwrap(), row.route_hash().unwrap());
+    let mut labels = Labels::default();
+    let said = Time::from_unix_secs(1_000);
+    let record = Record {
+        until: Some(Time::from_unix_secs(2_000).to_string()),
+        row: Some(row.clone()),
+        ..Record::new(row.event, Some(label), said)
+    };
+    labels.take(record).unwrap();
+    labels.opinions().of(place.0, place.1).unwrap()
+}
+
+#[test]
+fn what_somebody_said_of_the_like_counts_until_its_end_and_never_against_a_proof() {
+    let request = json!({"path": "/?q=1' or 1=1--"});
+    let before = score(&request, &[]);
+    assert!(before.suspected && before.value > 50);
+    let gravest = format!("payload:{}", before.reasons()[0].id);
+    let benign = opinions(Label::Benign, &[&gravest, "finding:token-expired"]);
+    let (during, behind) = (Time::from_unix_secs(1_500), Time::from_unix_secs(2_000));
+
+    let mut quieted = before.clone();
+    quieted.heed(Arc::clone(&benign), during);
+    assert_eq!((quieted.value, quieted.suspected), (before.value / 4, false));
+    let first = &quieted.reasons()[0];
+    assert_eq!((first.source, first.id), (Source::Feedback, "feedback-benign"));
+    assert!(first.detail.contains("00000000000000000000000000000001"), "{}", first.detail);
+    // The answer weighs again: what is known of the like counts once.
+    let expired = Finding { severity: Severity::Low, ..Finding::new(FindingId::TokenExpired, "") };
+    let evidence = |finding| [Evidence { finding, of_credentials: true }].into_iter();
+    quieted.weigh(evidence(&expired));
+    assert!(!quieted.suspected && quieted.value < 40);
+    let said = |score: &Score| {
+        score.reasons().iter().filter(|reason| reason.source == Source::Feedback).count()
+    };
+    assert_eq!(said(&quieted), 1);
+    // A finding that was not there: nobody has looked at that.
+    let other = Finding { severity: Severity::Low, ..Finding::new(FindingId::TypWrong, "") };
+    quieted.weigh(evidence(&other));
+    assert!(quieted.suspected && quieted.value >= before.value && said(&quieted) == 0);
+    // A proof.
+    let forged = Finding::new(FindingId::AlgNone, "");
+    let named = opinions(Label::Benign, &[&gravest, "finding:alg-none"]);
+    let mut proven = score(&request, std::slice::from_ref(&forged));
+    proven.heed(named, during);
+    assert_eq!((proven.value, said(&proven)), (100, 0));
+    // Its time is over.
+    let mut later = before.clone();
+    later.heed(benign, behind);
+    assert_eq!((later.value, later.suspected), (before.value, true));
+
+    let mut marked = score(&json!({"path": "/"}), std::slice::from_ref(&expired));
+    assert_eq!((marked.value, marked.suspected), (15, false));
+    marked.heed(opinions(Label::Malicious, &["finding:token-expired"]), during);
+    assert_eq!((marked.value, marked.suspected), (91, true));
+    assert_eq!(marked.reasons()[0].id, "feedback-malicious");
+    marked.weigh(std::iter::empty());
+    assert_eq!((marked.value, marked.suspected, marked.reasons().len()), (0, false, 0));
 }
