@@ -32,6 +32,7 @@ pub mod networks;
 pub mod pipeline;
 pub mod policy;
 pub mod redact;
+pub mod rest;
 pub mod revocation;
 pub mod score;
 pub mod services;

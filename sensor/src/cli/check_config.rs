@@ -23,6 +23,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     config.scoring.shadow()?;
     crate::services::Services::load(&config.services)?;
     crate::daemon::clients_of_files(&config)?;
+    crate::rest::Settings::load(&config.rest)?;
     crate::revocation::RevocationList::load(config.revocation.list_file.as_deref())?;
     for path in config.enforcement.deny_files.get_ref() {
         FileList::load(path, Time::EPOCH)?;

@@ -84,6 +84,14 @@ fn show(status: &Status, out: &mut impl Write) -> io::Result<()> {
     }
     writeln!(out, "\nmodels")?;
     super::model::show(&status.models, out)?;
+    if let Some(rest) = &status.rest {
+        let refused: u64 = rest.refused.values().sum();
+        writeln!(
+            out,
+            "\nrest\n  {}: {} scored, {} of them suspicious, {refused} refused",
+            rest.listen, rest.scored, rest.suspicious
+        )?;
+    }
     writeln!(out, "\nsinks")?;
     for sink in &status.sinks {
         write!(

@@ -9,6 +9,7 @@ mod enforcement;
 mod error;
 mod feeds;
 mod issuers;
+mod rest;
 mod revocation;
 mod scoring;
 mod services;
@@ -29,6 +30,7 @@ pub use self::{
     error::Error,
     feeds::{FeedColumn, FeedConfig, FeedEntries, FeedFormat, MAX_FEEDS},
     issuers::{IssuerConfig, KeysConfig, MAX_ISSUERS},
+    rest::{Listen, RestConfig},
     revocation::RevocationConfig,
     scoring::{HistoryConfig, ScoringConfig, read_behaviour},
     services::{MemorySettings, RouteConfig, ServiceConfig},
@@ -66,6 +68,8 @@ pub struct Config {
     pub revocation: RevocationConfig,
     /// How requests are scored.
     pub scoring: ScoringConfig,
+    /// Scores for services that ask over HTTP.
+    pub rest: RestConfig,
     /// What is done about bad requests.
     pub enforcement: EnforcementConfig,
     /// How much of tokens is remembered, and for how long.
@@ -310,6 +314,7 @@ fn check(config: &Config) -> Result<(), Complaint> {
     within(&config.tokens.max_bytes, "max_bytes", 256, 1 << 20)?;
     scoring::check(&config.scoring)?;
     revocation::check(&config.revocation)?;
+    rest::check(&config.rest)?;
     services::check(&config.services)?;
     enforcement::check(&config.enforcement)?;
     feeds::check(&config.feeds, &config.enforcement.feeds, config.keys.allow_http)?;

@@ -9,6 +9,7 @@ use crate::{
     keyring::IssuerStatus,
     memory::MemoryCounters,
     pipeline,
+    rest::RestStatus,
     sinks::SinkStatus,
 };
 
@@ -47,6 +48,9 @@ pub struct Status {
     pub feeds: Vec<FeedStatus>,
     /// The behaviour models, what people said of events, and the history.
     pub models: ModelsStatus,
+    /// What services asked over HTTP; absent where none is listened to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rest: Option<RestStatus>,
     /// Where events go.
     pub sinks: Vec<SinkStatus>,
 }

@@ -16,6 +16,7 @@ mod lock;
 mod memory_file;
 mod models;
 mod profiles_file;
+mod rest;
 mod secret_search;
 
 use std::{
@@ -60,6 +61,7 @@ use crate::{
     learn,
     pipeline::{Assessed, Output, Pipeline, Settings},
     policy::Mode,
+    rest::Server as RestServer,
     services::{Service, Services},
     sinks::Sinks,
     time::Time,
@@ -162,6 +164,7 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
     let state_file = StateFile::open(&config.daemon.state_dir, now(), pipeline.lists())
         .with_context(|| format!("state in {}", config.daemon.state_dir.display()))?;
     let control = control::Server::bind(&config.daemon.runtime_dir)?;
+    let rest = RestServer::start(&config.rest)?;
     let (sinks, warnings) = Sinks::start(&config.sinks)?;
     for warning in warnings {
         tracing::warn!("{warning}");
@@ -190,6 +193,7 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
         keys_in_force: None,
         memory_file,
         files,
+        rest,
         feeds: Vec::new(),
         tables: Vec::new(),
         clients,
@@ -236,6 +240,8 @@ struct Daemon {
     keys_in_force: Option<u64>,
     memory_file: MemoryFile,
     files: Files,
+    /// Where services may ask for scores.
+    rest: Option<RestServer>,
     feeds: Vec<feeds::State>,
     /// What is known of clients beside the feeds.
     clients: Clients,
@@ -273,6 +279,7 @@ impl Daemon {
             self.take_keys();
             self.take_files();
             self.refresh_tables();
+            self.answer_rest();
             for call in control.pending() {
                 let answer = match &call.request {
                     control::Request::Status => {
@@ -366,6 +373,7 @@ impl Daemon {
                 self.capture.poll(POLL, self.guarding.waiting())?;
                 self.read();
                 self.guard();
+                self.answer_rest();
             }
             worker.join().map_err(|_| anyhow::anyhow!("it panicked"))?
         })
@@ -454,6 +462,7 @@ impl Daemon {
         deny_files.extend(self.kept_feeds(&config));
         let other_keys = self.config.issuers != config.issuers || self.config.keys != config.keys;
         let keyring = other_keys.then(|| Keyring::start(&config)).transpose()?;
+        let rest = rest::Next::prepare(self.rest.as_ref(), &config.rest)?;
         self.guarding.reconfigure(&config, &services)?;
         self.enforcer.forget_allowed();
         // The last that may fail; what is below does not.
@@ -475,6 +484,7 @@ impl Daemon {
         self.choose(choice);
         let before = std::mem::replace(&mut self.config, config);
         self.settle_models();
+        self.take_rest(rest);
         self.know_feeds(Some(&before));
         self.locate();
         if let Err(error) = self.capture.hurry(cuts(&self.config)) {
@@ -509,6 +519,7 @@ impl Daemon {
                 .map(feeds::State::status)
                 .collect(),
             models: self.models_status(),
+            rest: self.rest.as_ref().map(RestServer::status),
             sinks: self.sinks.status(),
         })
     }

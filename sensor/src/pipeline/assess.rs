@@ -49,6 +49,17 @@ pub struct Assessed<'a> {
     pub behaviour: Option<&'a BehaviourScore>,
 }
 
+/// What somebody who verified a request's token says of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Vouching<'a> {
+    /// The token's claims, a JSON object.
+    pub claims: &'a [u8],
+    /// The name of the service that was asked.
+    pub service: Option<&'a str>,
+    /// It is remembered as one that was captured, and compared with what was before it.
+    pub learn: bool,
+}
+
 /// A request with what was found of it.
 pub(super) struct Judged {
     pub(super) tokens: TokenReport,
@@ -68,7 +79,21 @@ impl Reporter<'_, '_> {
     /// Judges the request's tokens, holds them against what is remembered and denied, and scores
     /// the whole but for its behaviour, which the answer belongs to. Remembers that they were used.
     pub(super) fn assess(&mut self, key: &FlowKey, request: &mut Request) -> Judged {
-        let mut tokens = self.judge.judge(request);
+        self.assess_as(key, request, None)
+    }
+
+    /// The same, of a request that somebody vouches for, where `vouching` is given.
+    fn assess_as(
+        &mut self,
+        key: &FlowKey,
+        request: &mut Request,
+        vouching: Option<&Vouching<'_>>,
+    ) -> Judged {
+        let mut tokens = match vouching {
+            Some(vouching) => self.judge.vouched(vouching.claims, request.last_byte),
+            None => self.judge.judge(request),
+        };
+        let learn = vouching.is_none_or(|vouching| vouching.learn);
         let service = self.services.of(key);
         expect_encryption(service, &mut tokens.tokens);
         let peer = key.client.ip();
@@ -78,7 +103,8 @@ impl Reporter<'_, '_> {
         let asn = facts.asn;
         let mut history =
             History { memory: self.memory, now: self.now, key, request, service, client, asn };
-        let Observed { uses, public, fresh, scope_covers } = history.observe(&mut tokens.tokens);
+        let seen: &mut [_] = if learn { &mut tokens.tokens } else { &mut [] };
+        let Observed { uses, public, fresh, scope_covers } = history.observe(seen);
         let denied = &self.lists.denied;
         note_denied(denied, self.now, [peer, client], request, &mut tokens.tokens);
         let shown = dpop::Shown {
@@ -89,18 +115,22 @@ impl Reporter<'_, '_> {
             proofs_due: service.is_none_or(|service| service.dpop),
             now: request.last_byte,
         };
-        dpop::check(&mut tokens.tokens, &shown);
+        if vouching.is_none() {
+            dpop::check(&mut tokens.tokens, &shown);
+        }
         let public = public || takes_any(&self.settings.endpoints, request, &tokens.tokens);
         let mut score = self.scorer.as_mut().map(|scorer| {
             scorer.score(request, &tokens, evidence_of(request, &tokens).map(to_score))
         });
-        let watched = score.as_ref().and_then(|score| {
+        let watched = score.as_ref().filter(|_| learn).and_then(|score| {
             let seen = Seen {
                 request,
                 tokens: &tokens,
                 fresh: &fresh,
                 client: facts.of(client),
-                service: service.and_then(|service| service.name.as_deref()),
+                service: vouching
+                    .and_then(|vouching| vouching.service)
+                    .or_else(|| service.and_then(|service| service.name.as_deref())),
                 port: key.server.port(),
                 scope_covers,
                 payload: Some(score.payload_at_even_odds()),
@@ -199,12 +229,24 @@ impl Pipeline {
     pub fn describe(
         &mut self,
         flow: &FlowKey,
+        request: Request,
+        out: &mut impl Output,
+    ) -> Assessment {
+        self.describe_as(flow, request, None, out)
+    }
+
+    /// As [`describe`](Self::describe), of a request whose token somebody has verified and does not
+    /// show, where `vouching` is given.
+    pub fn describe_as(
+        &mut self,
+        flow: &FlowKey,
         mut request: Request,
+        vouching: Option<&Vouching<'_>>,
         out: &mut impl Output,
     ) -> Assessment {
         self.tick(request.last_byte, out);
         let reporter = &mut self.shared.reporter(out);
-        let mut judged = reporter.assess(flow, &mut request);
+        let mut judged = reporter.assess_as(flow, &mut request, vouching);
         let mut score = judged.score.take().unwrap_or_default();
         // Nobody tells of its answer.
         if let (Some(scorer), Some(watched)) = (reporter.scorer.as_mut(), judged.watched.take()) {

@@ -29,7 +29,7 @@ use hashlink::{LinkedHashMap, linked_hash_map::RawEntryMut};
 use smallvec::SmallVec;
 
 pub use self::{
-    assess::{Assessed, Assessment},
+    assess::{Assessed, Assessment, Vouching},
     ending::Endpoints,
     on_arrival::HeadVerdict,
     output::Output,

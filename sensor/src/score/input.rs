@@ -38,7 +38,7 @@ impl fmt::Display for InputError {
 
 impl std::error::Error for InputError {}
 
-fn error(field: impl Into<String>, expected: &'static str) -> InputError {
+pub(crate) fn error(field: impl Into<String>, expected: &'static str) -> InputError {
     InputError { field: field.into(), expected }
 }
 
@@ -126,7 +126,7 @@ fn scalar(value: &Value) -> Option<String> {
 }
 
 /// RFC 3339, or seconds since 1970.
-fn time(value: &Value) -> Option<Time> {
+pub(crate) fn time(value: &Value) -> Option<Time> {
     match value {
         Value::String(text) => Time::parse(text).ok(),
         Value::Number(number) => {

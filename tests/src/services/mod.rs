@@ -9,6 +9,7 @@
 //! | [`gns3`] | gns3-server (Python, uvicorn) | HS256, issued at login |
 //! | [`influxdb`] | InfluxDB 1.x (Go) | HS256 with a shared secret |
 //! | [`express`] | express with jsonwebtoken (Node) | HS256, and a route that does not verify |
+//! | [`rest`] | express and FastAPI, which ask for scores | HS256 |
 //! | [`plain`] | a small server on Python's own | passed by unread |
 //! | [`uring`] | a small server whose socket I/O is all io_uring | passed by unread |
 //!
@@ -22,6 +23,7 @@ pub mod http;
 pub mod influxdb;
 pub mod nginx;
 pub mod plain;
+pub mod rest;
 pub mod rsyslog;
 pub mod uring;
 

@@ -94,6 +94,21 @@ impl Validation {
         }
     }
 
+    /// Of a token that was not seen, whose claims somebody else has verified.
+    pub(super) fn vouched(decoded: &Decoded) -> Self {
+        let mut claim_findings = Vec::new();
+        let claims = decoded.claims();
+        let times = claims.map(|claims| claims::check_vouched(claims, &mut claim_findings));
+        Self {
+            signature: SignatureCheck::Good,
+            other_type: None,
+            unknown_key: false,
+            findings: Vec::new(),
+            claim_findings,
+            times: times.unwrap_or_default(),
+        }
+    }
+
     /// What is wrong with it at this time.
     pub fn at(&self, now: Time, findings: &mut Vec<Finding>) {
         self.times.check(now, findings);
