@@ -7,7 +7,7 @@ use std::{
 };
 
 use jotwatch_models::behaviour::{
-    Answer, Client, GeoPoint, Limits, NetworkKinds, Profiles, Request, Templates, TokenUse, Vector,
+    Answer, BehaviourModel, Client, Gate, GeoPoint, Limits, NetworkKinds, Profiles, Request, Templates, TokenUse, Vector,
 };
 
 struct Counting;
@@ -42,6 +42,8 @@ fn nothing_is_allocated_for_what_is_known() {
     let templates = Templates::new([1; 16]);
     let mut profiles = Profiles::new(Limits::default(), [2; 16]);
     let mut vector = Vector::default();
+    let model = BehaviourModel::embedded().unwrap();
+    let gate = Gate::new(&model, 0.05);
     let mut round = |start: u64| {
         for k in 0..20_000_u64 {
             let paths: [&[u8]; 3] =
@@ -77,6 +79,10 @@ fn nothing_is_allocated_for_what_is_known() {
             let handle = profiles.request(&request, &mut vector);
             let answer = Answer { status: 200, latency_us: 900, bytes: 4000 };
             profiles.answer(handle, &answer, &mut vector);
+            // The model, as far as need be and whole, with its reasons.
+            let some = model.score_above(&gate, &vector);
+            let whole = model.score(&vector);
+            assert_eq!(some.is_some(), whole.probability >= 0.05);
         }
     };
     // Half a week, through all windows.

@@ -18,6 +18,9 @@ pub const MAX_TREES: usize = 1024;
 /// Nodes of one tree.
 pub const MAX_NODES: usize = 1 << 14;
 
+/// What adding up a forest's answers in single precision may lose, in shares of what is added up.
+const ROUNDING: f32 = 1e-5;
+
 /// Trees that are walked at once.
 const LANES: usize = 8;
 
@@ -89,6 +92,22 @@ pub struct Forest {
     /// First node of each tree, deepest tree first, so that trees of like depth go together.
     roots: Vec<u32>,
     depths: Vec<u16>,
+}
+
+/// What the trees of a forest have to add up to, chunk by chunk, for its mean to reach a value.
+#[derive(Clone, Debug)]
+pub(super) struct Least {
+    /// Behind each chunk of trees that are walked at once, the sum so far below which the others
+    /// can't make up for it.
+    sums: Vec<f32>,
+}
+
+/// What the trees behind each chunk add up to at least.
+#[derive(Clone, Debug)]
+pub(super) struct Rest {
+    sums: Vec<f32>,
+    /// What adding up may lose.
+    rounding: f32,
 }
 
 /// A vector, widened to [`PLACES`].
@@ -286,8 +305,15 @@ impl Forest {
     }
 
     /// Walks every tree and gives `step` each node on the way with the next; returns the sum of the
-    /// leaves. A walk that is done stays at its leaf, and gives that with itself.
-    fn walk(&self, values: &Wide, mut step: impl FnMut(u8, u32, u32)) -> f32 {
+    /// leaves. A walk that is done stays at its leaf, and gives that with itself. Ends behind the
+    /// first chunk of trees whose sum with those before `go_on` does not like.
+    #[inline]
+    fn walk(
+        &self,
+        values: &Wide,
+        mut step: impl FnMut(u8, u32, u32),
+        mut go_on: impl FnMut(f32) -> bool,
+    ) -> Option<f32> {
         let mut sum = 0.0;
         for (roots, depths) in self.roots.chunks(LANES).zip(self.depths.chunks(LANES)) {
             let depth = depths.first().copied().unwrap_or_default();
@@ -301,8 +327,11 @@ impl Forest {
                 self.descend(values, depth, roots, &mut at, &mut step);
             }
             sum += at.iter().zip(roots).map(|(at, _)| self.value(*at)).sum::<f32>();
+            if !go_on(sum) {
+                return None;
+            }
         }
-        sum
+        Some(sum)
     }
 
     #[inline]
@@ -327,7 +356,85 @@ impl Forest {
     /// The mean of the leaves that `values` come to.
     #[must_use]
     pub fn mean(&self, values: &[f32; WIDTH]) -> f32 {
-        self.walk(&wide(values), |_, _, _| {}) / self.roots.len() as f32
+        let sum = self.walk(&wide(values), |_, _, _| {}, |_| true);
+        sum.unwrap_or_default() / self.roots.len() as f32
+    }
+
+    /// [`Forest::mean`], where it may reach what `least` was made for; none where it is surely
+    /// below.
+    pub(super) fn mean_at_least(&self, values: &[f32; WIDTH], least: &Least) -> Option<f32> {
+        let mut sums = least.sums.iter();
+        // In the order and the precision of `mean`.
+        let sum = self.walk(
+            &wide(values),
+            |_, _, _| {},
+            |sum| sums.next().is_none_or(|least| sum >= *least),
+        )?;
+        Some(sum / self.roots.len() as f32)
+    }
+
+    /// What the trees have to add up to for the mean to reach `mean`.
+    pub(super) fn least(&self, mean: f32) -> Least {
+        let greatest = self.extremes(f32::max);
+        let all: f32 = greatest.iter().map(|value| value.abs()).sum::<f32>() + 1.0;
+        let due = mean * self.roots.len() as f32;
+        // Infinite in either direction it stays as it is.
+        let due = due - ROUNDING * (due.abs() + all);
+        let mut left: f32 = greatest.iter().sum();
+        let sums = greatest.chunks(LANES).map(|chunk| {
+            left -= chunk.iter().sum::<f32>();
+            if due.is_finite() { due - left } else { due }
+        });
+        Least { sums: sums.collect() }
+    }
+
+    /// [`Forest::mean`], where it may be as low as `most`; none where it is surely above.
+    pub(super) fn mean_at_most(
+        &self,
+        values: &[f32; WIDTH],
+        rest: &Rest,
+        most: f32,
+    ) -> Option<f32> {
+        let trees = self.roots.len() as f32;
+        let most = most * trees + rest.rounding;
+        let mut sums = rest.sums.iter();
+        let go_on = |sum| sums.next().is_none_or(|rest| sum + rest <= most);
+        let sum = self.walk(&wide(values), |_, _, _| {}, go_on)?;
+        Some(sum / trees)
+    }
+
+    /// What [`Forest::mean_at_most`] goes by.
+    pub(super) fn rest(&self) -> Rest {
+        let least = self.extremes(f32::min);
+        let greatest = self.extremes(f32::max);
+        let all: f32 = least.iter().chain(&greatest).map(|value| value.abs()).sum();
+        let mut left: f32 = least.iter().sum();
+        let sums = least.chunks(LANES).map(|chunk| {
+            left -= chunk.iter().sum::<f32>();
+            left
+        });
+        Rest { sums: sums.collect(), rounding: ROUNDING * (all + 1.0) }
+    }
+
+    /// The least and the greatest that the mean can be.
+    pub(super) fn range(&self) -> (f32, f32) {
+        let mean = |values: Vec<f32>| values.iter().sum::<f32>() / self.roots.len() as f32;
+        (mean(self.extremes(f32::min)), mean(self.extremes(f32::max)))
+    }
+
+    /// The most extreme leaf of each tree, in the order of [`Forest::roots`].
+    fn extremes(&self, of: impl Fn(f32, f32) -> f32) -> Vec<f32> {
+        let mut starts = self.roots.clone();
+        starts.sort_unstable();
+        let ends = |root: &u32| {
+            let next = starts.partition_point(|start| start <= root);
+            starts.get(next).copied().unwrap_or(self.nodes.len() as u32)
+        };
+        let extreme = |root: &u32| {
+            let leaves = (*root..ends(root)).filter(|at| self.node(*at).is_leaf());
+            leaves.map(|at| self.value(at)).reduce(&of).unwrap_or_default()
+        };
+        self.roots.iter().map(extreme).collect()
     }
 
     /// What the forest answers to a vector that it knows nothing of: the mean of the roots.
@@ -342,11 +449,12 @@ impl Forest {
     pub fn attribute(&self, values: &[f32; WIDTH], scale: f32, shares: &mut [f32; WIDTH]) {
         let scale = scale / self.roots.len() as f32;
         let mut sums = [0.0; PLACES];
-        self.walk(&wide(values), |feature, from, to| {
+        let step = |feature: u8, from: u32, to: u32| {
             if let Some(sum) = sums.get_mut(usize::from(feature) % PLACES) {
                 *sum += self.value(to) - self.value(from);
             }
-        });
+        };
+        self.walk(&wide(values), step, |_| true);
         for (share, sum) in shares.iter_mut().zip(sums) {
             *share += sum * scale;
         }

@@ -9,6 +9,7 @@
 //! Pure; time is an argument. What is not known is absent (NaN) and never zero.
 
 pub mod forest;
+mod gate;
 pub mod model;
 pub mod observation;
 pub mod profile;
@@ -16,6 +17,7 @@ pub mod route;
 pub mod schema;
 pub mod vector;
 
+pub use gate::Gate;
 pub use model::{BehaviourModel, BehaviourScore, Reason};
 pub use observation::{Answer, Client, GeoPoint, NetworkKinds, Request, Route, TokenUse};
 pub use profile::{Counts, Handle, Limits, LoadError, Profiles, Saving, Seal};

@@ -121,6 +121,19 @@ impl Calibration {
         }
     }
 
+    /// The least joined log-odds at which the probability may reach `floor`; infinite where none or
+    /// all do.
+    pub(super) fn least_margin(&self, floor: f32) -> f32 {
+        let at = self.curve.partition_point(|knot| knot.1 < floor);
+        match (at.checked_sub(1).and_then(|below| self.curve.get(below)), self.curve.get(at)) {
+            (Some(low), Some(high)) => {
+                low.0 + (floor - low.1) / (high.1 - low.1) * (high.0 - low.0)
+            }
+            (None, _) => f32::NEG_INFINITY,
+            (_, None) => f32::INFINITY,
+        }
+    }
+
     fn is_good(&self) -> bool {
         let numbers = [self.intercept, self.forest, self.anomaly, self.usual_path, self.threshold];
         numbers.iter().all(|n| n.is_finite())
@@ -276,15 +289,24 @@ impl BehaviourModel {
     /// What the random forest says, and the anomaly, without more.
     #[must_use]
     pub fn answers(&self, values: &[f32; WIDTH]) -> (f32, f32) {
-        let path = self.isolation.mean(values);
-        (self.forest.mean(values), (-path / self.calibration.usual_path).exp2())
+        (self.forest.mean(values), self.anomaly(self.isolation.mean(values)))
+    }
+
+    fn anomaly(&self, path: f32) -> f32 {
+        (-path / self.calibration.usual_path).exp2()
     }
 
     /// Scores one request.
     #[must_use]
     pub fn score(&self, vector: &Vector) -> BehaviourScore {
         let values = vector.values();
-        let (evidence, anomaly) = self.answers(values);
+        self.score_with(self.forest.mean(values), self.isolation.mean(values), vector)
+    }
+
+    /// The same where it is known what both forests say.
+    pub(super) fn score_with(&self, evidence: f32, path: f32, vector: &Vector) -> BehaviourScore {
+        let values = vector.values();
+        let anomaly = self.anomaly(path);
         let margin = self.calibration.margin(evidence, anomaly);
         let probability = self.calibration.probability(margin);
         let reasons = if probability >= EXPLAINED_FROM {

@@ -54,6 +54,12 @@ impl Vector {
         self.set(feature, value.unwrap_or(f32::NAN));
     }
 
+    /// Any values.
+    #[cfg(test)]
+    pub(super) const fn of(values: [f32; WIDTH]) -> Self {
+        Self { values, learning: true }
+    }
+
     /// Makes absent what compares with the subject's own past, while that is learned.
     pub(super) fn keep_apart_from_history(&mut self) {
         if self.learning {

@@ -45,7 +45,8 @@ pub struct Assessed<'a> {
     pub proven: bool,
     /// What was made of all of it.
     pub score: &'a Score,
-    /// What the behaviour model said of these features; `None` while the profile is learning.
+    /// What the behaviour model said of these features, exactly; `None` while the profile is
+    /// learning.
     pub behaviour: Option<&'a BehaviourScore>,
 }
 
@@ -153,7 +154,7 @@ impl Reporter<'_, '_> {
         let scorer = self.scorer.as_mut()?;
         let watched = open.watched.as_deref()?;
         let mut score = open.score.take()?;
-        let behaviour = score.behave(scorer, &watched.vector);
+        let behaviour = score.behave(scorer, &watched.vector, self.out.wants_assessed());
         if !score.reasons().is_empty() || score.value > 0 {
             score.weigh(open.evidence().map(to_score));
         }
@@ -250,7 +251,8 @@ impl Pipeline {
         let mut score = judged.score.take().unwrap_or_default();
         // Nobody tells of its answer.
         if let (Some(scorer), Some(watched)) = (reporter.scorer.as_mut(), judged.watched.take()) {
-            let behaviour = score.behave(scorer, &watched.vector);
+            let exact = reporter.out.wants_assessed();
+            let behaviour = score.behave(scorer, &watched.vector, exact);
             score.weigh(evidence_of(&request, &judged.tokens).map(to_score));
             let index = reporter.stats.described;
             if reporter.out.wants_assessed() {

@@ -21,7 +21,7 @@ use std::{fmt, sync::Arc};
 
 use anyhow::Context as _;
 use jotwatch_models::{
-    behaviour::{BehaviourModel, BehaviourScore, Vector},
+    behaviour::{BehaviourModel, BehaviourScore, Gate, Vector},
     payload::{Form, PayloadModel, PayloadScore, Place, Scratch, Value},
 };
 use smallvec::SmallVec;
@@ -224,8 +224,14 @@ impl Score {
 
     /// Adds what the behaviour model makes of the features, in the place of what it said of them
     /// before. What was found has to be weighed again behind it. Gives its answer; none where it
-    /// is not asked, while the subject's profile is learning.
-    pub fn behave(&mut self, scorer: &Scorer, vector: &Vector) -> Option<BehaviourScore> {
+    /// is not asked, while the subject's profile is learning, and unless it is to be `exact`,
+    /// where it is below [`fusion::LEAST`] and so counts as none: it costs less to know just that.
+    pub fn behave(
+        &mut self,
+        scorer: &Scorer,
+        vector: &Vector,
+        exact: bool,
+    ) -> Option<BehaviourScore> {
         self.behaviour_suspects = false;
         if self.behaviour > 0.0 {
             self.reasons.retain(|reason| reason.source != Source::Behaviour);
@@ -236,9 +242,14 @@ impl Score {
             return None;
         }
         self.profile = Some(Profile::Known);
-        let answer = scorer.models.behaviour.score(vector);
+        self.suspected = self.payload_suspects;
+        let model = &scorer.models.behaviour;
+        let answer = match exact {
+            true => model.score(vector),
+            false => model.score_above(&scorer.gate, vector)?,
+        };
         self.behaviour_suspects = answer.is_suspicious;
-        self.suspected = self.payload_suspects || answer.is_suspicious;
+        self.suspected |= answer.is_suspicious;
         if fusion::says(answer.probability) {
             self.behaviour = answer.probability;
             behaviour_reasons(&answer, &mut self.reasons);
@@ -272,6 +283,8 @@ impl Models {
 /// Scores requests, one at a time.
 pub struct Scorer {
     models: Models,
+    /// Passes behaviour over that counts as none.
+    gate: Gate,
     scratch: Scratch,
 }
 
@@ -285,7 +298,10 @@ impl Scorer {
     /// A scorer with these models.
     #[must_use]
     pub fn new(models: Models) -> Self {
-        Self { models, scratch: Scratch::default() }
+        // A model may suspect below what counts.
+        let floor = fusion::LEAST.min(models.behaviour.calibration.threshold);
+        let gate = Gate::new(&models.behaviour, floor);
+        Self { models, gate, scratch: Scratch::default() }
     }
 
     /// Scores a request with what was found of it and of its tokens. [`Score::behave`] adds its

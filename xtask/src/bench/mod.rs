@@ -13,6 +13,7 @@ mod kernel;
 mod live;
 mod memory;
 mod replay;
+mod score;
 mod sensor;
 mod stand;
 mod sys;
@@ -53,6 +54,8 @@ pub(crate) enum Part {
     Replay,
     /// What a token costs, seen before and new, and what a million of them take
     Token,
+    /// What a request's score costs, and what a million subjects' profiles take
+    Score,
     /// What being watched costs nginx, and what is lost of its requests
     Live,
     /// Nanoseconds a segment in the kernel programs
@@ -64,8 +67,15 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 6] =
-        [Self::Replay, Self::Token, Self::Live, Self::Kernel, Self::Memory, Self::Enforce];
+    const ALL: [Self; 7] = [
+        Self::Replay,
+        Self::Token,
+        Self::Score,
+        Self::Live,
+        Self::Kernel,
+        Self::Memory,
+        Self::Enforce,
+    ];
 }
 
 /// Runs the parts that are asked for, all if none is.
@@ -83,6 +93,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "--bin=jotwatch",
         "--bin=make-bench-capture",
         "--bin=bench-token",
+        "--bin=bench-score",
         "--bin=recording-http",
     ])?;
     say(&format!("machine: {}\n", sys::machine()))?;
@@ -94,6 +105,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let measured = match part {
             Part::Replay => replay::run(&binaries, args.quick),
             Part::Token => judge::run(&binaries, args.quick),
+            Part::Score => score::run(&binaries, args.quick),
             _ => live_part(*part, &mut stand, &binaries, args),
         };
         match measured {
