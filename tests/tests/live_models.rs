@@ -13,12 +13,13 @@ use jotwatch_tests::{
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// Sends what the payload model takes for an attack, with a token, by an agent of this name.
-fn attack(stand: &Stand, agent: &str) -> Result<()> {
+/// Sends what the payload model takes for an attack, with a token and this mark: the same in all
+/// that counts, another user agent would be a finding of its own.
+fn attack(stand: &Stand, mark: &str) -> Result<()> {
     let mut stream = stand.connect(false)?;
     let request = format!(
-        "GET /items?id=1%27%20union%20select%20name,password%20from%20users--%20 HTTP/1.1\r\n\
-         Host: localhost\r\nUser-Agent: {agent}\r\nAuthorization: Bearer {}\r\n\r\n",
+        "GET /items?id=1%27%20union%20select%20name,password%20from%20users--%20&mark={mark} \
+         HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n",
         good()
     );
     stream.write_all(request.as_bytes())?;
@@ -26,9 +27,11 @@ fn attack(stand: &Stand, agent: &str) -> Result<()> {
     Ok(())
 }
 
-/// The event about what this agent sent.
-fn event(sensor: &Sensor, agent: &str) -> Result<Value> {
-    sensor.wait_for(agent, |event| event["request"]["user_agent"] == agent)
+/// The event about what was sent with this mark.
+fn event(sensor: &Sensor, mark: &str) -> Result<Value> {
+    let mark = format!("&mark={mark}");
+    let ends = |path: &Value| path.as_str().is_some_and(|path| path.ends_with(&mark));
+    sensor.wait_for(&mark, |event| ends(&event["request"]["path"]))
 }
 
 fn reason(event: &Value) -> &str {

@@ -217,3 +217,26 @@ fn what_can_not_be_learned_from_is_refused_and_no_model_is_left() -> Result<()> 
     ensure!(left.filter(|file| file.path().extension() == Some("new".as_ref())).count() == 0);
     Ok(())
 }
+
+#[test]
+fn a_capture_gives_a_history_without_a_daemon() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let history = dir.path().join("h.jsonl").display().to_string();
+    let capture = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/demo.pcap");
+    let with = run(&["replay", capture, "--history", &history])?;
+    ensure!(with.status.success(), "{}", text(&with.stderr));
+    ensure!(with.stdout == run(&["replay", capture])?.stdout, "the events are others");
+    let rows = rows(&history)?;
+    ensure!(!rows.is_empty());
+    let events = text(&with.stdout);
+    for row in rows.iter().filter(|row| row["told"] == true) {
+        let id = row["event"].as_str().context("no id")?;
+        let event = events.lines().find(|line| line.contains(id)).context("no such event")?;
+        let event: Value = serde_json::from_str(event)?;
+        ensure!(event["score"] == row["score"], "{row} {event}");
+    }
+    ensure!(rows.iter().any(|row| row["told"] == true));
+    let nowhere = run(&["replay", capture, "--history", "/nonexistent/h"])?;
+    ensure!(nowhere.status.code() == Some(1) && text(&nowhere.stderr).contains("/nonexistent/h"));
+    Ok(())
+}

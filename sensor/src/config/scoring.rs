@@ -155,3 +155,38 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     fs::File::open(path)?.take(MAX_MODEL_BYTES + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::parse;
+
+    #[test]
+    fn bounds_are_told_with_line_and_key() {
+        for (text, error) in [
+            ("[scoring]\nfeedback_days = 0", "c.toml:2:17: feedback_days must be from 1 to 3650"),
+            (
+                "[scoring.history]\nmax_bytes = 1000",
+                "c.toml:2:13: max_bytes must be from 1048576 to",
+            ),
+            ("[scoring.history]\nsample = 0", "c.toml:2:10: sample must be from 1 to 1000000"),
+            ("[scoring.history]\nfiles = \"x\"", "c.toml:2:1: unknown key `files`"),
+        ] {
+            let told = parse(text, Path::new("c.toml")).unwrap_err().to_string();
+            assert!(told.starts_with(error), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_history_is_written_where_a_file_is_named() {
+        let config = parse("[scoring.history]\nsample = 9", Path::new("c.toml")).unwrap();
+        assert_eq!(config.scoring.history.place(), None);
+        let text = "[scoring.history]\nfile = \"/h\"\nmax_bytes = 2097152\nsample = 9";
+        let place = parse(text, Path::new("c.toml")).unwrap().scoring.history.place().unwrap();
+        assert_eq!(
+            (place.path.as_path(), place.max_bytes, place.sample),
+            (Path::new("/h"), 2 << 20, 9)
+        );
+    }
+}
