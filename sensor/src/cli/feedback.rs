@@ -78,7 +78,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
     match command {
         Some(Command::List { limit, common }) => list(&common, limit),
         Some(Command::Remove { event, common }) => {
-            let request = FeedbackRequest::Remove { event: id(event)? };
+            let request = FeedbackRequest::Remove { event: id(&event)? };
             let Some(answer) = ask(&common, &Request::Feedback(request))? else { return Ok(()) };
             let answer: FeedbackAnswer = serde_json::from_value(answer).context(VERSION)?;
             let FeedbackAnswer { event, label, .. } = answer;
@@ -88,14 +88,14 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
             let (Some(event), Some(label)) = (event, label) else {
                 return Err(Usage("say which event, and what it was".into()).into());
             };
-            let request = FeedbackRequest::Add { event: id(event)?, label, note, seconds };
+            let request = FeedbackRequest::Add { event: id(&event)?, label, note, seconds };
             let Some(answer) = ask(&common, &Request::Feedback(request))? else { return Ok(()) };
             said(serde_json::from_value(answer).context(VERSION)?)
         }
     }
 }
 
-fn id(event: String) -> anyhow::Result<String> {
+fn id(event: &str) -> anyhow::Result<String> {
     let event = event.to_ascii_lowercase();
     if parse_event(&event).is_none() {
         let message = "an event's id is 32 hexadecimal digits, as `id` in events";

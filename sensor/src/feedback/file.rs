@@ -79,7 +79,7 @@ fn restore(path: &Path, labels: &mut Labels) -> io::Result<u64> {
     };
     let mut lines = Lines::open(path, &Progress::default()).map_err(failed)?;
     let mut bad = 0;
-    while let Some((_, line)) = lines.next().map_err(failed)? {
+    while let Some((_, line)) = lines.next_line().map_err(failed)? {
         let taken =
             Record::parse(line).is_ok_and(|record| !matches!(labels.take(record), Err(Full)));
         bad += u64::from(!taken);

@@ -115,7 +115,7 @@ impl Lines {
     ///
     /// # Errors
     /// It can't be read, or is too long.
-    pub fn next(&mut self) -> Result<Option<(u64, &[u8])>, ReadError> {
+    pub fn next_line(&mut self) -> Result<Option<(u64, &[u8])>, ReadError> {
         loop {
             self.line += 1;
             self.buffer.clear();
@@ -165,9 +165,9 @@ impl Reader {
     ///
     /// # Errors
     /// A line that is none, or can't be read; the error names the file and the line.
-    pub fn next(&mut self) -> Result<Option<Row>, ReadError> {
+    pub fn next_row(&mut self) -> Result<Option<Row>, ReadError> {
         let path = self.0.path.clone();
-        match self.0.next()? {
+        match self.0.next_line()? {
             None => Ok(None),
             Some((line, text)) => {
                 Row::parse(text).map(Some).map_err(|source| ReadError::Row { path, line, source })
@@ -186,7 +186,7 @@ pub fn find_row(files: &[PathBuf], event: &str, until: Instant) -> anyhow::Resul
     let wanted = memchr::memmem::Finder::new(event);
     for path in files.iter().filter(|path| path.exists()) {
         let mut lines = Lines::open(path, &Progress::default())?;
-        while let Some((number, line)) = lines.next()? {
+        while let Some((number, line)) = lines.next_line()? {
             if wanted.find(line).is_some()
                 && let Ok(row) = Row::parse(line)
                 && row.event == event
@@ -210,7 +210,7 @@ mod tests {
     fn all(path: &Path) -> Result<Vec<Row>, ReadError> {
         let mut reader = Reader::open(path, &Progress::default())?;
         let mut rows = Vec::new();
-        while let Some(row) = reader.next()? {
+        while let Some(row) = reader.next_row()? {
             rows.push(row);
         }
         Ok(rows)

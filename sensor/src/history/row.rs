@@ -427,7 +427,7 @@ pub(crate) mod tests {
         let line = String::from_utf8(line).unwrap();
         let line = line.trim_end();
         for end in 0..line.len() {
-            assert!(Row::parse(line[..end].as_bytes()).is_err(), "{end}");
+            assert!(Row::parse(&line.as_bytes()[..end]).is_err(), "{end}");
         }
         let with = |from: &str, to: &str| {
             assert!(line.contains(from), "{from}");

@@ -27,7 +27,7 @@ impl Wanted {
         let mut wanted = Self::default();
         for path in files {
             let mut lines = Lines::open(path, &Progress::default())?;
-            while let Some((line, text)) = lines.next()? {
+            while let Some((line, text)) = lines.next_line()? {
                 let place = || format!("{}:{line}", path.display());
                 let record = Record::parse(text).with_context(place)?;
                 match record.label {

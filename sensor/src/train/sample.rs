@@ -93,7 +93,7 @@ pub(super) fn each_row(
     let mut lines = 0_u64;
     for path in files {
         let mut reader = Reader::open(path, &progress)?;
-        while let Some(row) = reader.next()? {
+        while let Some(row) = reader.next_row()? {
             each(&row);
             lines += 1;
             if lines.is_multiple_of(TELL_EVERY) {
