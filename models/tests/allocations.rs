@@ -7,7 +7,8 @@ use std::{
 };
 
 use jotwatch_models::behaviour::{
-    Answer, BehaviourModel, Client, Gate, GeoPoint, Limits, NetworkKinds, Profiles, Request, Templates, TokenUse, Vector,
+    Answer, BehaviourModel, Client, Gate, GeoPoint, Limits, NetworkKinds, Profiles, Request,
+    Templates, TokenUse, Vector,
 };
 
 struct Counting;

@@ -629,7 +629,7 @@ impl Output for Outlet<'_> {
     }
 
     fn wants_assessed(&self) -> bool {
-        true
+        self.recorder.wants_all()
     }
 
     fn assessed(&mut self, assessed: &Assessed<'_>) {

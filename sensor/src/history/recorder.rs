@@ -172,9 +172,15 @@ impl Recorder {
 
     /// Takes an exchange as the pipeline has it. Never waits for the disk or for the shadow.
     pub fn take(&self, assessed: &Assessed<'_>) {
-        if self.shadow || self.place.is_some() || assessed.told {
+        if assessed.told || self.wants_all() {
             self.push(assessed.into());
         }
+    }
+
+    /// Whether there is use for exchanges that no event went out about.
+    #[must_use]
+    pub const fn wants_all(&self) -> bool {
+        self.shadow || self.place.is_some()
     }
 
     /// Takes an exchange. Never waits for the disk or for the shadow.

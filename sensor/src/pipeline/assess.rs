@@ -172,7 +172,7 @@ impl Reporter<'_, '_> {
     ) {
         let Some(watched) = open.watched.take() else { return };
         if let Some(score) = &open.score
-            && self.out.wants_assessed()
+            && (open.reported || self.out.wants_assessed())
         {
             self.out.assessed(&Assessed {
                 at: open.request.first_byte,

@@ -42,7 +42,8 @@ pub trait Output {
     /// An exchange is over.
     fn exchange(&mut self, _line: &ExchangeLine<'_>) {}
 
-    /// Whether [`Output::assessed`] wants to be called.
+    /// Whether [`Output::assessed`] wants to be called for every exchange of a subject, with the
+    /// behaviour model's exact answer. Else it is called for those that an event went out about.
     fn wants_assessed(&self) -> bool {
         false
     }
