@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod artifact;
 pub mod behaviour;
 pub mod payload;
 #[cfg(feature = "train")]

@@ -5,6 +5,7 @@ mod build_ebpf;
 mod demo;
 mod evaluate;
 mod ground;
+mod progress;
 mod setup;
 mod test;
 mod train;

@@ -1,8 +1,8 @@
 //! Inference over a forest of binary trees in flat arrays.
 //!
-//! Both models are one: a tree sends a vector down to a leaf, and the forest's answer is the mean
-//! of the leaves' values: the log-odds of an attack in a random forest, the length of the path in
-//! an isolation forest. An absent value (NaN) goes the way that was found in training for each node.
+//! All three models are one: a tree sends a vector down to a leaf, and the forest's answer is the
+//! mean of the leaves' values: the log-odds of an attack in a random forest and of boosted trees, the
+//! length of the path in an isolation forest. An absent value (NaN) goes the way that was found in training for each node.
 //!
 //! Several trees are walked at once, and each walk runs to the depth of the deepest of them, as
 //! a leaf leads to itself: no branch waits for a value that is still on its way from the cache.

@@ -4,7 +4,7 @@
 //! [`observation`] is what the stage is told of a request and of its answer, [`schema`] names the
 //! features, [`vector`] holds them, [`route`] makes routes of paths, and [`profile`] remembers what
 //! is usual. [`forest`] is inference over trees, and [`model`] makes a probability with reasons of
-//! what two forests say.
+//! what three forests say.
 //!
 //! Pure; time is an argument. What is not known is absent (NaN) and never zero.
 
@@ -18,7 +18,7 @@ pub mod schema;
 pub mod vector;
 
 pub use gate::Gate;
-pub use model::{BehaviourModel, BehaviourScore, Reason};
+pub use model::{Answers, BehaviourModel, BehaviourScore, Reason};
 pub use observation::{Answer, Client, GeoPoint, NetworkKinds, Request, Route, TokenUse};
 pub use profile::{Counts, Handle, Limits, LoadError, Profiles, Saving, Seal};
 pub use route::Templates;

@@ -1,28 +1,27 @@
-//! The behaviour model: two forests, what they say together, and its artifact.
+//! The behaviour model: three forests, what they say together, and its artifact.
 //!
-//! The random forest has learned what attacks look like, the isolation forest how rare a vector
-//! is. A logistic function joins the two, and a monotone curve of straight pieces, fitted on
-//! worlds that neither has seen, makes a probability of it.
+//! The random forest and the boosted trees have learned what attacks look like, the isolation
+//! forest how rare a vector is. A logistic function joins the three, and a monotone curve of
+//! straight pieces, fitted on worlds that none has seen, makes a probability of it.
 //!
 //! | bytes | what |
 //! |---|---|
 //! | 8 | `JWBEHAV` and NUL |
 //! | 4 | format version, little-endian as everything |
 //! | 8 | hash of the feature schema |
-//! | 4 × 4 | intercept, weight of the random forest, weight of the anomaly, length of a path in chance |
+//! | 5 × 4 | intercept, weights of the random forest, of the boosted trees and of the anomaly, length of a path in chance |
 //! | 4 | threshold on the probability |
 //! | 2 | number of knots of the curve |
 //! | 8 × n | knots: log-odds and probability, both rising |
-//! | … | the random forest, the isolation forest ([`super::forest`]) |
+//! | … | the random forest, the boosted trees, the isolation forest ([`super::forest`]) |
 //! | 32 | SHA-256 of all before |
-
-use sha2::{Digest, Sha256};
 
 use super::{
     forest::{Forest, ForestError},
     schema::{FEATURES, Feature, WIDTH, schema_hash},
     vector::Vector,
 };
+use crate::artifact::{Flaw, Header, seal, take};
 
 /// Bytes of an artifact that are read: the release's limit for models.
 pub const MAX_ARTIFACT: usize = 16 << 20;
@@ -37,8 +36,7 @@ pub const EXPLAINED_FROM: f32 = 0.05;
 pub const MAX_KNOTS: usize = 256;
 
 const MAGIC: [u8; 8] = *b"JWBEHAV\0";
-const VERSION: u32 = 1;
-const CHECKSUM: usize = 32;
+const VERSION: u32 = 2;
 
 /// The model that is built in.
 static EMBEDDED: &[u8] = include_bytes!("../../artifacts/behaviour.model");
@@ -82,13 +80,26 @@ pub enum ModelError {
     Forest(#[from] ForestError),
 }
 
+/// What the forests say of a vector.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Answers {
+    /// The random forest: log-odds of an attack at even odds, the mean of its trees'.
+    pub evidence: f32,
+    /// The boosted trees: their log-odds of an attack, without a prior.
+    pub boosted: f32,
+    /// How soon the isolation forest is alone with it: a half for what is like all others, up to 1.
+    pub anomaly: f32,
+}
+
 /// How the forests' answers become a probability.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Calibration {
-    /// Log-odds where both forests say nothing.
+    /// Log-odds where no forest says anything.
     pub intercept: f32,
     /// Weight of what the random forest says.
     pub forest: f32,
+    /// Weight of what the boosted trees say.
+    pub boosted: f32,
     /// Weight of the anomaly.
     pub anomaly: f32,
     /// Mean length of a path to a vector that is like all others: the anomaly there is a half.
@@ -102,8 +113,11 @@ pub struct Calibration {
 impl Calibration {
     /// The joined log-odds.
     #[must_use]
-    pub fn margin(&self, evidence: f32, anomaly: f32) -> f32 {
-        self.intercept + self.forest * evidence + self.anomaly * anomaly
+    pub fn margin(&self, said: &Answers) -> f32 {
+        self.intercept
+            + self.forest * said.evidence
+            + self.boosted * said.boosted
+            + self.anomaly * said.anomaly
     }
 
     /// The probability for joined log-odds.
@@ -135,7 +149,14 @@ impl Calibration {
     }
 
     fn is_good(&self) -> bool {
-        let numbers = [self.intercept, self.forest, self.anomaly, self.usual_path, self.threshold];
+        let numbers = [
+            self.intercept,
+            self.forest,
+            self.boosted,
+            self.anomaly,
+            self.usual_path,
+            self.threshold,
+        ];
         numbers.iter().all(|n| n.is_finite())
             && self.usual_path > 0.0
             && (0.0..=1.0).contains(&self.threshold)
@@ -167,11 +188,8 @@ pub struct BehaviourScore {
     pub probability: f32,
     /// Whether that is at the threshold or above, and the profile is past learning.
     pub is_suspicious: bool,
-    /// What the random forest says: log-odds of an attack at even odds, not calibrated.
-    pub evidence: f32,
-    /// How soon the isolation forest is alone with the vector: a half for what is like all
-    /// others, up to 1.
-    pub anomaly: f32,
+    /// What the forests say, not calibrated.
+    pub answers: Answers,
     /// What speaks most for an attack, heaviest first; none below [`EXPLAINED_FROM`].
     pub reasons: [Option<Reason>; MAX_REASONS],
 }
@@ -181,6 +199,9 @@ pub struct BehaviourScore {
 pub struct BehaviourModel {
     /// Log-odds of attacks, the mean of the trees'.
     pub forest: Forest,
+    /// Log-odds of attacks, the sum of the trees', each of which stands with as many times its
+    /// part as there are trees.
+    pub boosted: Forest,
     /// Lengths of paths.
     pub isolation: Forest,
     /// What becomes of both.
@@ -206,13 +227,11 @@ impl BehaviourModel {
         if !calibration.is_good() {
             return Err(ModelError::Number("a calibration"));
         }
-        let mut out = Vec::new();
-        out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&VERSION.to_le_bytes());
-        out.extend_from_slice(&schema_hash().to_le_bytes());
+        let mut out = header().start();
         for number in [
             calibration.intercept,
             calibration.forest,
+            calibration.boosted,
             calibration.anomaly,
             calibration.usual_path,
             calibration.threshold,
@@ -225,9 +244,9 @@ impl BehaviourModel {
             out.extend_from_slice(&probability.to_le_bytes());
         }
         self.forest.write(&mut out);
+        self.boosted.write(&mut out);
         self.isolation.write(&mut out);
-        let sum = Sha256::digest(&out);
-        out.extend_from_slice(&sum);
+        seal(&mut out);
         Ok(out)
     }
 
@@ -237,32 +256,17 @@ impl BehaviourModel {
     /// See [`ModelError`]; nothing of a file that is refused is used.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ModelError> {
         let torn = ModelError::Length { found: bytes.len() };
-        let mut rest = bytes;
-        if take::<8>(&mut rest) != Some(MAGIC) {
-            return Err(ModelError::Magic);
-        }
-        let found = u32::from_le_bytes(take(&mut rest).ok_or(torn.clone())?);
-        if found != VERSION {
-            return Err(ModelError::Version { found });
-        }
-        let found = u64::from_le_bytes(take(&mut rest).ok_or(torn.clone())?);
-        let own = schema_hash();
-        if found != own {
-            return Err(ModelError::Schema { found, own });
-        }
-        if bytes.len() > MAX_ARTIFACT {
-            return Err(torn);
-        }
-        let Some((behind, sum)) = rest.split_last_chunk::<CHECKSUM>() else {
-            return Err(torn);
-        };
-        let body = bytes.get(..bytes.len() - CHECKSUM).unwrap_or_default();
-        if Sha256::digest(body).as_slice() != sum {
-            return Err(ModelError::Checksum);
-        }
-        let mut rest = behind;
+        let mut rest =
+            header().open(bytes, |len| len <= MAX_ARTIFACT).map_err(|flaw| match flaw {
+                Flaw::Magic => ModelError::Magic,
+                Flaw::Version(found) => ModelError::Version { found },
+                Flaw::Schema(found) => ModelError::Schema { found, own: schema_hash() },
+                Flaw::Length => torn.clone(),
+                Flaw::Checksum => ModelError::Checksum,
+            })?;
         let mut float = || take(&mut rest).map(f32::from_le_bytes).ok_or(torn.clone());
-        let (intercept, forest, anomaly) = (float()?, float()?, float()?);
+        let (intercept, forest) = (float()?, float()?);
+        let (boosted, anomaly) = (float()?, float()?);
         let (usual_path, threshold) = (float()?, float()?);
         let knots = u16::from_le_bytes(take(&mut rest).ok_or(torn.clone())?);
         if usize::from(knots) > MAX_KNOTS {
@@ -274,51 +278,55 @@ impl BehaviourModel {
             let probability = f32::from_le_bytes(take(&mut rest).ok_or(torn.clone())?);
             curve.push((margin, probability));
         }
-        let calibration = Calibration { intercept, forest, anomaly, usual_path, curve, threshold };
+        let calibration =
+            Calibration { intercept, forest, boosted, anomaly, usual_path, curve, threshold };
         if !calibration.is_good() {
             return Err(ModelError::Number("a calibration"));
         }
         let forest = Forest::read(&mut rest)?;
+        let boosted = Forest::read(&mut rest)?;
         let isolation = Forest::read(&mut rest)?;
         if !rest.is_empty() {
             return Err(torn);
         }
-        Ok(Self { forest, isolation, calibration })
+        Ok(Self { forest, boosted, isolation, calibration })
     }
 
-    /// What the random forest says, and the anomaly, without more.
+    /// What the forests say, without more.
     #[must_use]
-    pub fn answers(&self, values: &[f32; WIDTH]) -> (f32, f32) {
-        (self.forest.mean(values), self.anomaly(self.isolation.mean(values)))
+    pub fn answers(&self, values: &[f32; WIDTH]) -> Answers {
+        Answers {
+            evidence: self.forest.mean(values),
+            boosted: self.boosted.mean(values),
+            anomaly: self.anomaly(self.isolation.mean(values)),
+        }
     }
 
-    fn anomaly(&self, path: f32) -> f32 {
+    /// The anomaly of a mean length of paths.
+    pub(super) fn anomaly(&self, path: f32) -> f32 {
         (-path / self.calibration.usual_path).exp2()
     }
 
     /// Scores one request.
     #[must_use]
     pub fn score(&self, vector: &Vector) -> BehaviourScore {
-        let values = vector.values();
-        self.score_with(self.forest.mean(values), self.isolation.mean(values), vector)
+        self.score_with(self.answers(vector.values()), vector)
     }
 
-    /// The same where it is known what both forests say.
-    pub(super) fn score_with(&self, evidence: f32, path: f32, vector: &Vector) -> BehaviourScore {
+    /// The same where it is known what the forests say.
+    pub(super) fn score_with(&self, answers: Answers, vector: &Vector) -> BehaviourScore {
         let values = vector.values();
-        let anomaly = self.anomaly(path);
-        let margin = self.calibration.margin(evidence, anomaly);
+        let margin = self.calibration.margin(&answers);
         let probability = self.calibration.probability(margin);
         let reasons = if probability >= EXPLAINED_FROM {
-            self.reasons(values, anomaly)
+            self.reasons(values, answers.anomaly)
         } else {
             [None; MAX_REASONS]
         };
         BehaviourScore {
             probability,
             is_suspicious: probability >= self.calibration.threshold && !vector.learning,
-            evidence,
-            anomaly,
+            answers,
             reasons,
         }
     }
@@ -331,6 +339,7 @@ impl BehaviourModel {
         let calibration = &self.calibration;
         let mut shares = [0.0; WIDTH];
         self.forest.attribute(values, calibration.forest, &mut shares);
+        self.boosted.attribute(values, calibration.boosted, &mut shares);
         let base = self.isolation.base();
         let usual = (-base / calibration.usual_path).exp2();
         let path = -anomaly.log2() * calibration.usual_path;
@@ -356,15 +365,14 @@ impl BehaviourModel {
     }
 }
 
-/// The next `N` bytes.
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (first, behind) = rest.split_first_chunk::<N>()?;
-    *rest = behind;
-    Some(*first)
+fn header() -> Header {
+    Header { magic: MAGIC, version: VERSION, schema: schema_hash() }
 }
 
 #[cfg(test)]
 mod tests {
+    use sha2::{Digest, Sha256};
+
     use super::{
         super::{
             forest::tests::{some, vector},
@@ -372,14 +380,17 @@ mod tests {
         },
         *,
     };
+    use crate::artifact::CHECKSUM;
 
     fn model() -> BehaviourModel {
         BehaviourModel {
             forest: Forest::new(&some(2, 1)).unwrap(),
+            boosted: Forest::new(&some(2, 4)).unwrap(),
             isolation: Forest::new(&some(1, 7)).unwrap(),
             calibration: Calibration {
                 intercept: -4.0,
                 forest: 1.5,
+                boosted: 0.5,
                 anomaly: 2.0,
                 usual_path: 10.0,
                 curve: vec![(-9.0, 0.001), (0.0, 0.5), (4.0, 0.99)],
@@ -409,9 +420,9 @@ mod tests {
         longer.push(0);
         assert_eq!(BehaviourModel::from_bytes(&longer), Err(ModelError::Checksum));
         let mut other = bytes;
-        other[8] = 2;
-        assert_eq!(BehaviourModel::from_bytes(&other), Err(ModelError::Version { found: 2 }));
         other[8] = 1;
+        assert_eq!(BehaviourModel::from_bytes(&other), Err(ModelError::Version { found: 1 }));
+        other[8] = VERSION as u8;
         other[12] ^= 1;
         assert!(matches!(BehaviourModel::from_bytes(&other), Err(ModelError::Schema { .. })));
         assert_eq!(BehaviourModel::from_bytes(b"something else"), Err(ModelError::Magic));
@@ -430,12 +441,12 @@ mod tests {
         };
         let number = Err(ModelError::Number("a calibration"));
         assert_eq!(with(20, &f32::NAN.to_le_bytes()), number);
-        assert_eq!(with(32, &0_f32.to_le_bytes()), number);
-        assert_eq!(with(36, &1.5_f32.to_le_bytes()), number);
+        assert_eq!(with(36, &0_f32.to_le_bytes()), number);
+        assert_eq!(with(40, &1.5_f32.to_le_bytes()), number);
         // The second knot below the first.
-        assert_eq!(with(42 + 8, &(-10_f32).to_le_bytes()), number);
+        assert_eq!(with(46 + 8, &(-10_f32).to_le_bytes()), number);
         // A forest of more nodes than there are.
-        assert!(matches!(with(42 + 24, &[255]), Err(ModelError::Forest(_))));
+        assert!(matches!(with(46 + 24, &[255]), Err(ModelError::Forest(_))));
         assert_eq!(with(0, b"J"), Ok(model()));
         let mut wild = model();
         wild.calibration.curve[1].1 = 0.0;
@@ -461,8 +472,7 @@ mod tests {
         let model = model();
         for seed in 0..200 {
             let values = vector(seed);
-            let (_, anomaly) = model.answers(&values);
-            let reasons = model.reasons(&values, anomaly);
+            let reasons = model.reasons(&values, model.answers(&values).anomaly);
             let weights: Vec<f32> = reasons.iter().flatten().map(|r| r.contribution).collect();
             assert!(weights.iter().all(|w| *w > 0.0));
             assert!(weights.is_sorted_by(|a, b| a >= b), "{weights:?}");

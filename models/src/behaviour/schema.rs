@@ -14,7 +14,7 @@
 use sha2::{Digest, Sha256};
 
 /// To be raised when a feature changes its meaning under the same name.
-const SCHEMA_VERSION: u32 = 1;
+const SCHEMA_VERSION: u32 = 2;
 
 /// A part of the schema that is measured on its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -129,10 +129,16 @@ features! {
         PlaceDistance "place-distance" "log2(1+km)" 0.0..16.0 NOW "distance from the subject's last place, less both accuracy radii; absent through VPN, relay, Tor and mobile networks";
         PlaceSpeed "place-speed" "log2(1+km/h)" 0.0..24.0 NOW "that distance over the time between";
         PlaceUsualDistance "place-usual-distance" "log2(1+km)" 0.0..16.0 HISTORY "distance from the nearest of the subject's usual places, less both radii; absent as above";
+        PlaceSpeedHour "place-speed-hour" "log2(1+km/h)" 0.0..24.0 NOW "the greatest place-speed of this hour and the one before";
+        ClientSurprise "client-surprise" "surprise" 0.0..24.0 HISTORY "network-surprise and device-surprise together";
+        OtherClientAgo "other-client-ago" "log2(1+s)" 0.0..32.0 NOW "time since the subject's last request from another client (user agent and network) than this one";
+        ClientTurnsHour "client-turns-hour" "log2(1+n)" 0.0..16.0 NOW "how often another client of the subject took over in the last hour";
         AddressesHour "addresses-hour" "log2(1+n)" 0.0..16.0 NOW "distinct addresses of the subject in the last hour";
         AddressesHourZ "addresses-hour-z" "z" -32.0..32.0 HISTORY "the same against the subject's usual hour";
         TokensHour "tokens-hour" "log2(1+n)" 0.0..16.0 NOW "distinct tokens of the subject in the last hour";
         TokensHourZ "tokens-hour-z" "z" -32.0..32.0 HISTORY "the same against the subject's usual hour";
+        ActiveHours "active-hours" "log2(1+n)" 0.0..8.0 NOW "different hours with requests among the last 24";
+        ActiveHoursZ "active-hours-z" "z" -32.0..32.0 HISTORY "the same against the subject's usual day";
         HourSurprise "hour-surprise" "log2" -8.0..8.0 HISTORY "how much rarer than at any hour the subject is active at this hour of the week (UTC), with its neighbours";
     }
     Access {
@@ -148,6 +154,7 @@ features! {
         ObjectsHour "objects-hour" "log2(1+n)" 0.0..24.0 NOW "distinct objects in the last hour that the subject had not asked for today";
         ObjectsHourZ "objects-hour-z" "z" -32.0..32.0 HISTORY "the same against the subject's usual hour";
         ObjectsDayZ "objects-day-z" "z" -32.0..32.0 HISTORY "distinct objects of the day against the subject's usual day";
+        ObjectsDayOver "objects-day-over" "log2" -32.0..32.0 HISTORY "distinct objects of the day over those of the subject's usual day";
         ObjectsHourPeersZ "objects-hour-peers-z" "z" -32.0..32.0 NOW "objects-hour against the usual hour of subjects with the role";
         ObjectDensity "object-density" "log2(share)" -64.0..0.0 NOW "how much of the span of its object numbers the subject asked for in this hour: 0 is every one";
         UnauthorizedRecent "unauthorized-recent" "share" 0.0..1.0 NOW "401 among the subject's latest answers";
@@ -164,6 +171,9 @@ features! {
         AnswerBytesZ "answer-bytes-z" "z" -32.0..32.0 NOW "bytes of the answer against the route's usual; absent before it";
         BytesHourZ "bytes-hour-z" "z" -32.0..32.0 HISTORY "bytes given to the subject in the last hour against its usual hour";
         BytesDayZ "bytes-day-z" "z" -32.0..32.0 HISTORY "bytes given to the subject in the last day against its usual day";
+        AnswerBytesOwn "answer-bytes-own" "log2" -32.0..32.0 HISTORY "bytes of the answer over those of the greatest answer of the subject's usual day; absent before it";
+        BytesHourOver "bytes-hour-over" "log2" -32.0..32.0 HISTORY "bytes given to the subject in the last hour over those of its usual hour";
+        BytesDayOver "bytes-day-over" "log2" -32.0..32.0 HISTORY "bytes given to the subject in the last day over those of its usual day";
         BytesHourPeersZ "bytes-hour-peers-z" "z" -32.0..32.0 NOW "bytes given in the last hour against the usual hour of subjects with the role";
     }
     Payload {

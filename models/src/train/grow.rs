@@ -22,7 +22,7 @@ use crate::behaviour::{
 };
 
 /// Trees of the forest: from here on more cost time and give nothing.
-const TREES: usize = 64;
+const TREES: usize = 32;
 /// Threads that grow them, each its share with a seed of its own.
 const THREADS: usize = 2;
 const DEPTH: usize = 12;

@@ -11,7 +11,7 @@ use crate::behaviour::{
     forest::{Forest, Grown},
 };
 
-const TREES: usize = 64;
+const TREES: usize = 48;
 /// Rows of a tree.
 const SAMPLE: usize = 256;
 /// The depth at which a balanced tree of the sample would be done.

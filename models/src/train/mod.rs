@@ -1,4 +1,4 @@
-//! Training of the behaviour model: both forests, what joins them, and the threshold.
+//! Training of the behaviour model: three forests, what joins them, and the threshold.
 //!
 //! Behind the cargo feature `train`, as nobody who only scores needs linfa. The same examples, in
 //! the same order, give the same model bit for bit: random numbers come from a seed, threads do
@@ -8,7 +8,8 @@
 //! - [`adapt`] fits a model that is there to a host that has hardly seen an attack;
 //! - [`grow`], [`Forests::listen`] and [`calibrate`] are the steps, for who has worlds of their own.
 
-pub mod calibrate;
+mod boost;
+mod calibrate;
 mod grow;
 mod isolate;
 mod random;
@@ -100,6 +101,8 @@ pub struct Example {
 pub enum Stage {
     /// Trees of the random forest.
     Forest,
+    /// Boosted trees.
+    Boosting,
     /// Trees of the isolation forest.
     Isolation,
     /// Requests that the forests are asked about.
@@ -112,6 +115,7 @@ impl Stage {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Forest => "growing the random forest",
+            Self::Boosting => "boosting trees",
             Self::Isolation => "growing the isolation forest",
             Self::Listening => "asking the forests",
         }
@@ -146,6 +150,8 @@ pub const fn all_groups(_: Group) -> bool {
 pub struct Forests {
     /// Log-odds of attacks.
     pub forest: Forest,
+    /// Boosted trees: log-odds of attacks, too.
+    pub boosted: Forest,
     /// Lengths of paths.
     pub isolation: Forest,
 }
@@ -156,6 +162,7 @@ impl Forests {
     pub fn with(&self, calibration: Calibration) -> BehaviourModel {
         BehaviourModel {
             forest: self.forest.clone(),
+            boosted: self.boosted.clone(),
             isolation: self.isolation.clone(),
             calibration,
         }
@@ -168,6 +175,7 @@ impl Forests {
         self.with(Calibration {
             intercept: 0.0,
             forest: 1.0,
+            boosted: 0.0,
             anomaly: 0.0,
             usual_path: isolate::norm(),
             curve: vec![(0.0, 0.5)],
@@ -181,8 +189,8 @@ impl Forests {
         let all = examples.len();
         let mut said = Vec::with_capacity(all);
         for (done, example) in examples.iter().enumerate() {
-            let (evidence, anomaly) = model.answers(&example.values);
-            said.push(Said { evidence, anomaly, truth: example.truth, weight: example.weight });
+            let answers = model.answers(&example.values);
+            said.push(Said { answers, truth: example.truth, weight: example.weight });
             if done % 4096 == 0 || done + 1 == all {
                 report(Progress { stage: Stage::Listening, done: done + 1, all });
             }
@@ -201,7 +209,8 @@ fn draw<'a>(mut rows: Vec<&'a Example>, n: usize, random: &mut Random) -> Vec<&'
     rows
 }
 
-/// Grows both forests; the random forest twice, the second time from what the first stumbled over.
+/// Grows all three forests; the random forest twice, the second time from what the first stumbled
+/// over.
 ///
 /// # Errors
 /// [`TrainError`]; one of the labels is missing, or what linfa says.
@@ -238,8 +247,9 @@ pub fn grow(
         .chain(hardest)
         .collect();
     let forest = grow::grow(&chosen, pool, mask, 2, (1, 2), report)?;
+    let boosted = boost::grow(pool, mask, seed, &boost::Settings::USUAL, report)?;
     let isolation = isolate::grow(pool, mask, 3, report)?;
-    Ok(Forests { forest, isolation })
+    Ok(Forests { forest, boosted, isolation })
 }
 
 /// How many different groups there are, of one label.
@@ -306,7 +316,7 @@ pub fn train_beside(
         forests.forest = base.forest.joined(&forests.forest)?;
     }
     let held: Vec<&Example> = examples.iter().filter(|e| !to_grow(e)).collect();
-    let calibration = calibrate(&forests.listen(&held, report), Voices::Both)?;
+    let calibration = calibrate(&forests.listen(&held, report), Voices::ALL)?;
     Ok(forests.with(calibration))
 }
 
@@ -326,15 +336,15 @@ pub fn adapt(
     enough(examples, false)?;
     let own: Vec<Example> = examples.iter().filter(|e| !e.truth.is_attack()).cloned().collect();
     let isolation = isolate::grow(&own, all_groups, seed, report)?;
-    let forests = Forests { isolation, forest: base.forest.clone() };
+    let forests = Forests { isolation, forest: base.forest.clone(), boosted: base.boosted.clone() };
     let own: Vec<&Example> = own.iter().collect();
     let said = forests.listen(&own, report);
     let middle = |mut anomalies: Vec<f32>| {
         anomalies.sort_by(f32::total_cmp);
         anomalies.get(anomalies.len() / 2).copied().unwrap_or(0.5)
     };
-    let before = middle(own.iter().map(|e| base.answers(&e.values).1).collect());
-    let after = middle(said.iter().map(|s| s.anomaly).collect());
+    let before = middle(own.iter().map(|e| base.answers(&e.values).anomaly).collect());
+    let after = middle(said.iter().map(|s| s.answers.anomaly).collect());
     let mut calibration = base.calibration.clone();
     // What is like all others weighs what it weighed.
     calibration.intercept += calibration.anomaly * (before - after);
@@ -373,8 +383,8 @@ mod tests {
         let of: Vec<&Example> = examples.iter().filter(|e| e.truth.is_attack() == attack).collect();
         let calibration = &model.calibration;
         let alerts = of.iter().filter(|e| {
-            let (evidence, anomaly) = model.answers(&e.values);
-            calibration.probability(calibration.margin(evidence, anomaly)) >= calibration.threshold
+            let margin = calibration.margin(&model.answers(&e.values));
+            calibration.probability(margin) >= calibration.threshold
         });
         (alerts.count(), of.len())
     }
@@ -390,7 +400,7 @@ mod tests {
             }
         })
         .unwrap();
-        assert_eq!(stages, [Stage::Forest, Stage::Isolation, Stage::Listening]);
+        assert_eq!(stages, [Stage::Forest, Stage::Boosting, Stage::Isolation, Stage::Listening]);
         assert_eq!(model, train(&examples, 7, &mut |_| {}).unwrap());
         let (found, all) = alerts(&model, &examples, true);
         assert!(found * 10 > all * 9, "{found} of {all}");

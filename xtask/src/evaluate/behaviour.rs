@@ -4,26 +4,40 @@
 use std::{
     collections::{BTreeMap, HashMap},
     io::Write,
+    ops::Range,
     path::Path,
 };
 
 use anyhow::{Context, Result};
 use jotwatch_models::{
-    behaviour::{BehaviourModel, Group, Index, Vector, model::Calibration, schema::FEATURES},
-    train::{Example, Forests, Mask, PRIOR, Said, Voices, all_groups, calibrate},
+    behaviour::{
+        Answers, BehaviourModel, Group, Index, Vector, model::Calibration, schema::FEATURES,
+    },
+    train::{self, Example, Forests, Mask, PRIOR, Voices, all_groups, calibrate},
 };
 
 use super::percent;
-use crate::train::{
-    behaviour::{
-        self,
-        rows::{self, Moment, Truth},
+use crate::{
+    progress,
+    train::{
+        behaviour::{
+            self, Sampled,
+            rows::{self, Moment, Truth},
+        },
+        sessions::{
+            Kind, Label, Oddity,
+            ranges::{SETTLED, TEST},
+        },
     },
-    sessions::{Kind, Label, Oddity, ranges::TEST},
 };
 
-/// Seeds of the worlds to test on.
-const WORLDS: std::ops::Range<u64> = 300..310;
+/// Seeds of the worlds to test on: those that were looked at while features and training were
+/// designed, and others that were not.
+const WORLDS: [(&str, Range<u64>); 2] =
+    [("worlds that the design has seen", 300..310), ("fresh worlds", 400..410)];
+
+/// Seeds of those that ablation is measured on.
+const ABLATION: Range<u64> = 400..405;
 
 /// What the forests said of a request of a test world.
 #[derive(Clone, Copy)]
@@ -33,8 +47,8 @@ struct Heard {
     odd: Option<Oddity>,
     /// Subject and day, of all worlds.
     day: u32,
-    asked: (f32, f32),
-    answered: (f32, f32),
+    asked: Answers,
+    answered: Answers,
 }
 
 /// How often a feature was the first, second or third reason of an alert, by kind of attack.
@@ -50,12 +64,12 @@ struct Test {
     requests: usize,
 }
 
-fn listen(model: &BehaviourModel, worlds: std::ops::Range<u64>) -> Test {
+fn listen(model: &BehaviourModel, worlds: Range<u64>) -> Test {
     let first = worlds.start;
-    let parts = behaviour::each_world(worlds, &TEST, |seed, world| {
+    let parts = behaviour::each_world("worlds to test on", worlds, &TEST, |seed, world| {
         let mut heard = Vec::new();
         let (mut learning, mut reasons) = (0, Reasons::new());
-        let mut asked = (0.0, 0.0);
+        let mut asked = Answers::default();
         rows::replay(world, |event, truth, moment, vector| {
             let says = model.answers(vector.values());
             if moment == Moment::Asked {
@@ -155,8 +169,7 @@ struct Figures {
 
 impl Figures {
     fn of(test: &Test, calibration: &Calibration) -> Self {
-        let probability =
-            |says: (f32, f32)| calibration.probability(calibration.margin(says.0, says.1));
+        let probability = |says: Answers| calibration.probability(calibration.margin(&says));
         let mut worst: Vec<f32> = vec![0.0; test.episodes.len()];
         let mut early: Vec<bool> = vec![false; test.episodes.len()];
         let mut seen = vec![0_usize; test.episodes.len()];
@@ -328,70 +341,104 @@ fn outside(out: &mut impl Write, data: &Path, model: &BehaviourModel) -> Result<
         column("num_unique_apis")?,
         column("classification")?,
     );
-    let (mut shares, mut anomalies) = (Vec::new(), Vec::new());
+    let mut said_of = [const { Vec::new() }; 3];
     for record in reader.records() {
         let record = record?;
         let number = |at: usize| record.get(at).and_then(|v| v.parse::<f32>().ok());
         let mut vector = Vector::default();
         vector.set_option(Index::Interval, number(interval).map(|s| (1.0 + 1000.0 * s).log2()));
         vector.set_option(Index::RoutesHour, number(unique).map(|n| (1.0 + n).log2()));
-        let (share, anomaly) = model.answers(vector.values());
+        let said = model.answers(vector.values());
         let outlier = record.get(truth) == Some("outlier");
-        shares.push((share, outlier));
-        anomalies.push((anomaly, outlier));
+        for (to, value) in said_of.iter_mut().zip([said.evidence, said.boosted, said.anomaly]) {
+            to.push((value, outlier));
+        }
     }
-    let outliers = shares.iter().filter(|s| s.1).count();
+    let [forest, boosted, isolation] = said_of;
+    let outliers = forest.iter().filter(|s| s.1).count();
+    let all = forest.len();
     writeln!(
         out,
         "\noutside check: {} public API sessions, {:.1} % outliers, by interval and number of routes alone (no training on them)",
-        shares.len(),
-        percent(outliers, shares.len())
+        all,
+        percent(outliers, all)
     )?;
     writeln!(
         out,
-        "    area under precision and recall: random forest {:.3}, isolation forest {:.3}; by chance {:.3}",
-        average_precision(shares.clone()),
-        average_precision(anomalies),
-        outliers as f64 / shares.len() as f64
+        "    area under precision and recall: random forest {:.3}, boosted trees {:.3}, isolation forest {:.3}; by chance {:.3}",
+        average_precision(forest),
+        average_precision(boosted),
+        average_precision(isolation),
+        outliers as f64 / all as f64
     )?;
     Ok(())
 }
 
+/// What a model says of recorded vectors.
+fn ask(model: &BehaviourModel, recorded: &Sampled<Example>) -> Test {
+    let mut places: Vec<u32> = recorded.kinds.keys().copied().collect();
+    places.sort_unstable();
+    let mut episodes: Vec<(Kind, usize)> =
+        places.iter().filter_map(|at| Some((*recorded.kinds.get(at)?, 0))).collect();
+    let mut heard = Vec::with_capacity(recorded.rows.len());
+    for example in &recorded.rows {
+        let answered = model.answers(&example.values);
+        let (attack, day) = match example.truth {
+            train::Truth::Attack { episode } => {
+                let place = places.partition_point(|p| *p < episode);
+                episodes[place].1 += 1;
+                (Some(place as u32), 0)
+            }
+            train::Truth::Legitimate { day } => (None, day),
+        };
+        heard.push(Heard { attack, odd: None, day, asked: answered, answered });
+    }
+    Test { reasons: Reasons::new(), heard, episodes, learning: 0, requests: recorded.rows.len() }
+}
+
 /// What groups of features are worth, and what is found of attacks of a kind never seen.
 fn ablate(out: &mut impl Write) -> Result<()> {
+    let pool = behaviour::pool();
+    // A third of the worlds to grow from: what is compared is one training with another.
+    let first: Vec<Example> =
+        pool.rows.iter().filter(|r| pool.world(r.truth).is_multiple_of(3)).cloned().collect();
+    let held = behaviour::record("worlds to calibrate on", behaviour::CALIBRATE, &SETTLED);
+    let test = behaviour::record("worlds to test on", ABLATION, &TEST);
+    let mut stages = progress::Stages::default();
     writeln!(
         out,
-        "\nwhat each group of features is worth (synthetic; trained without it; half of the worlds)"
+        "\nwhat each group of features is worth (synthetic; trained without it; a third of the worlds to grow from, half of the fresh ones)"
     )?;
     heading(out)?;
-    let half = WORLDS.start..WORLDS.start + (WORLDS.end - WORLDS.start) / 2;
-    let pool = behaviour::pool();
     for (name, mask) in [("all", all_groups as Mask)].iter().chain(WITHOUT) {
-        let forests = behaviour::grow(&pool.rows, *mask, &mut |_| {})?;
-        let model = forests.with(calibrate(&behaviour::listen(&forests).rows, Voices::Both)?);
-        Figures::of(&listen(&model, half.clone()), &model.calibration).line(out, name)?;
+        let forests = behaviour::grow(&first, *mask, &mut |p| stages.show(p))?;
+        let rows: Vec<&Example> = held.rows.iter().collect();
+        let said = forests.listen(&rows, &mut |p| stages.show(p));
+        let model = forests.with(calibrate(&said, Voices::ALL)?);
+        Figures::of(&ask(&model, &test), &model.calibration).line(out, name)?;
     }
     writeln!(
         out,
         "\nfound of a kind of attack that was not trained on, nor calibrated, nor mixed with others (synthetic)"
     )?;
-    writeln!(out, "{:<24} {:>8} {:>8} {:>14}", "episodes", "number", "both %", "forest alone %")?;
+    writeln!(out, "{:<24} {:>8} {:>8} {:>14}", "episodes", "number", "all %", "no isolation %")?;
     for unseen in Kind::ALL.into_iter().filter(|k| *k != Kind::Mixed) {
         let is_out = |kind: Option<Kind>| kind == Some(unseen) || kind == Some(Kind::Mixed);
         let rows: Vec<Example> =
-            pool.rows.iter().filter(|r| !is_out(pool.kind(r.truth))).cloned().collect();
-        let forests = behaviour::grow(&rows, all_groups, &mut |_| {})?;
-        let all = behaviour::listen(&forests);
-        let said: Vec<Said> =
-            all.rows.iter().filter(|s| !is_out(all.kind(s.truth))).copied().collect();
-        let test = listen(&forests.uncalibrated(), half.clone());
+            first.iter().filter(|r| !is_out(pool.kind(r.truth))).cloned().collect();
+        let forests = behaviour::grow(&rows, all_groups, &mut |p| stages.show(p))?;
+        let rows: Vec<&Example> =
+            held.rows.iter().filter(|r| !is_out(held.kind(r.truth))).collect();
+        let said = forests.listen(&rows, &mut |p| stages.show(p));
+        let test = ask(&forests.uncalibrated(), &test);
         let found = |voices| -> Result<(f64, usize)> {
             let figures = Figures::of(&test, &calibrate(&said, voices)?);
             let of = figures.kinds.get(&unseen).map_or((0, 0), |k| (k.0, k.3));
             Ok((percent(of.0, of.1), of.1))
         };
-        let ((both, number), (forest, _)) = (found(Voices::Both)?, found(Voices::Forest)?);
-        writeln!(out, "{:<24} {number:>8} {both:>8.1} {forest:>14.1}", unseen.name())?;
+        let ((all, number), (less, _)) =
+            (found(Voices::ALL)?, found(Voices { isolation: false, ..Voices::ALL })?);
+        writeln!(out, "{:<24} {number:>8} {all:>8.1} {less:>14.1}", unseen.name())?;
         out.flush()?;
     }
     Ok(())
@@ -413,21 +460,34 @@ fn heading(out: &mut impl Write) -> Result<()> {
 pub(super) fn report(out: &mut impl Write, data: &Path, ablation: bool) -> Result<()> {
     let bytes = std::fs::read(behaviour::artifact())?;
     let model = BehaviourModel::from_bytes(&bytes).context("run `cargo xtask train` first")?;
-    let forests = Forests { forest: model.forest.clone(), isolation: model.isolation.clone() };
-    let test = listen(&model, WORLDS);
+    let forests = Forests {
+        forest: model.forest.clone(),
+        boosted: model.boosted.clone(),
+        isolation: model.isolation.clone(),
+    };
+    let mut tests = Vec::new();
+    for (name, worlds) in WORLDS {
+        let test = listen(&model, worlds.clone());
+        writeln!(
+            out,
+            "\nbehaviour, synthetic: {} {name}, of other ranges than the training's, {} requests ({:.1} % while learning), {} features, {} + {} + {} trees, {} bytes",
+            worlds.count(),
+            test.requests,
+            percent(test.learning, test.requests),
+            FEATURES.len(),
+            model.forest.trees(),
+            model.boosted.trees(),
+            model.isolation.trees(),
+            bytes.len()
+        )?;
+        Figures::of(&test, &model.calibration).print(out, &model.calibration)?;
+        tests.push(test);
+    }
+    let test = tests.pop().context("no worlds to test on")?;
     writeln!(
         out,
-        "\nbehaviour, synthetic: {} worlds of other ranges than the training's, {} requests ({:.1} % while learning), {} features, {} + {} trees, {} bytes",
-        WORLDS.count(),
-        test.requests,
-        percent(test.learning, test.requests),
-        FEATURES.len(),
-        model.forest.trees(),
-        model.isolation.trees(),
-        bytes.len()
+        "\nfirst three reasons of alerts on attacks, most frequent first (synthetic, fresh worlds)"
     )?;
-    Figures::of(&test, &model.calibration).print(out, &model.calibration)?;
-    writeln!(out, "\nfirst three reasons of alerts on attacks, most frequent first (synthetic)")?;
     for (kind, of) in &test.reasons {
         let mut of: Vec<_> = of.iter().collect();
         of.sort_by_key(|f| std::cmp::Reverse(f.1));
@@ -437,15 +497,20 @@ pub(super) fn report(out: &mut impl Write, data: &Path, ablation: bool) -> Resul
 
     writeln!(
         out,
-        "\nwhat each model is worth (synthetic; each calibrated and with a threshold of its own)"
+        "\nwhat each model is worth (synthetic, fresh worlds; each calibrated and with a threshold of its own)"
     )?;
     heading(out)?;
     let said = behaviour::listen(&forests).rows;
-    for (name, voices) in [
-        ("both", Voices::Both),
-        ("random forest alone", Voices::Forest),
-        ("isolation forest alone", Voices::Isolation),
+    for (name, forest, boosted, isolation) in [
+        ("all three", true, true, true),
+        ("random forest alone", true, false, false),
+        ("boosted trees alone", false, true, false),
+        ("isolation forest alone", false, false, true),
+        ("without random forest", false, true, true),
+        ("without boosted trees", true, false, true),
+        ("without isolation forest", true, true, false),
     ] {
+        let voices = Voices { forest, boosted, isolation };
         Figures::of(&test, &calibrate(&said, voices)?).line(out, name)?;
     }
     if ablation {

@@ -144,7 +144,7 @@ pub(super) fn behaviour(out: &mut impl Write) -> Result<()> {
         .collect();
     writeln!(
         out,
-        "\nprocessor time of both forests a vector ({WIDTH} features), best and middle of {ROUNDS} rounds"
+        "\nprocessor time of all forests a vector ({WIDTH} features), best and middle of {ROUNDS} rounds"
     )?;
     for (name, of) in [("all", &vectors), ("with reasons", &raised)] {
         if of.is_empty() {

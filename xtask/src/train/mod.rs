@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Result, ensure};
 use jotwatch_models::payload::Weights;
 
-use crate::setup;
+use crate::{progress, setup};
 use data::{Label, Sample, Source};
 use fit::Mask;
 
@@ -84,11 +84,13 @@ impl<'a> Foreign<'a> {
         mut held: impl FnMut(Source, &Weights),
     ) -> Result<Self> {
         let mut rows = Vec::new();
+        let bar = progress::bar("trained without each source", Source::PUBLIC.len());
         for source in Source::PUBLIC {
             let weights = fit::train(&training(samples, generated, Some(source)), mask)?;
             held(source, &weights);
             let of: Vec<&Sample> = samples.iter().filter(|s| s.source == source).collect();
             rows.extend(of.iter().copied().zip(fit::margins(&weights, of.iter().copied())));
+            bar.inc(1);
         }
         Ok(Self { rows })
     }
@@ -171,7 +173,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         finish(&artifact(), &bytes, args.check)?;
     }
     if args.only != Some(Which::Payload) {
-        finish(&behaviour::artifact(), &behaviour::build(&mut |_| {})?.to_bytes()?, args.check)?;
+        finish(&behaviour::artifact(), &behaviour::build()?.to_bytes()?, args.check)?;
     }
     Ok(())
 }

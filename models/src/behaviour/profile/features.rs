@@ -82,6 +82,7 @@ pub(super) fn of_client(
     request: &Request,
     names: &Names,
     since_hour: u32,
+    interval_ms: Option<u64>,
     to: &mut Vector,
 ) {
     let client = &request.client;
@@ -93,18 +94,26 @@ pub(super) fn of_client(
     set_sight(to, F::NetworkNew, F::NetworkSurprise, network);
     let device = subject.own_devices.see(tag(names.device));
     set_sight(to, F::DeviceNew, F::DeviceSurprise, device);
+    to.set(F::ClientSurprise, network.surprise + device.surprise);
+    let now_s = u32::try_from(subject.last_ms / 1000).unwrap_or(u32::MAX);
+    // Rotated, so that the same device and network don't cancel.
+    let tag_of_both = tag(names.device) ^ tag(names.network).rotate_left(5);
+    let before_s = interval_ms.map(|ms| u32::try_from(ms / 1000).unwrap_or(u32::MAX));
+    let ago = subject.clients.see(tag_of_both, now_s, before_s);
+    to.set_option(F::OtherClientAgo, ago.map(|s| log2_1p(s as f32)));
+    to.set(F::ClientTurnsHour, log2_1p(subject.clients.turns(past)));
     if let Some(country) = client.country {
         let country = subject.own_countries.see(u16::from_be_bytes(country));
         set_sight(to, F::CountryNew, F::CountrySurprise, country);
     }
     let hidden = client.kinds.is_some_and(NetworkKinds::hides_place);
     if let Some(place) = client.place.filter(|_| !hidden) {
-        let now_s = u32::try_from(subject.last_ms / 1000).unwrap_or(u32::MAX);
         let travel = subject.places.see(place, now_s);
         to.set_option(F::PlaceDistance, travel.km.map(log2_1p));
         to.set_option(F::PlaceSpeed, travel.km_h.map(log2_1p));
         to.set_option(F::PlaceUsualDistance, travel.usual_km.map(log2_1p));
     }
+    to.set_option(F::PlaceSpeedHour, subject.places.fastest());
     let exact = Familiar::<OWN_ADDRESSES>::EXACT;
     subject.addresses.add_known(names.address, address.first_this_hour, exact);
     let addresses = subject.addresses.last(past);
@@ -306,7 +315,7 @@ fn of_sequence(
             }
         }
     }
-    subject.last_route = ((names.route >> 32) as u32).max(1);
+    subject.last_route = tag(names.route).max(1);
 }
 
 /// Objects that are walked through.
@@ -330,6 +339,7 @@ fn of_objects(
     to.set(F::ObjectsHour, log2_1p(objects));
     to.set_option(F::ObjectsHourZ, subject.usual.objects_hour.z_of(objects));
     to.set_option(F::ObjectsDayZ, subject.usual.objects_day.z_of(subject.objects.day()));
+    to.set_option(F::ObjectsDayOver, subject.usual.objects_day.over_of(subject.objects.day()));
     if let Some(peers) = shared.peers.get(names.group).filter(|peers| peers.is_warm()) {
         to.set_option(F::ObjectsHourPeersZ, peers.objects.z_of(objects));
     }
@@ -344,6 +354,9 @@ pub(super) fn of_rates(subject: &Subject, interval_ms: Option<u64>, to: &mut Vec
     to.set_option(F::RateHourZ, usual.hour.z_of(subject.hour.last(subject.past(HOUR_MS))));
     to.set_option(F::RateDayZ, usual.day.z_of(subject.day.last(subject.past(DAY_MS))));
     to.set_option(F::Interval, interval_ms.map(|ms| log2_1p(ms as f32)));
+    let active = subject.active();
+    to.set(F::ActiveHours, log2_1p(active));
+    to.set_option(F::ActiveHoursZ, usual.active.z_of(active));
     let spread = subject.intervals.spread();
     to.set_option(F::IntervalSpread, spread);
     to.set_option(F::IntervalSpreadZ, spread.and_then(|spread| usual.intervals.z(spread)));
@@ -359,8 +372,11 @@ pub(super) fn of_answers(subject: &Subject, to: &mut Vector) {
     let (hour, day) = (subject.past(HOUR_MS), subject.past(DAY_MS));
     to.set_option(F::DeniedHourZ, usual.denied.z_of(subject.denied.last(hour)));
     to.set_option(F::NotFoundHourZ, usual.not_found.z_of(subject.not_found.last(hour)));
-    to.set_option(F::BytesHourZ, usual.bytes_hour.z_of(subject.bytes_hour.last(hour)));
-    to.set_option(F::BytesDayZ, usual.bytes_day.z_of(subject.bytes_day.last(day)));
+    let (in_hour, in_day) = (subject.bytes_hour.last(hour), subject.bytes_day.last(day));
+    to.set_option(F::BytesHourZ, usual.bytes_hour.z_of(in_hour));
+    to.set_option(F::BytesDayZ, usual.bytes_day.z_of(in_day));
+    to.set_option(F::BytesHourOver, usual.bytes_hour.over_of(in_hour));
+    to.set_option(F::BytesDayOver, usual.bytes_day.over_of(in_day));
 }
 
 /// The answer against what the route gives.

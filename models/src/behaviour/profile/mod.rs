@@ -8,6 +8,7 @@
 //!
 //! Bounded by [`Limits`]: who was not seen for longest makes room and is counted.
 
+mod clients;
 mod distinct;
 mod familiar;
 mod features;
@@ -37,7 +38,7 @@ use std::net::IpAddr;
 
 use siphasher::sip::SipHasher13;
 
-use super::{Answer, Client, Request, Vector};
+use super::{Answer, Client, Index, Request, Vector};
 use shared::Shared;
 use subject::Subject;
 use table::Table;
@@ -123,7 +124,15 @@ impl Profiles {
         let step = subject.advance(request.at_ms);
         vector.learning = subject.is_learning();
         features::of_token(subject, &mut self.shared, request, &names, vector);
-        features::of_client(subject, &mut self.shared, request, &names, since, vector);
+        features::of_client(
+            subject,
+            &mut self.shared,
+            request,
+            &names,
+            since,
+            step.interval_ms,
+            vector,
+        );
         features::of_group(subject, &mut self.shared, &step, &names, vector);
         features::of_access(subject, &mut self.shared, request, &names, &mut handle, vector);
         features::of_rates(subject, step.interval_ms, vector);
@@ -139,6 +148,7 @@ impl Profiles {
         if let Some(subject) = self.subjects.at_mut(slot, key) {
             subject.answered(answer);
             features::of_answers(subject, vector);
+            vector.set_option(Index::AnswerBytesOwn, subject.over_largest(answer));
             features::of_bytes_of_peers(subject, &self.shared, handle.group, vector);
         }
         features::of_answer(&mut self.shared, &handle, answer, vector);

@@ -358,6 +358,26 @@ fn expected(oracle: &Oracle) -> Vec<(F, Option<f64>, f64)> {
         there.map(|(r, _)| r.subject).collect::<BTreeSet<_>>().len() as f64
     };
     let part = (now.at_ms % HOUR) as f64 / HOUR as f64;
+    let hours: BTreeSet<u64> = own.iter().map(|(r, _)| r.at_ms / HOUR).collect();
+    let active = hours.range(hour - 23..=hour).count() as f64;
+    let mut by_day: BTreeMap<u64, f64> = BTreeMap::new();
+    hours.iter().for_each(|h| *by_day.entry(h / 24).or_default() += 1.0);
+    let active_days: Vec<f64> = by_day.range(..hour / 24).map(|(_, n)| log(*n)).collect();
+    let client = |r: &Request| (r.device, r.client.asn);
+    let turned = |at: u64| {
+        let pairs = own.windows(2).filter(|p| client(&p[0].0) != client(&p[1].0));
+        pairs.filter(|p| p[1].0.at_ms / HOUR == at).count().min(255) as f64
+    };
+    let turns = turned(hour) + turned(hour - 1) * (1.0 - part);
+    let seconds = |r: &Request| (r.at_ms / 1000) as f64;
+    let other_ago = own
+        .iter()
+        .rev()
+        .find(|(r, _)| client(r) != client(now))
+        .map(|(r, _)| seconds(now) - seconds(r));
+    // Seconds are cut off twice on the way.
+    let a_second = other_ago.map_or(0.0, |s| log(s + 1.0) - log(s).min(log(s - 1.0))) + 1e-3;
+    let over = |past: &[f64], value: f64| usual(past, OWN).map(|(mean, _)| log(value) - mean);
     vec![
         (F::RequestsMinute, Some(log(oracle.last(MINUTE, count))), 1e-4),
         (
@@ -378,6 +398,16 @@ fn expected(oracle: &Oracle) -> Vec<(F, Option<f64>, f64)> {
         (F::RouteSurprise, history(Some(route_sight.1)), decayed),
         (F::AddressesHour, Some(log(oracle.last_distinct(addresses))), 1e-4),
         (F::AddressesHourZ, history(oracle.z_distinct(addresses)), 0.05),
+        (F::ActiveHours, Some(log(active)), 1e-4),
+        (F::ActiveHoursZ, history(z(usual(&active_days, OWN), log(active))), 0.05),
+        (F::ClientTurnsHour, Some(log(turns)), 1e-3),
+        (F::OtherClientAgo, other_ago.map(log), a_second),
+        (F::BytesDayOver, history(over(&oracle.over(DAY, bytes), oracle.last(DAY, bytes))), 0.05),
+        (
+            F::BytesHourOver,
+            history(over(&oracle.over(HOUR, bytes), oracle.last(HOUR, bytes))),
+            0.05,
+        ),
         (F::TokensHour, Some(log(oracle.last_distinct(tokens))), 1e-4),
         (F::TokensHourZ, history(oracle.z_distinct(tokens)), 0.05),
         (F::HourSurprise, history(Some(oracle.week())), 1e-4),

@@ -19,7 +19,7 @@ use super::{Profiles, shared::Shared, table::Table, wire::Wire};
 
 const MAGIC: [u8; 8] = *b"JWPROFL\0";
 /// To be raised when a field comes, goes, or changes its meaning.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Bytes that are written or read at once.
 const CHUNK: usize = 64 * 1024;
 /// In the number of a table's entries: they are not in the order in which they were seen.

@@ -15,6 +15,9 @@ const SAME_KM: f32 = 50.0;
 /// The least time that a distance is held against, in seconds: clocks and connections overlap.
 const LEAST_SECONDS: u32 = 60;
 
+/// Steps of a speed's log2(1+km/h) that is kept.
+const SPEED: f32 = 10.0;
+
 /// Hours that a place counts at most.
 const MOST: u8 = 0x3f;
 /// As in `familiar`: seen in the hour before, seen in this one.
@@ -92,9 +95,17 @@ pub(super) struct Places {
     last_s: u32,
     usual: [Spot; USUAL],
     marks: [u8; USUAL],
+    /// The greatest speed of this hour and of the one before, in steps of [`SPEED`].
+    fastest: [u8; 2],
 }
 
-wire!(Places { last: Spot, last_s: u32, usual: [Spot; USUAL], marks: [u8; USUAL] });
+wire!(Places {
+    last: Spot,
+    last_s: u32,
+    usual: [Spot; USUAL],
+    marks: [u8; USUAL],
+    fastest: [u8; 2],
+});
 
 /// How far a request is from where its subject was.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -116,6 +127,9 @@ impl Places {
             let km = spot.distance_km(self.last);
             let hours = now_s.saturating_sub(self.last_s).max(LEAST_SECONDS) as f32 / 3600.0;
             (travel.km, travel.km_h) = (Some(km), Some(km / hours));
+            let [fastest, _] = &mut self.fastest;
+            // A step above 0: a place is known.
+            *fastest = (*fastest).max((math::log2_1p(km / hours) * SPEED) as u8 + 1);
         }
         (self.last, self.last_s) = (spot, now_s);
 
@@ -145,8 +159,16 @@ impl Places {
         travel
     }
 
+    /// log2(1+km/h) of the greatest speed of this hour and the one before.
+    pub(super) fn fastest(&self) -> Option<f32> {
+        let [now, before] = self.fastest;
+        now.max(before).checked_sub(1).map(|steps| f32::from(steps) / SPEED)
+    }
+
     /// An hour with something in it is over, `hours` ago; see `Familiar::roll`.
     pub(super) fn roll(&mut self, hours: u64) {
+        let [now, _] = self.fastest;
+        self.fastest = [0, if hours == 1 { now } else { 0 }];
         for _ in 0..hours.min(2) {
             let full = self.marks.iter().any(|mark| mark & MOST == MOST);
             for mark in &mut self.marks {
@@ -198,6 +220,13 @@ mod tests {
         let flight = places.see(tokyo, 1_000_000 + 3600);
         assert!((flight.km.unwrap() - (8918.0 - 30.0)).abs() < 10.0, "{flight:?}");
         assert_eq!(flight.km, flight.km_h);
+        // It is remembered for the hour and the next.
+        assert!((places.fastest().unwrap() - (8888.0_f32).log2()).abs() < 0.2);
+        let mut later = places;
+        later.roll(1);
+        assert_eq!(later.fastest(), places.fastest());
+        later.roll(1);
+        assert_eq!(later.fastest(), None);
         // Back at the same second, and before it: not infinitely fast.
         assert!(places.see(berlin, 1_000_000 + 3600).km_h.unwrap() < 60.0 * 9000.0);
         assert!(places.see(tokyo, 0).km_h.unwrap() < 60.0 * 9000.0);

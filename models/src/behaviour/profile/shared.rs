@@ -139,7 +139,7 @@ impl Address {
 /// How many of each kind are kept. What is over it makes room by age, and is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Subjects, some 510 bytes each.
+    /// Subjects, some 515 bytes each.
     pub subjects: usize,
     /// Issuers.
     pub issuers: usize,

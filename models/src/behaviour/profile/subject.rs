@@ -1,6 +1,7 @@
 //! One subject's profile: what it does now, and what is usual for it.
 
 use super::{
+    clients::Clients,
     distinct::{Few, Many},
     familiar::Familiar,
     held::Tokens,
@@ -17,7 +18,7 @@ pub(super) const HOUR_MS: u64 = 60 * MINUTE_MS;
 pub(super) const DAY_MS: u64 = 24 * HOUR_MS;
 
 /// Requests before a profile is held against.
-pub const LEARNING_REQUESTS: u32 = 50;
+pub const LEARNING_REQUESTS: u16 = 50;
 /// Hours with requests before a profile is held against.
 pub const LEARNING_HOURS: u16 = 6;
 /// Different days (UTC) with requests before a profile is held against.
@@ -37,7 +38,7 @@ const BYTES: u64 = 64;
 const ENOUGH_ANSWERS: u8 = 4;
 
 /// Routes that a subject is used to.
-const OWN_ROUTES: usize = 20;
+const OWN_ROUTES: usize = 16;
 
 /// Addresses that a subject is used to.
 pub(super) const OWN_ADDRESSES: usize = 8;
@@ -65,6 +66,10 @@ pub(super) struct Usuals {
     pub(super) denied: Usual,
     pub(super) not_found: Usual,
     pub(super) intervals: Usual,
+    /// Different hours of a day.
+    pub(super) active: Usual,
+    /// Bytes of the greatest answer of a day.
+    pub(super) largest: Usual,
 }
 
 wire!(Usuals {
@@ -81,6 +86,8 @@ wire!(Usuals {
     denied: Usual,
     not_found: Usual,
     intervals: Usual,
+    active: Usual,
+    largest: Usual,
 });
 
 /// Shares of the latest answers.
@@ -115,7 +122,8 @@ impl Statuses {
 pub(super) struct Subject {
     /// When it was last seen; which minute, hour and day are counted follows from it.
     pub(super) last_ms: u64,
-    pub(super) requests: u32,
+    /// Up to 65,535: more tells nothing.
+    requests: u16,
     /// Hours and days with requests that are over.
     pub(super) hours: u16,
     pub(super) days: u16,
@@ -140,6 +148,11 @@ pub(super) struct Subject {
     pub(super) intervals: Intervals,
     pub(super) week: Week,
     pub(super) places: Places,
+    pub(super) clients: Clients,
+    /// The hours with requests: the lowest bit is this one, the next the one before.
+    active: u32,
+    /// The greatest answer of the day, on the scale of log2.
+    largest: u16,
     pub(super) walk: Walk,
     pub(super) held: Tokens,
     pub(super) statuses: Statuses,
@@ -153,22 +166,23 @@ pub(super) struct Subject {
     /// Groups of peers, and services, that this hour counts for, by a bit of their hash each.
     groups: [u16; 2],
     /// A part of the hash of the session's last route; 0 where there is none.
-    pub(super) last_route: u32,
+    pub(super) last_route: u16,
     /// A step more than the surprise of the latest sequences; 0 where there is none.
     sequence: u16,
 }
 
 wire!(Subject {
-    last_ms: u64, requests: u32, hours: u16, days: u16,
+    last_ms: u64, requests: u16, hours: u16, days: u16,
     minute: Sliding<u16>, busiest: u16, hour: Sliding<u32>, day: Sliding<u32>,
     bytes_hour: Sliding<u32>, bytes_day: Sliding<u32>,
     denied: Sliding<u16>, not_found: Sliding<u16>,
     addresses: Few<1>, tokens: Few<1>, routes: Few<2>, objects: Many, usual: Usuals,
-    intervals: Intervals, week: Week, places: Places, walk: Walk, held: Tokens,
+    intervals: Intervals, week: Week, places: Places, clients: Clients,
+    active: u32, largest: u16, walk: Walk, held: Tokens,
     statuses: Statuses,
     own_addresses: Familiar<OWN_ADDRESSES>, own_networks: Familiar<4>, own_countries: Familiar<4>,
     own_devices: Familiar<4>, own_routes: Familiar<OWN_ROUTES>,
-    groups: [u16; 2], last_route: u32, sequence: u16,
+    groups: [u16; 2], last_route: u16, sequence: u16,
 });
 
 /// What a subject did in an hour that is over.
@@ -212,6 +226,9 @@ impl Subject {
             intervals: Intervals::default(),
             week: Week::default(),
             places: Places::default(),
+            clients: Clients::default(),
+            active: 0,
+            largest: 0,
             walk: Walk::default(),
             held: Tokens::default(),
             statuses: Statuses::default(),
@@ -247,9 +264,10 @@ impl Subject {
         if minutes > 0 {
             self.minute.roll(minutes);
         }
+        let active = self.active_of_day(last / HOUR_MS);
         let closed = (hours > 0).then(|| self.close_hour(last / HOUR_MS, hours));
         if days > 0 {
-            self.close_day(days);
+            self.close_day(days, active);
         }
         if leapt || interval_ms.is_some_and(|interval| interval > SESSION_GAP_MS) {
             self.intervals.end();
@@ -257,6 +275,7 @@ impl Subject {
         } else if let Some(interval) = interval_ms {
             self.intervals.see(interval);
         }
+        self.active |= 1;
         self.last_ms = now;
         self.requests = self.requests.saturating_add(1);
         self.minute.add(1);
@@ -304,6 +323,8 @@ impl Subject {
         self.objects.roll(hours);
         self.walk.roll(hours);
         self.places.roll(hours);
+        self.clients.roll(hours);
+        self.active = u32::try_from(hours).map_or(0, |hours| self.active.unbounded_shl(hours));
         self.held.roll();
         self.own_addresses.roll(hours);
         self.own_networks.roll(hours);
@@ -315,7 +336,7 @@ impl Subject {
     }
 
     /// The day of the last request is over.
-    fn close_day(&mut self, days: u64) {
+    fn close_day(&mut self, days: u64, active: f32) {
         let seen = self.days.into();
         let usual = &mut self.usual;
         for (usual, count) in [
@@ -325,10 +346,24 @@ impl Subject {
         ] {
             usual.learn(super::math::log2_1p(count), seen, Pace::OWN);
         }
+        usual.active.learn(super::math::log2_1p(active), seen, Pace::OWN);
+        usual.largest.learn(unfixed(self.largest), seen, Pace::OWN);
+        self.largest = 0;
         self.days = self.days.saturating_add(1);
         self.day.roll(days);
         self.bytes_day.roll(days);
         self.objects.roll_day();
+    }
+
+    /// Different hours with requests, in the day up to an hour since 1970 that is the last one.
+    fn active_of_day(&self, hour: u64) -> f32 {
+        let of_day = 2_u32.unbounded_shl((hour % 24) as u32).wrapping_sub(1);
+        (self.active & of_day).count_ones() as f32
+    }
+
+    /// Different hours with requests among the last 24.
+    pub(super) const fn active(&self) -> f32 {
+        (self.active & 0x00ff_ffff).count_ones() as f32
     }
 
     /// How much of the present window has passed, 0..1.
@@ -355,6 +390,13 @@ impl Subject {
         let units = u32::try_from(answer.bytes.div_ceil(BYTES)).unwrap_or(u32::MAX);
         self.bytes_hour.add(units);
         self.bytes_day.add(units);
+        self.largest = self.largest.max(fixed(super::math::log2_1p(units as f32)));
+    }
+
+    /// How much greater an answer is than the greatest of a usual day, on the scale of log2.
+    pub(super) fn over_largest(&self, answer: &Answer) -> Option<f32> {
+        let units = super::math::log2_1p(answer.bytes.div_ceil(BYTES) as f32);
+        self.usual.largest.over(units)
     }
 
     /// A sequence of two routes was so surprising.

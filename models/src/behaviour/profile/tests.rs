@@ -130,7 +130,8 @@ fn an_ordinary_day_is_ordinary_and_nothing_is_absent() {
         let vector = both(&mut profiles, &usual, &answer(200, 2400));
         for (feature, value) in FEATURES.iter().zip(vector.values()) {
             // Less than four objects have no density, less than eight intervals no spread.
-            let absent = feature.id == "object-density"
+            // And one client alone has no other.
+            let absent = ["object-density", "other-client-ago"].contains(&feature.id)
                 || k < 8 && feature.id.starts_with("interval-spread");
             assert!(absent || !value.is_nan(), "{} is absent", feature.id);
             if feature.unit == "z" && feature.id != "interval-spread-z" {
@@ -177,11 +178,13 @@ fn what_is_not_told_is_absent() {
             "place-distance",
             "place-speed",
             "place-usual-distance",
+            "place-speed-hour",
             "object-run",
             "object-density",
             "scope-missing",
             "latency-z",
             "answer-bytes-z",
+            "answer-bytes-own",
             "payload-probability",
             "threat",
             "vpn",

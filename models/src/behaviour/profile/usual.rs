@@ -82,7 +82,17 @@ impl Usual {
         (self.spread != 0).then(|| (value - unfixed(self.mean)) / spread)
     }
 
+    /// How far the value lies above the usual one; none where nothing was learned.
+    pub(super) fn over(self, value: f32) -> Option<f32> {
+        (self.spread != 0).then(|| value - unfixed(self.mean))
+    }
+
     /// The same for a plain number, which is taken on the scale of log2(1+x).
+    pub(super) fn over_of(self, count: f32) -> Option<f32> {
+        self.over(math::log2_1p(count))
+    }
+
+    /// [`Usual::z`] for a plain number, which is taken on the scale of log2(1+x).
     pub(super) fn z_of(self, count: f32) -> Option<f32> {
         self.z(math::log2_1p(count))
     }

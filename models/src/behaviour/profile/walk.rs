@@ -14,7 +14,9 @@ const ENOUGH: f32 = 4.0;
 /// The walk on the route whose objects the subject asks for most.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Walk {
-    last: u64,
+    /// The last number, its low and its high half: a profile is full of small numbers, and one wide
+    /// one would widen it all.
+    last: [u32; 2],
     /// How far below that the least number of this hour lies; [`u32::MAX`] also for more.
     below: u32,
     /// The greatest less the least; [`u32::MAX`] also for more.
@@ -40,11 +42,12 @@ impl Walk {
                 self.votes -= 1;
                 return;
             }
-            *self = Self { last: object, route, ..Self::default() };
+            *self = Self { last: halves(object), route, ..Self::default() };
         }
         self.votes = (self.votes + 1).min(MOST_VOTES);
-        let step = object.abs_diff(self.last);
-        let direction = if object > self.last { 1 } else { -1 };
+        let last = self.last();
+        let step = object.abs_diff(last);
+        let direction = if object > last { 1 } else { -1 };
         if step > STRIDE {
             self.run = 0;
         } else if step != 0 {
@@ -61,12 +64,18 @@ impl Walk {
         let (low, high) = if self.found == 0.0 {
             (object, object)
         } else {
-            let low = self.last.saturating_sub(self.below.into());
+            let low = last.saturating_sub(self.below.into());
             (low.min(object), low.saturating_add(self.span.into()).max(object))
         };
         let near = |far: u64| u32::try_from(far).unwrap_or(u32::MAX);
-        (self.last, self.below, self.span) = (object, near(object - low), near(high - low));
+        (self.below, self.span) = (near(object - low), near(high - low));
+        self.last = halves(object);
         self.found = (self.found + new).max(1.0);
+    }
+
+    const fn last(&self) -> u64 {
+        let [low, high] = self.last;
+        (high as u64) << 32 | low as u64
     }
 
     /// Steps of the present run.
@@ -90,7 +99,13 @@ impl Walk {
     }
 }
 
-wire!(Walk { last: u64, below: u32, span: u32, found: f32, route: u16, votes: u16, run: i16 });
+/// The low and the high half of a number.
+#[expect(clippy::cast_possible_truncation, reason = "halves")]
+const fn halves(number: u64) -> [u32; 2] {
+    [number as u32, (number >> 32) as u32]
+}
+
+wire!(Walk { last: [u32; 2], below: u32, span: u32, found: f32, route: u16, votes: u16, run: i16 });
 
 #[cfg(test)]
 mod tests {
@@ -155,7 +170,7 @@ mod tests {
     fn the_greatest_numbers_are_numbers_and_hashes_are_none() {
         let top = Route::OPAQUE - 1;
         let mut walk = walked([top - 2, 0, top, Route::OPAQUE, u64::MAX, top - 1]);
-        assert_eq!((walk.last, walk.span, walk.run()), (top - 1, u32::MAX, 1));
+        assert_eq!((walk.last(), walk.span, walk.run()), (top - 1, u32::MAX, 1));
         walk.roll(1);
         assert_eq!(walk.density(), None);
         walk.see(1, top, 1.0);

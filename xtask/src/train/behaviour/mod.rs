@@ -2,24 +2,24 @@
 
 pub(crate) mod rows;
 
-use std::{collections::HashMap, path::PathBuf, sync::Mutex};
+use std::{collections::HashMap, ops::Range, path::PathBuf, sync::Mutex};
 
 use anyhow::Result;
 use jotwatch_models::{
-    behaviour::BehaviourModel,
+    behaviour::{BehaviourModel, Vector},
     train::{self, Example, Forests, Mask, Report, Said, Truth, Voices, all_groups, calibrate},
 };
 
 use super::sessions::{
     self, Kind, World,
-    ranges::{Ranges, TRAIN},
+    ranges::{Ranges, SETTLED, TRAIN},
 };
-use crate::setup;
+use crate::{progress, setup};
 use rows::Moment;
 
 /// Seeds of the worlds to train on and to calibrate on. Those to test on are in `evaluate`.
-const FIT: std::ops::Range<u64> = 100..108;
-const CALIBRATE: std::ops::Range<u64> = 200..208;
+const FIT: Range<u64> = 100..124;
+pub(crate) const CALIBRATE: Range<u64> = 200..212;
 
 /// What the forests' random numbers come from.
 const SEED: u64 = 0x666f_7265_7374;
@@ -31,15 +31,18 @@ pub(crate) fn artifact() -> PathBuf {
 
 /// Makes the worlds of `seeds`, two at a time, and gives what `make` makes of each, in order.
 pub(crate) fn each_world<T: Send>(
-    seeds: std::ops::Range<u64>,
+    what: &str,
+    seeds: Range<u64>,
     ranges: &Ranges,
     make: impl Fn(u64, &World) -> T + Sync,
 ) -> Vec<T> {
+    let bar = progress::bar(what, seeds.clone().count());
     let next = Mutex::new(seeds);
     let done: Mutex<Vec<(u64, T)>> = Mutex::new(Vec::new());
     let work = || {
         while let Some(seed) = next.lock().ok().and_then(|mut seeds| seeds.next()) {
             let made = make(seed, &sessions::world(seed, ranges));
+            bar.inc(1);
             if let Ok(mut done) = done.lock() {
                 done.push((seed, made));
             }
@@ -49,6 +52,7 @@ pub(crate) fn each_world<T: Send>(
         scope.spawn(work);
         work();
     });
+    bar.finish_and_clear();
     let mut done = done.into_inner().unwrap_or_default();
     done.sort_by_key(|d| d.0);
     done.into_iter().map(|d| d.1).collect()
@@ -69,16 +73,27 @@ impl<T> Sampled<T> {
             Truth::Legitimate { .. } => None,
         }
     }
+
+    /// Which of the worlds a row is from.
+    pub(crate) const fn world(&self, truth: Truth) -> u32 {
+        let (Truth::Attack { episode: number } | Truth::Legitimate { day: number }) = truth;
+        number / NUMBERS
+    }
 }
+
+/// Numbers of days and episodes that a world has for its own.
+const NUMBERS: u32 = 1_000_000;
 
 /// What `make` makes of each world, given its first number of days and episodes.
 fn sampled<T: Send>(
-    seeds: std::ops::Range<u64>,
+    what: &str,
+    seeds: Range<u64>,
+    ranges: &Ranges,
     make: impl Fn(&World, u32) -> Vec<T> + Sync,
 ) -> Sampled<T> {
     let start = seeds.start;
-    let parts = each_world(seeds, &TRAIN, |seed, world| {
-        let first = (seed - start) as u32 * 1_000_000;
+    let parts = each_world(what, seeds, ranges, |seed, world| {
+        let first = (seed - start) as u32 * NUMBERS;
         let kinds: Vec<Kind> = world.episodes.iter().map(|e| e.kind).collect();
         (first, kinds, make(world, first))
     });
@@ -92,10 +107,10 @@ fn sampled<T: Send>(
 
 /// The rows of all worlds to train on.
 pub(crate) fn pool() -> Sampled<Example> {
-    sampled(FIT, rows::sample)
+    sampled("worlds to grow from", FIT, &TRAIN, rows::sample)
 }
 
-/// Grows both forests from rows of [`pool`].
+/// Grows the forests from rows of [`pool`].
 ///
 /// # Errors
 /// What growing says.
@@ -103,35 +118,59 @@ pub(crate) fn grow(rows: &[Example], mask: Mask, report: Report<'_>) -> Result<F
     Ok(train::grow(rows, mask, SEED, report)?)
 }
 
+/// What `make` makes of the vectors of a world whose answers are known, and of what they are; with
+/// the part of its episode that each of an attack is.
+fn answered<T>(
+    world: &World,
+    first: u32,
+    make: impl Fn(&Vector, Truth) -> T,
+    weight: impl Fn(&mut T, f32),
+) -> Vec<T> {
+    let mut sizes = vec![0_f32; world.episodes.len()];
+    let mut all = Vec::new();
+    rows::replay(world, |event, truth, moment, vector| {
+        if moment == Moment::Asked || vector.learning {
+            return;
+        }
+        let truth = match truth {
+            rows::Truth::Beside => return,
+            rows::Truth::Attack(episode) => {
+                sizes[episode as usize] += 1.0;
+                Truth::Attack { episode: first + episode }
+            }
+            rows::Truth::Benign => Truth::Legitimate { day: first + rows::day_of(world, event) },
+        };
+        all.push((truth, make(vector, truth)));
+    });
+    all.into_iter()
+        .map(|(truth, mut made)| {
+            if let Truth::Attack { episode } = truth {
+                weight(&mut made, 1.0 / sizes[(episode - first) as usize]);
+            }
+            made
+        })
+        .collect()
+}
+
 /// What the forests say of the worlds to calibrate on, once the answers are known.
 pub(crate) fn listen(forests: &Forests) -> Sampled<Said> {
     let model = forests.uncalibrated();
-    sampled(CALIBRATE, |world, first| {
-        let mut sizes = vec![0_f32; world.episodes.len()];
-        let mut said = Vec::new();
-        rows::replay(world, |event, truth, moment, vector| {
-            if moment == Moment::Asked || vector.learning {
-                return;
-            }
-            let truth = match truth {
-                rows::Truth::Beside => return,
-                rows::Truth::Attack(episode) => {
-                    sizes[episode as usize] += 1.0;
-                    Truth::Attack { episode: first + episode }
-                }
-                rows::Truth::Benign => {
-                    Truth::Legitimate { day: first + rows::day_of(world, event) }
-                }
-            };
-            let (evidence, anomaly) = model.answers(vector.values());
-            said.push(Said { evidence, anomaly, truth, weight: 1.0 });
-        });
-        for said in &mut said {
-            if let Truth::Attack { episode } = said.truth {
-                said.weight = 1.0 / sizes[(episode - first) as usize];
-            }
-        }
-        said
+    sampled("worlds to calibrate on", CALIBRATE, &SETTLED, |world, first| {
+        let say = |vector: &Vector, truth| Said {
+            answers: model.answers(vector.values()),
+            truth,
+            weight: 1.0,
+        };
+        answered(world, first, say, |said, weight| said.weight = weight)
+    })
+}
+
+/// All vectors of worlds once the answers are known, for who asks several models about them.
+pub(crate) fn record(what: &str, seeds: Range<u64>, ranges: &Ranges) -> Sampled<Example> {
+    sampled(what, seeds, ranges, |world, first| {
+        let keep =
+            |vector: &Vector, truth| Example { values: *vector.values(), truth, weight: 1.0 };
+        answered(world, first, keep, |example, weight| example.weight = weight)
     })
 }
 
@@ -139,13 +178,16 @@ pub(crate) fn listen(forests: &Forests) -> Sampled<Said> {
 ///
 /// # Errors
 /// What training says.
-pub(crate) fn build(report: Report<'_>) -> Result<BehaviourModel> {
+pub(crate) fn build() -> Result<BehaviourModel> {
     let pool = pool();
     let attacks = pool.rows.iter().filter(|r| r.truth.is_attack()).count();
     eprintln!("generated {} rows to grow from, {attacks} of attacks", pool.rows.len());
-    let forests = grow(&pool.rows, all_groups, report)?;
-    eprintln!("grew {} + {} nodes", forests.forest.size(), forests.isolation.size());
-    let calibration = calibrate(&listen(&forests).rows, Voices::Both)?;
+    let mut stages = progress::Stages::default();
+    let forests = grow(&pool.rows, all_groups, &mut |p| stages.show(p))?;
+    drop(stages);
+    let [a, b, c] = [&forests.forest, &forests.boosted, &forests.isolation].map(|f| f.size());
+    eprintln!("grew {a} + {b} + {c} nodes");
+    let calibration = calibrate(&listen(&forests).rows, Voices::ALL)?;
     eprintln!("calibrated, threshold {:.4}", calibration.threshold);
     Ok(forests.with(calibration))
 }

@@ -3,7 +3,7 @@
 use jotwatch_models::train::Random;
 
 use super::{
-    Act, DAY, Episode, From, HOUR, Label, MINUTE, Pen, SECOND, TokenFrom,
+    Act, DAY, Episode, Event, From, HOUR, Label, MINUTE, Pen, SECOND, TokenFrom,
     places::{CITIES, Network, Use, distance},
     ranges::Ranges,
     setting::{Does, Ids},
@@ -401,18 +401,22 @@ impl Attack<'_, '_> {
     }
 }
 
-/// When it begins: amid what the victim does that day, else at some hour.
-fn start(pen: &mut Pen<'_>, subject: &Subject, day: u32) -> u64 {
-    let morning = pen.start_ms + u64::from(day) * DAY;
-    let mine: Vec<u64> = pen
-        .events
-        .iter()
-        .rev()
-        .take_while(|e| u64::from(e.subject) == subject.number)
-        .map(|e| e.request.at_ms)
-        .filter(|at| (morning..morning + DAY).contains(at))
-        .collect();
-    if mine.is_empty() { morning + pen.random.bits() % DAY } else { *pen.random.pick(&mine) }
+/// When it begins: amid what the victim does that day, else at some hour. Travel is impossible
+/// only where the traveller was a while ago, so that waits for a day on which the victim is there.
+fn start(pen: &mut Pen<'_>, subject: &Subject, plan: Plan) -> Option<u64> {
+    let own = |e: &&Event| u64::from(e.subject) == subject.number;
+    let times: Vec<u64> =
+        pen.events.iter().rev().take_while(own).map(|e| e.request.at_ms).collect();
+    let morning = pen.start_ms + u64::from(plan.day) * DAY;
+    let of_day = |morning: u64| -> Vec<u64> {
+        times.iter().copied().filter(|at| (morning..morning + DAY).contains(at)).collect()
+    };
+    let mut mine = of_day(morning);
+    if mine.is_empty() && plan.kind == Kind::ImpossibleTravel {
+        let next = times.iter().copied().filter(|at| *at >= morning).min()?;
+        mine = of_day(next - (next - pen.start_ms) % DAY);
+    }
+    Some(if mine.is_empty() { morning + pen.random.bits() % DAY } else { *pen.random.pick(&mine) })
 }
 
 /// Writes the requests of an attack and notes it.
@@ -423,7 +427,7 @@ pub(super) fn carry_out(
     push: f64,
     episodes: &mut Vec<Episode>,
 ) {
-    let begins = start(pen, victim.subject, plan.day);
+    let Some(begins) = start(pen, victim.subject, plan) else { return };
     let push = push * pen.random.between((0.8, 1.25));
     let from = From {
         network: victim.subject.networks[0].0,

@@ -54,7 +54,11 @@ pub(crate) const TRAIN: Ranges = Ranges {
     no_geo: 0.2,
 };
 
-/// What worlds to calibrate and test on are drawn from.
+/// What worlds to calibrate on are drawn from: as to train on, but so long that most profiles are some
+/// weeks old, as on a host that has been watched for a while.
+pub(crate) const SETTLED: Ranges = Ranges { days: 26, quiet: 10, ..TRAIN };
+
+/// What worlds to test on are drawn from.
 pub(crate) const TEST: Ranges = Ranges {
     subjects: (120, 260),
     days: 26,
