@@ -98,12 +98,18 @@ fn described_requests_share_what_the_daemon_knows() -> Result<()> {
     }
     let stand = Stand::new()?;
     let by = |user: &str, token: &str, address: &str| json!({"userId": user, "tokenId": token, "ipAddress": address, "path": "/orders"});
-    // The memory of tokens: the same one from another place.
-    let first = stand.score(&by("ann", "t1", "192.0.2.1"))?;
+    // The memory of subjects: another token with more roles.
+    let with = |token: &str, roles: &[&str]| {
+        json!({
+            "userId": "ann", "issuer": "https://id.example", "tokenId": token, "roles": roles,
+            "ipAddress": "192.0.2.1", "path": "/orders",
+        })
+    };
+    let first = stand.score(&with("t1", &["user"]))?;
     ensure!(first["isSuspicious"] == false && first["score"] == 0, "{first}");
-    let again = stand.score(&by("ann", "t1", "203.0.113.9"))?;
-    ensure!(reasons(&again).contains(&"token-replayed-address"), "{again}");
-    ensure!(again["isSuspicious"] == true, "{again}");
+    let more = stand.score(&with("t3", &["user", "admin"]))?;
+    ensure!(reasons(&more).contains(&"role-escalated"), "{more}");
+    ensure!(more["isSuspicious"] == true, "{more}");
     // The denylist.
     stand.sensor.ask(&["deny", "add", "192.0.2.7"], "")?;
     let denied = stand.score(&by("bob", "t2", "192.0.2.7"))?;

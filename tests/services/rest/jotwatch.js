@@ -12,7 +12,7 @@ function ask(options, described) {
       path: '/v1/score',
       method: 'POST',
       agent: false,
-      signal: AbortSignal.timeout(500),
+      signal: AbortSignal.timeout(options.timeout ?? 500),
       headers: {
         Authorization: `Bearer ${fs.readFileSync(options.keyFile, 'utf8').trim()}`,
         'Content-Type': 'application/json',

@@ -8,8 +8,8 @@ from fastapi import HTTPException, Request
 
 
 class Jotwatch:
-    def __init__(self, socket: str, key_file: str) -> None:
-        self.socket, self.key_file = socket, Path(key_file)
+    def __init__(self, socket: str, key_file: str, timeout: float = 0.5) -> None:
+        self.socket, self.key_file, self.timeout = socket, Path(key_file), timeout
 
     async def check(self, request: Request, claims: dict) -> dict | None:
         target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
@@ -35,7 +35,7 @@ class Jotwatch:
         headers = {"Authorization": f"Bearer {self.key_file.read_text().strip()}"}
         async with aiohttp.ClientSession(
             connector=aiohttp.UnixConnector(path=self.socket),
-            timeout=aiohttp.ClientTimeout(total=0.5),
+            timeout=aiohttp.ClientTimeout(total=self.timeout),
             raise_for_status=True,
         ) as session:
             async with session.post("http://jotwatch/v1/score", json=described, headers=headers) as answer:

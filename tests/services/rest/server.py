@@ -11,7 +11,8 @@ from joserfc.jwk import OctKey
 from jotwatch import Jotwatch
 
 KEY = OctKey.import_key(os.environ["JWT_SECRET"])
-jotwatch = Jotwatch(os.environ["JOTWATCH_SOCKET"], os.environ["JOTWATCH_KEY"])
+# A test shall not fail because the machine is busy.
+jotwatch = Jotwatch(os.environ["JOTWATCH_SOCKET"], os.environ["JOTWATCH_KEY"], timeout=20)
 app = FastAPI()
 
 
