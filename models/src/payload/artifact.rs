@@ -15,11 +15,14 @@
 use sha2::{Digest, Sha256};
 
 use super::{keywords, schema};
+use crate::artifact::{CHECKSUM, Flaw, Header, seal, take};
 
 const MAGIC: [u8; 8] = *b"JWPAYLD\0";
 const VERSION: u32 = 1;
-const HEADER: usize = 8 + 4 + 8 + 4 + 4 + 8 + 4;
-const CHECKSUM: usize = 32;
+/// Bytes in front of the weights.
+const HEADER: usize = Header::SIZE + 4 + 4 + 8 + 4;
+/// Bytes of an artifact.
+const WANTED: usize = HEADER + 2 * schema::WIDTH + CHECKSUM;
 
 /// To be raised when a detector changes its meaning under the same name.
 const SCHEMA_VERSION: u32 = 1;
@@ -132,10 +135,7 @@ impl Weights {
         if self.weights.len() != schema::WIDTH {
             return Err(ModelError::Length { found: self.weights.len(), wanted: schema::WIDTH });
         }
-        let mut out = Vec::with_capacity(HEADER + 2 * schema::WIDTH + CHECKSUM);
-        out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&VERSION.to_le_bytes());
-        out.extend_from_slice(&schema_hash().to_le_bytes());
+        let mut out = header().start();
         out.extend_from_slice(&(schema::WIDTH as u32).to_le_bytes());
         let bias: i32 = steps(self.bias.into()).ok_or(ModelError::Number("its bias"))?;
         out.extend_from_slice(&bias.to_le_bytes());
@@ -146,8 +146,7 @@ impl Weights {
             let weight: i16 = steps((*weight).into()).ok_or(ModelError::Number("a weight"))?;
             out.extend_from_slice(&weight.to_le_bytes());
         }
-        let sum = Sha256::digest(&out);
-        out.extend_from_slice(&sum);
+        seal(&mut out);
         Ok(out)
     }
 
@@ -156,28 +155,17 @@ impl Weights {
     /// # Errors
     /// See [`ModelError`]; nothing of a file that is refused is used.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ModelError> {
-        const WANTED: usize = HEADER + 2 * schema::WIDTH + CHECKSUM;
-        let mut rest = bytes;
-        if take::<8>(&mut rest) != Some(MAGIC) {
-            return Err(ModelError::Magic);
-        }
         let torn = ModelError::Length { found: bytes.len(), wanted: WANTED };
-        let found = u32::from_le_bytes(take(&mut rest).ok_or(torn.clone())?);
-        if found != VERSION {
-            return Err(ModelError::Version { found });
-        }
-        let found = u64::from_le_bytes(take(&mut rest).ok_or(torn.clone())?);
-        let own = schema_hash();
-        if found != own {
-            return Err(ModelError::Schema { found, own });
-        }
+        let mut rest = header().open(bytes, |len| len == WANTED).map_err(|flaw| match flaw {
+            Flaw::Magic => ModelError::Magic,
+            Flaw::Version(found) => ModelError::Version { found },
+            Flaw::Schema(found) => ModelError::Schema { found, own: schema_hash() },
+            Flaw::Length => torn.clone(),
+            Flaw::Checksum => ModelError::Checksum,
+        })?;
         let count = u32::from_le_bytes(take(&mut rest).ok_or(torn.clone())?);
-        if count as usize != schema::WIDTH || bytes.len() != WANTED {
+        if count as usize != schema::WIDTH {
             return Err(torn);
-        }
-        let (body, sum) = bytes.split_at(WANTED - CHECKSUM);
-        if Sha256::digest(body).as_slice() != sum {
-            return Err(ModelError::Checksum);
         }
         let bias = i32::from_le_bytes(take(&mut rest).ok_or(torn.clone())?);
         let mut float = |name| {
@@ -200,11 +188,8 @@ impl Weights {
     }
 }
 
-/// The next `N` bytes.
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (first, behind) = rest.split_first_chunk::<N>()?;
-    *rest = behind;
-    Some(*first)
+fn header() -> Header {
+    Header { magic: MAGIC, version: VERSION, schema: schema_hash() }
 }
 
 #[cfg(test)]

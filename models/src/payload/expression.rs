@@ -123,11 +123,14 @@ fn host(v: &View<'_>, at: usize, hits: &mut Hits) {
     }
     let authority = rest.iter().take(128).take_while(|b| !matches!(b, b'/' | b'?' | b'#' | b' '));
     let mut user = false;
-    for byte in authority {
-        user |= matches!(byte, b'@' | b'\\');
-        if *byte == 0 {
+    let mut last = 0;
+    for &byte in authority {
+        // A quote ends an address, also one that is escaped.
+        if matches!(byte, 0 | b'"' | b'\'') {
             break;
         }
+        user |= byte == b'@' || last == b'\\';
+        last = byte;
     }
     if user || first.kind == b'\\' {
         hits.add(f::U_USER, start);
@@ -245,7 +248,10 @@ fn filters(v: &View<'_>, at: usize, hits: &mut Hits) {
         b'(' if matches!(next.kind, b'|' | b'&' | b'!') && v.kind(at + 2) == b'(' => {
             hits.add(f::L_FILTER, token.start);
         }
-        b'*' if matches!(next.kind, b')') && v.has(b'(') => hits.add(f::L_STAR, token.start),
+        // `count(*)` is SQL.
+        b'*' if next.kind == b')' && v.back(at, 1).kind != b'(' && v.has(b'(') => {
+            hits.add(f::L_STAR, token.start);
+        }
         b'*' if matches!(next.kind, b'(') && at < 2 => hits.add(f::L_STAR, token.start),
         b':' if next.kind == b':' && v.back(at, 1).kind == kind::XPATH => {
             hits.add(f::L_XPATH, token.start);

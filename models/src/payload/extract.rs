@@ -308,12 +308,49 @@ fn trace_features(v: &View<'_>, base64: bool, object: bool, hits: &mut Hits) {
     }
 }
 
+/// Tokens from which on a value may be program code.
+const IDIOM_TOKENS: usize = 5;
+
+/// Whether the token is an idiom of programs that no attack needs.
+fn is_idiom(v: &View<'_>, at: usize, token: Token) -> bool {
+    let next = v.at(at + 1);
+    let joined = v.joined(at + 1);
+    match token.kind {
+        // A::B, but for XPath's axes.
+        b':' => {
+            next.kind == b':'
+                && joined
+                && v.joined(at)
+                && v.at(at + 2).is_word()
+                && v.joined(at + 2)
+        }
+        // A result's type, a match's arm, an arrow function.
+        b'-' | b'=' => next.kind == b'>' && joined && !v.back(at, 1).is_quote(),
+        b'&' => joined && matches!(v.text(next), b"mut" | b"self"),
+        b'.' => {
+            joined
+                && matches!(
+                    v.text(next),
+                    b"unwrap" | b"clone" | b"iter" | b"len" | b"to_owned" | b"push" | b"foreach"
+                )
+                && v.kind(at + 2) == b'('
+        }
+        _ if token.is_word() && next.spaced && next.is_word() => matches!(
+            v.text(token),
+            b"fn" | b"let" | b"const" | b"mut" | b"impl" | b"pub" | b"def" | b"struct" | b"enum"
+        ),
+        _ => false,
+    }
+}
+
 fn shape_features(v: &View<'_>, hits: &mut Hits) {
     let mut singles = 0_usize;
     let mut doubles = 0_usize;
     let mut apostrophes = 0_usize;
     let mut plain = 0_usize;
     let mut commas = 0_usize;
+    let mut idioms = 0_usize;
+    let long = v.tokens.len() >= IDIOM_TOKENS;
     for (at, &token) in v.tokens.iter().enumerate() {
         match token.kind {
             b'\'' => {
@@ -337,6 +374,9 @@ fn shape_features(v: &View<'_>, hits: &mut Hits) {
             | kind::TAG
             | kind::SQL_WORD => plain += 1,
             _ => {}
+        }
+        if long && is_idiom(v, at, token) {
+            idioms += 1;
         }
         if token.kind == kind::HTTP && v.kind(at + 1) == b':' && v.kind(at + 2) == shape::SLASH2 {
             hits.add(f::B_URL, token.start);
@@ -371,6 +411,8 @@ fn shape_features(v: &View<'_>, hits: &mut Hits) {
         (plain >= 4 && plain * 10 >= n * 7, f::B_PROSE),
         (commas > 0 && plain + commas == n, f::B_LIST),
         (code, f::B_CODE),
+        (idioms > 0, f::B_IDIOM),
+        (idioms > 2, f::B_IDIOMS),
         (repeat, f::B_REPEAT),
     ] {
         if present {

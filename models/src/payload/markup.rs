@@ -81,6 +81,15 @@ fn element(v: &View<'_>, at: usize, hits: &mut Hits) {
     }
     let text = v.text(name);
     let next = v.at(name_at + 1);
+    // `Option<Frame>` is a type.
+    let type_of = v.joined(at) && v.back(at, 1).is_word();
+    if type_of
+        && matches!(next.kind, b'>' | b',' | b'<' | b':' | b'&')
+        && name.kind != kind::SCRIPT
+        && !closing
+    {
+        return;
+    }
     if closing {
         hits.add(f::X_CLOSE, open.start);
         if name.kind == kind::SCRIPT {
@@ -107,31 +116,64 @@ fn element(v: &View<'_>, at: usize, hits: &mut Hits) {
     if next.is_word() && matches!(v.kind(name_at + 2), b'=') {
         hits.add(f::X_ATTRIBUTES, open.start);
     }
-    let end = v.find(name_at + 1, 48, |t| t.kind == b'>').unwrap_or(name_at + 48);
+    let closed = v.find(name_at + 1, 48, |t| t.kind == b'>');
+    let end = closed.unwrap_or(name_at + 48);
+    let mut harmless = closed.is_some() && name.cats & cat::TAG_ACTIVE == 0 || text == b"img";
     for place in name_at + 1..end {
         let token = v.at(place);
         if token.kind == shape::NONE {
             break;
         }
+        harmless &= token.cats & (cat::JS_CALL | cat::DOM) == 0
+            && !matches!(token.kind, b'(' | b'`' | b'<' | b'{' | kind::JAVASCRIPT);
         if v.kind(place + 1) == b'=' && token.is_word() {
+            harmless &= v.at(place + 2).is_quote();
             let word = v.text(token);
             if is_handler(word) {
+                harmless = false;
                 hits.add(f::X_HANDLER_TAG, token.start);
             } else if matches!(
                 word,
                 b"srcdoc" | b"formaction" | b"to" | b"values" | b"attributename"
             ) {
+                harmless = false;
                 hits.add(f::X_SRCDOC, token.start);
             } else if matches!(token.kind, kind::SRC) {
                 hits.add(f::X_SRC, token.start);
             }
         }
     }
+    if harmless && closed.is_some() {
+        hits.add(f::X_HARMLESS, open.start);
+    }
+}
+
+/// Whether the function at `at` is one of a program's own of the same name: `file.write(`,
+/// `Self::confirm(`, `fn alert(`.
+fn is_own(v: &View<'_>, at: usize) -> bool {
+    let before = v.back(at, 1);
+    match before.kind {
+        b'.' => {
+            let object = v.back(at, 2);
+            let scripts = matches!(v.text(v.at(at)), b"alert" | b"eval" | b"prompt");
+            let is_global = match v.text(object) {
+                b"window" | b"top" | b"parent" | b"frames" => true,
+                b"self" | b"this" => scripts,
+                _ => object.cats & cat::DOM != 0,
+            };
+            object.is_word() && !is_global
+        }
+        b':' => v.back(at, 2).kind == b':',
+        _ => matches!(v.text(before), b"fn" | b"def" | b"func" | b"function" | b"fun" | b"void"),
+    }
 }
 
 fn call(v: &View<'_>, at: usize, hits: &mut Hits) {
     let token = v.at(at);
     let next = v.at(at + 1);
+    if is_own(v, at) {
+        return;
+    }
     match next.kind {
         // `alert (see below)` is prose.
         b'(' if !next.spaced || !v.at(at + 2).is_word() => hits.add(f::X_CALL, token.start),
@@ -144,7 +186,9 @@ fn call(v: &View<'_>, at: usize, hits: &mut Hits) {
         {
             hits.add(f::X_CALL_HIDDEN, token.start);
         }
-        b'\'' | b'"' if v.back(at, 1).is_quote() => hits.add(f::X_CALL_HIDDEN, token.start),
+        b'\'' | b'"' if v.back(at, 1).is_quote() && v.kind(at + 2) == b']' => {
+            hits.add(f::X_CALL_HIDDEN, token.start);
+        }
         _ => {}
     }
 }
@@ -171,7 +215,11 @@ fn dom(v: &View<'_>, at: usize, hits: &mut Hits) {
         b'[' => v.at(at + 3),
         _ => return,
     };
-    if object && member.cats & (cat::DOM | cat::JS_CALL) != 0 {
+    // A program's own method of the name of a script's: `self.write(`.
+    let own = member.cats & cat::DOM == 0
+        && matches!(v.text(token), b"self" | b"this")
+        && !matches!(v.text(member), b"alert" | b"eval" | b"prompt");
+    if object && !own && member.cats & (cat::DOM | cat::JS_CALL) != 0 {
         hits.add(f::X_DOM, token.start);
     }
 }

@@ -445,7 +445,12 @@ impl PayloadModel {
                 (class, most) = (Some(*known), sum);
             }
         }
-        score.class = class;
+        // What an entity or an include reads or runs is its aim, and the markup around carries it.
+        let is_entity = piece.active.named.iter().any(|place| {
+            [schema::f::M_ENTITY, schema::f::M_EXTERNAL, schema::f::M_XINCLUDE, schema::f::M_SSI]
+                .contains(&usize::from(*place))
+        });
+        score.class = if is_entity { Some(Class::Xxe) } else { class };
         score.excerpt = match piece.name.is_secret() {
             true => Excerpt::EMPTY,
             false => Excerpt::of(piece.text, shown),

@@ -139,6 +139,11 @@ fn is_root_directory(word: &[u8]) -> bool {
     )
 }
 
+/// Whether the path at `at` is named in a text: in quotes, or behind a blank.
+fn is_named(v: &View<'_>, at: usize) -> bool {
+    at > 0 && (v.back(at, 1).is_quote() || v.at(at).spaced)
+}
+
 /// Finds the path features of `v`.
 pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
     if v.has_any(&[shape::DOT2, shape::DOTS, b'.', shape::MIXED, shape::HEX]) {
@@ -207,7 +212,7 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
                 b"etc" if further => hits.add(f::P_ETC, token.start),
                 b"proc" | b"root" | b"winnt" | b"boot" | b"windows" | b"system32" | b"usr"
                 | b"opt" | b"var"
-                    if further && root =>
+                    if further && root && !is_named(v, at) =>
                 {
                     hits.add(f::P_SYSTEM_DIR, token.start);
                 }

@@ -251,6 +251,7 @@ features! {
     X_ATTRIBUTES "markup-attributes" Markup XSS, "an element with attributes without quotes or blanks";
     X_SLASH_ATTRIBUTE "markup-slash-attribute" Markup XSS, "an element name, a slash, then an attribute";
     X_TEXT "markup-text" Markup None, "an element for formatting text, without attributes";
+    X_HARMLESS "markup-harmless" Markup None, "an element that is closed, with attributes in quotes, and nothing that loads or runs";
     X_CDATA "markup-cdata" Markup XSS, "CDATA";
     X_IMPORT "markup-import" Markup XSS, "@import, @charset or a namespace";
 
@@ -342,6 +343,8 @@ features! {
     B_URL "shape-address" Shape None, "an address with http or https";
     B_MIME "shape-media-type" Shape None, "a media type or quality";
     B_CODE "shape-code" Shape None, "an assignment, call or block of program code";
+    B_IDIOM "shape-code-idiom" Shape None, "an idiom of programs: a path with ::, a typed signature, a binding";
+    B_IDIOMS "shape-code-idioms" Shape None, "three of them or more";
     B_REPEAT "shape-repeat" Shape None, "one character forty times or more";
 }
 

@@ -274,6 +274,10 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
         match token.kind {
             // A number names no command: an amount in brackets.
             shape::DOLLAR_PAREN if v.at(at + 1).is_number() && v.kind(at + 2) == b')' => {}
+            // A macro's repetition, and jQuery's selectors.
+            shape::DOLLAR_PAREN
+                if matches!(v.kind(at + 1), b'$' | b'\'' | b'"' | b'#')
+                    || matches!(v.word(at + 1), b"document" | b"this" | b"window" | b"self") => {}
             shape::DOLLAR_PAREN => hits.add(f::C_SUBSTITUTION, token.start),
             b'`' => {
                 let place = command(v, at + 1);

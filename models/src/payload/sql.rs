@@ -123,7 +123,12 @@ fn comparison(v: &View<'_>, place: usize, hits: &mut Hits) {
     }
     let same = !v.text(left).is_empty() && v.text(left) == v.text(right);
     let both_empty = left.is_quote() && right.is_quote() && matches!(token.kind, b'=' | kind::LIKE);
-    if (same && (left_quoted || right_quoted || left.is_number())) || (both_empty && left_quoted) {
+    // `kind = "kind"` is an assignment, unless it is behind an OR.
+    let quoted = left_quoted && right_quoted
+        || (left_quoted || right_quoted)
+            && (1..4)
+                .any(|n| is_bool(v.back(place, n).kind) || v.back(place, n).kind == kind::HAVING);
+    if (same && (quoted || left.is_number())) || (both_empty && left_quoted) {
         hits.add(f::S_TAUTOLOGY, left.start);
     }
 }
@@ -202,8 +207,11 @@ fn open_quote(v: &View<'_>, at: usize, hits: &mut Hits) {
         }
     }
     match after.kind {
-        // `--option` in backticks is documentation.
-        shape::DASH2 | shape::COMMENT if quote.kind != b'`' => {
+        // `--option` in backticks is documentation, and in double quotes an argument.
+        shape::DASH2 | shape::COMMENT
+            if quote.kind != b'`'
+                && !(quote.kind == b'"' && v.joined(behind + 1) && v.at(behind + 1).is_word()) =>
+        {
             hits.add(f::S_QUOTE_COMMENT, quote.start);
         }
         b'#' if v.kind(behind + 1) == shape::NONE => hits.add(f::S_QUOTE_COMMENT, quote.start),
@@ -470,6 +478,7 @@ fn front(v: &View<'_>, hits: &mut Hits) {
         && (v.at(minus + 1).is_number()
             || v.at(minus + 1).is_quote()
             || v.kind(minus + 1) == b'('
+                && (first.is_word() || v.at(minus + 2).cats & cat::SQL_VERB != 0)
             || compare_after(v, minus + 1).is_some())
     {
         hits.add(f::S_BOOL_FIRST, first.start);

@@ -4,15 +4,21 @@
 //! A template is text with slots: `«name»` is replaced by a choice of the list of that name,
 //! `«n»` by a number, `«w»` by a word of the prose set, `«h»` by hexadecimal digits.
 
+mod attacks;
+mod benign;
+mod code;
+mod lists;
+
 use jotwatch_models::{
     payload::{Class, Form, Place},
     train::Random,
 };
 
-use super::{
-    data::{Label, Sample, Source, part},
-    synth_lists::{ATTACKS, BENIGN, LISTS},
-};
+use super::data::{Label, Sample, Source, part};
+use attacks::ATTACKS;
+use benign::BENIGN;
+use code::CODE;
+use lists::LISTS;
 
 const HEX: &[u8] = b"0123456789abcdef";
 const BASE64: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -68,10 +74,10 @@ fn fill(template: &str, random: &mut Random, words: &[String], depth: u8) -> Str
                 }
             }
             _ => {
-                let list =
-                    LISTS.iter().find(|(known, _)| *known == name).map_or("", |(_, list)| list);
+                let mut lists = LISTS.iter().chain(code::LISTS);
+                let list = lists.find(|(known, _)| *known == name).map_or("", |(_, list)| list);
                 debug_assert!(!list.is_empty(), "no list {name}");
-                if depth < 4 {
+                if depth < 5 {
                     let choice = choose(random, list);
                     out.push_str(&fill(choice, random, words, depth + 1));
                 }
@@ -146,7 +152,7 @@ pub(crate) fn generate(samples: &[Sample]) -> Vec<Sample> {
             }
         }
     }
-    for (copies, form, templates) in BENIGN {
+    for (copies, form, templates) in BENIGN.iter().chain(CODE) {
         for template in templates.lines().map(str::trim).filter(|t| !t.is_empty()) {
             for _ in 0..*copies {
                 let text = fill(template, &mut random, &words, 0).replace('␤', "\n");
@@ -171,7 +177,13 @@ pub(crate) fn generate(samples: &[Sample]) -> Vec<Sample> {
             (0..n).map(|_| fill("«text»", random, &words, 0)).collect::<Vec<_>>().join(" ")
         };
         let payload = String::from_utf8_lossy(&sample.parts[0].bytes).into_owned();
-        let around = format!("{} {payload} {}", text(&mut random), text(&mut random));
+        // And no more does program code.
+        let around = if random.below(6) == 0 {
+            let line = |random: &mut Random| fill("«line»", random, &words, 0);
+            format!("{}\n{payload}\n{}", line(&mut random), line(&mut random))
+        } else {
+            format!("{} {payload} {}", text(&mut random), text(&mut random))
+        };
         let mut copy = Sample::text(Source::Generated, sample.label, &around);
         // Held out with the payload that it holds.
         copy.key.clone_from(&sample.key);
@@ -213,8 +225,9 @@ mod tests {
 
     #[test]
     fn every_slot_is_known_and_filled() {
-        let templates = ATTACKS.iter().map(|(_, _, t)| *t).chain(BENIGN.iter().map(|(_, _, t)| *t));
-        for text in templates.chain(LISTS.iter().map(|(_, list)| *list)) {
+        let templates =
+            ATTACKS.iter().map(|(_, _, t)| *t).chain(BENIGN.iter().chain(CODE).map(|(_, _, t)| *t));
+        for text in templates.chain(LISTS.iter().chain(code::LISTS).map(|(_, list)| *list)) {
             for slot in text.split('«').skip(1) {
                 let name = slot.split('»').next().unwrap();
                 let built_in = matches!(name, "n" | "w" | "W" | "h" | "b64" | "text");
