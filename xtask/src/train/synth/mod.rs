@@ -231,7 +231,8 @@ mod tests {
             for slot in text.split('«').skip(1) {
                 let name = slot.split('»').next().unwrap();
                 let built_in = matches!(name, "n" | "w" | "W" | "h" | "b64" | "text");
-                assert!(built_in || LISTS.iter().any(|(known, _)| *known == name), "{name}");
+                let mut lists = LISTS.iter().chain(code::LISTS);
+                assert!(built_in || lists.any(|(known, _)| *known == name), "{name}");
             }
         }
         for sample in generate(&prose()) {
