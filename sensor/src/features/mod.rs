@@ -119,6 +119,8 @@ pub struct Features {
     others: Profiles,
     names: Names,
     templates: Templates,
+    /// The port of the last service without a name, and its hash.
+    last_port: Option<(u16, u64)>,
     known: u64,
     learning: u64,
     /// The memory of finished watches, to be used again.
@@ -144,6 +146,7 @@ impl Features {
             others: Profiles::new(of(limits.others), names.secret_of(b"others")),
             templates: Templates::new(names.secret_of(b"routes")),
             names,
+            last_port: None,
             known: 0,
             learning: 0,
             spare: Vec::new(),
@@ -184,7 +187,7 @@ impl Features {
                 _ => {}
             }
         }
-        let service = self.names.service(seen.service, seen.port);
+        let service = self.service(seen);
         let route = self.templates.route(service, request.method(), target_path(request.target()));
         let at_ms = request.first_byte.unix_nanos() / 1_000_000;
         let observation = Observation {
@@ -201,19 +204,24 @@ impl Features {
             payload: seen.payload,
             bytes: length.saturating_add(request.head_len() as u64),
         };
-        let mut vector = Vector::default();
         let profiles = if vouched { &mut self.vouched } else { &mut self.others };
-        let handle = profiles.request(&observation, &mut vector);
-        *if vector.learning { &mut self.learning } else { &mut self.known } += 1;
-        let watched =
-            Watched { vector, subject, vouched, route: route.template, handle, answered: false };
-        Some(match self.spare.pop() {
+        let watched = match self.spare.pop() {
+            // Filled where it lies: a vector is long.
             Some(mut place) => {
-                *place = watched;
+                place.handle = profiles.request(&observation, &mut place.vector);
+                (place.subject, place.vouched) = (subject, vouched);
+                (place.route, place.answered) = (route.template, false);
                 place
             }
-            None => Box::new(watched),
-        })
+            None => {
+                let mut vector = Vector::default();
+                let handle = profiles.request(&observation, &mut vector);
+                let route = route.template;
+                Box::new(Watched { vector, subject, vouched, route, handle, answered: false })
+            }
+        };
+        *if watched.vector.learning { &mut self.learning } else { &mut self.known } += 1;
+        Some(watched)
     }
 
     /// Completes the features by the answer, and remembers that; once.
@@ -251,6 +259,20 @@ impl Features {
     /// of others.
     pub fn profiles_mut(&mut self) -> [&mut Profiles; 2] {
         [&mut self.vouched, &mut self.others]
+    }
+
+    /// A hash of the service; that of the last one is kept, as most requests are for it.
+    fn service(&mut self, seen: &Seen<'_>) -> u64 {
+        if let (None, Some((port, hash))) = (seen.service, self.last_port)
+            && port == seen.port
+        {
+            return hash;
+        }
+        let hash = self.names.service(seen.service, seen.port);
+        if seen.service.is_none() {
+            self.last_port = Some((seen.port, hash));
+        }
+        hash
     }
 
     /// Whom the token names; found out once for each token that is known.

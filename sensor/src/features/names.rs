@@ -1,9 +1,13 @@
 //! Keyed hashes: what stands for names in the profiles, so that nobody outside can make two
 //! collide, and none can be turned back.
 
-use siphasher::sip128::{Hasher128 as _, SipHasher13};
-use smallvec::SmallVec;
 use std::hash::Hasher as _;
+
+use siphasher::{
+    sip,
+    sip128::{Hasher128 as _, SipHasher13},
+};
+use smallvec::SmallVec;
 
 use crate::token::{Facts, Fingerprint, Identity};
 
@@ -25,7 +29,6 @@ enum Is {
     Token,
     Issuer,
     Roles,
-    Device,
     Service,
     Port,
     Secret,
@@ -33,7 +36,11 @@ enum Is {
 
 /// Hashes names under the installation's secret.
 #[derive(Clone, Copy)]
-pub(super) struct Names([u8; 16]);
+pub(super) struct Names {
+    secret: [u8; 16],
+    /// Of user agents: each request has one, and is hashed whole under a secret of its own.
+    devices: sip::SipHasher13,
+}
 
 /// 64 bits of a hash.
 pub(super) const fn half(hash: u128) -> u64 {
@@ -41,12 +48,14 @@ pub(super) const fn half(hash: u128) -> u64 {
 }
 
 impl Names {
-    pub(super) const fn new(secret: [u8; 16]) -> Self {
-        Self(secret)
+    pub(super) fn new(secret: [u8; 16]) -> Self {
+        let mut own = Self { secret, devices: sip::SipHasher13::new_with_key(&secret) };
+        own.devices = sip::SipHasher13::new_with_key(&own.secret_of(b"devices"));
+        own
     }
 
     fn hash<'p>(self, is: Is, parts: impl IntoIterator<Item = &'p [u8]>) -> u128 {
-        let mut hasher = SipHasher13::new_with_key(&self.0);
+        let mut hasher = SipHasher13::new_with_key(&self.secret);
         hasher.write_u8(is as u8);
         for part in parts {
             // Lengths first: ("ab", "c") is not ("a", "bc").
@@ -89,7 +98,7 @@ impl Names {
 
     /// A user agent; of the empty text where there is none.
     pub(super) fn device(self, agent: &[u8]) -> u64 {
-        self.short(Is::Device, [agent])
+        self.devices.hash(agent)
     }
 
     /// A service by its name, else by its port.

@@ -82,7 +82,7 @@ fn judged(judge: &mut Judge, subject: usize, number: u64, at: u64) -> Judged {
         "{}.{}.{}",
         base64url(br#"{"alg":"RS256","typ":"JWT"}"#),
         base64url(claims.as_bytes()),
-        base64url(&[7; 64])
+        base64url([7; 64])
     );
     let paths = [
         format!("/api/orders/{}", 1000 * subject as u64 + number % 30),
@@ -122,7 +122,7 @@ fn judged(judge: &mut Judge, subject: usize, number: u64, at: u64) -> Judged {
 }
 
 fn seen<'a>(of: &'a Judged, subject: usize, fresh: &'a [bool]) -> Seen<'a> {
-    let kinds = if subject % 20 == 0 { NetworkKinds::VPN } else { NetworkKinds::NONE };
+    let kinds = if subject.is_multiple_of(20) { NetworkKinds::VPN } else { NetworkKinds::NONE };
     Seen {
         request: &of.request,
         tokens: &of.tokens,
