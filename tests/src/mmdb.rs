@@ -35,9 +35,12 @@ pub fn asn(rows: &[(Network, u32)]) -> Vec<u8> {
     write(&rows)
 }
 
-/// A database of cities: ISO code of the country, latitude, longitude, accuracy in kilometres.
+/// A country's ISO code, latitude, longitude, accuracy in kilometres.
+pub type City = (&'static str, f64, f64, u32);
+
+/// A database of cities.
 #[must_use]
-pub fn cities(rows: &[(Network, (&'static str, f64, f64, u32))]) -> Vec<u8> {
+pub fn cities(rows: &[(Network, City)]) -> Vec<u8> {
     let record = |(code, lat, lon, radius)| {
         let location = vec![
             ("latitude", Data::Double(lat)),

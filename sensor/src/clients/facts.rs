@@ -1,9 +1,6 @@
 //! Everything that is known of a client, and what was known of the latest ones.
 
-use std::{
-    hash::{BuildHasher as _, Hash as _, Hasher as _},
-    net::IpAddr,
-};
+use std::{hash::BuildHasher as _, net::IpAddr};
 
 use jotwatch_models::behaviour::{Client, GeoPoint, NetworkKinds};
 
@@ -61,10 +58,8 @@ impl std::fmt::Debug for FactsCache {
 impl FactsCache {
     /// What these know of an address.
     pub fn facts(&mut self, clients: &Clients, address: IpAddr) -> ClientFacts {
-        let mut hasher = self.hasher.build_hasher();
-        address.hash(&mut hasher);
         #[expect(clippy::cast_possible_truncation, reason = "masked")]
-        let at = hasher.finish() as usize & (KEPT - 1);
+        let at = self.hasher.hash_one(address) as usize & (KEPT - 1);
         let Some(kept) = self.kept.get_mut(at) else { return clients.facts(address) };
         match kept {
             Some((known, facts)) if *known == address => *facts,

@@ -95,7 +95,7 @@ mod tests {
         let text = "0123456789abcdef0123456789abcdef";
         for mode in [0o600, 0o400, 0o640] {
             let key = load(&format!("{text}\n"), mode).unwrap();
-            assert!(key.is(text.as_bytes()) && !key.is(b"") && !key.is(text[1..].as_bytes()));
+            assert!(key.is(text.as_bytes()) && !key.is(b"") && !key.is(&text.as_bytes()[1..]));
             assert!(!format!("{key:?}").contains("0123"));
         }
         for mode in [0o644, 0o604, 0o660, 0o602] {

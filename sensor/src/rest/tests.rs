@@ -302,7 +302,7 @@ fn nobody_waits_for_a_daemon_that_is_behind() {
             stream
         })
         .collect();
-    let answers: Vec<Answer> = waiting.iter_mut().map(|stream| read(stream)).collect();
+    let answers: Vec<Answer> = waiting.iter_mut().map(read).collect();
     assert!(answers.iter().all(|answer| answer.status == 503));
     assert!(answers.iter().all(|answer| answer.head.contains("retry-after: 1")));
     assert!(answers.iter().any(|answer| answer.body.contains("no score in time")));
