@@ -15,6 +15,7 @@ mod lists;
 mod lock;
 mod memory_file;
 mod models;
+mod outlet;
 mod profiles_file;
 mod rest;
 mod secret_search;
@@ -51,7 +52,7 @@ use crate::{
     clients::Clients,
     config::{self, Config, DEFAULT_PATH, IssuerConfig},
     control::{self, EnforcementStatus, ServiceMode, Status},
-    enforce::{Cut, CutOutcome, Enforcer, StateFile},
+    enforce::{Enforcer, StateFile},
     event::{Body, Event, EventIds, Kind, SensorEvent, SensorState},
     feedback::LabelFile,
     feeds::FeedTable,
@@ -59,7 +60,7 @@ use crate::{
     history::Recorder,
     keyring::{FetchMark, Keyring},
     learn,
-    pipeline::{Assessed, Output, Pipeline, Settings},
+    pipeline::{Pipeline, Settings},
     policy::Mode,
     rest::Server as RestServer,
     services::{Service, Services},
@@ -67,7 +68,6 @@ use crate::{
     time::Time,
     token::FingerprintKey,
     trust,
-    weak::{Search, Searched, WeakSecrets},
 };
 
 /// How long the reader sleeps when the ring is quiet; the kernel wakes it when something comes. It
@@ -326,25 +326,14 @@ impl Daemon {
 
     /// Takes everything that is in the ring, and lets time pass.
     fn read(&mut self) {
-        let Self { capture, pipeline, sinks, keyring, search, enforcer, recorder, .. } = self;
-        let (mut wishes, search) = (Wishes::default(), search.as_ref());
-        let mut out = Outlet { sinks, keyring, search, enforcer, recorder, wishes: &mut wishes };
-        capture.read(|input: Input<'_>| pipeline.push(&input, &mut out));
-        pipeline.tick(now(), &mut out);
-        for found in search.into_iter().flat_map(SecretSearch::found) {
-            pipeline.weak_secret(&found, &mut out);
-        }
-        for cookie in wishes.stopped {
-            if let Err(error) = capture.stop_flow(cookie) {
-                // The flow's bytes go on to be copied and passed over: a cost, no loss.
-                tracing::debug!("{error}");
+        self.work(|pipeline, capture, out| {
+            capture.read(|input: Input<'_>| pipeline.push(&input, out));
+            pipeline.tick(now(), out);
+            let found = out.search.into_iter().flat_map(SecretSearch::found);
+            for found in found {
+                pipeline.weak_secret(&found, out);
             }
-        }
-        for target in wishes.whole {
-            if let Err(error) = capture.copy_whole(&target) {
-                tracing::debug!("{error}");
-            }
-        }
+        });
     }
 
     /// Judges what waits in the kernel, and tells of what was refused there.
@@ -353,12 +342,11 @@ impl Daemon {
         if refused.is_empty() {
             return;
         }
-        let Self { pipeline, sinks, keyring, search, enforcer, recorder, .. } = self;
-        let (mut wishes, search) = (Wishes::default(), search.as_ref());
-        let mut out = Outlet { sinks, keyring, search, enforcer, recorder, wishes: &mut wishes };
-        for (flow, cookie, cause) in refused {
-            pipeline.refused(now(), flow, cookie, cause, &mut out);
-        }
+        self.work(|pipeline, _, out| {
+            for (flow, cookie, cause) in refused {
+                pipeline.refused(now(), flow, cookie, cause, out);
+            }
+        });
     }
 
     /// Does what takes long on another thread, and goes on reading and judging until it is done: a
@@ -390,12 +378,11 @@ impl Daemon {
             self.pipeline.trust(trust::store(&keys).into(), policy.into());
             self.enforcer.forget_allowed();
         }
-        let Self { sinks, keyring, search, enforcer, recorder, .. } = self;
-        let (mut wishes, search) = (Wishes::default(), search.as_ref());
-        let mut out = Outlet { sinks, keyring, search, enforcer, recorder, wishes: &mut wishes };
-        for mark in fetched {
-            self.pipeline.fetched(mark, &mut out);
-        }
+        self.work(|pipeline, _, out| {
+            for mark in fetched {
+                pipeline.fetched(mark, out);
+            }
+        });
     }
 
     /// Knows services again whose cgroups are others than before.
@@ -578,10 +565,7 @@ impl Daemon {
 
     fn stop(mut self) {
         self.read();
-        let mut wishes = Wishes::default();
-        let Self { sinks, keyring, search, enforcer, recorder, pipeline, .. } = &mut self;
-        let (search, wishes) = (search.as_ref(), &mut wishes);
-        pipeline.finish(&mut Outlet { sinks, keyring, search, enforcer, recorder, wishes });
+        self.work(|pipeline, _, out| pipeline.finish(out));
         self.memory_file.save(self.pipeline.memory());
         self.learned_file.save(&self.pipeline, now());
         self.state_file.save(self.pipeline.lists());
@@ -597,69 +581,6 @@ impl Daemon {
             if let (Some(error), 1..) = (&sink.last_error, sink.queued) {
                 tracing::warn!("{}: {} events not delivered: {error}", sink.name, sink.queued);
             }
-        }
-    }
-}
-
-/// What the pipeline would have capture copy from now on.
-#[derive(Default)]
-struct Wishes {
-    /// Flows that need no more copying, by cookie.
-    stopped: Vec<u64>,
-    /// Targets of requests of which the answers teach keys.
-    whole: Vec<Box<[u8]>>,
-}
-
-/// Most of [`Wishes::whole`] at a time: capture knows no more.
-const MAX_WHOLE: usize = 16;
-
-/// Hands events to the sinks, and gathers what capture is to do.
-struct Outlet<'a> {
-    sinks: &'a Sinks,
-    keyring: &'a Keyring,
-    search: Option<&'a SecretSearch>,
-    enforcer: &'a mut Enforcer,
-    recorder: &'a Recorder,
-    wishes: &'a mut Wishes,
-}
-
-impl Output for Outlet<'_> {
-    fn event(&mut self, event: Event) {
-        self.sinks.send(event);
-    }
-
-    fn wants_assessed(&self) -> bool {
-        self.recorder.wants_all()
-    }
-
-    fn assessed(&mut self, assessed: &Assessed<'_>) {
-        self.recorder.take(assessed);
-    }
-
-    fn unknown_key(&mut self, issuer: Option<&str>, kid: &str) -> Option<FetchMark> {
-        self.keyring.unknown_kid(issuer, kid)
-    }
-
-    fn search(&mut self, list: &Arc<WeakSecrets>, search: Search) -> Searched {
-        match self.search {
-            Some(thread) => thread.search(list, search),
-            None => Searched::Dropped,
-        }
-    }
-
-    fn cut(&mut self, cut: &Cut) -> CutOutcome {
-        self.enforcer.cut(cut)
-    }
-
-    fn stop_flow(&mut self, cookie: u64) {
-        if cookie != 0 {
-            self.wishes.stopped.push(cookie);
-        }
-    }
-
-    fn copy_whole(&mut self, target: &[u8]) {
-        if self.wishes.whole.len() < MAX_WHOLE {
-            self.wishes.whole.push(target.into());
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::{Daemon, Outlet, Wishes};
+use super::Daemon;
 use crate::{
     capture::FlowKey,
     config::RestConfig,
@@ -50,31 +50,19 @@ impl Daemon {
 
     /// Answers services that asked for a score.
     pub(super) fn answer_rest(&mut self) {
-        let Self {
-            rest: Some(server),
-            sinks,
-            keyring,
-            search,
-            enforcer,
-            recorder,
-            pipeline,
-            config,
-            ..
-        } = self
-        else {
-            return;
-        };
-        let (mut wishes, search) = (Wishes::default(), search.as_ref());
-        let mut out = Outlet { sinks, keyring, search, enforcer, recorder, wishes: &mut wishes };
-        for call in server.pending().take(PER_TURN).filter(|call| call.is_wanted()) {
-            let (vouched, answering) = call.open();
-            let Vouched { request, claims, client, service } = vouched;
-            let client = SocketAddr::new(client.unwrap_or(NOBODY), 0);
-            let flow = FlowKey { client, server: SocketAddr::new(NOBODY, 0), scope: 0 };
-            let vouching =
-                Vouching { claims: &claims, service: service.as_deref(), learn: config.rest.learn };
-            let assessment = pipeline.describe_as(&flow, request, Some(&vouching), &mut out);
-            answering.answer(&assessment);
-        }
+        let Some(server) = self.rest.take() else { return };
+        let learn = self.config.rest.learn;
+        self.work(|pipeline, _, out| {
+            for call in server.pending().take(PER_TURN).filter(|call| call.is_wanted()) {
+                let (vouched, answering) = call.open();
+                let Vouched { request, claims, client, service } = vouched;
+                let client = SocketAddr::new(client.unwrap_or(NOBODY), 0);
+                let flow = FlowKey { client, server: SocketAddr::new(NOBODY, 0), scope: 0 };
+                let vouching = Vouching { claims: &claims, service: service.as_deref(), learn };
+                let assessment = pipeline.describe_as(&flow, request, Some(&vouching), out);
+                answering.answer(&assessment);
+            }
+        });
+        self.rest = Some(server);
     }
 }
