@@ -12,7 +12,7 @@ pub(super) fn words(feature: &Feature, value: f32) -> String {
         ("token-rest", _) if value < 0.0 => {
             return format!("expired {} ago", duration(count(-value)));
         }
-        ("place-speed", _) => format!("{} km/h", grouped(count(value))),
+        ("place-speed" | "place-speed-hour", _) => format!("{} km/h", grouped(count(value))),
         (_, "log2(1+s)" | "±log2(1+s)") => duration(count(value)),
         (_, "log2(1+ms)") => duration(count(value) / 1000.0),
         (_, "log2(1+h)") => duration(count(value) * 3600.0),
@@ -29,6 +29,8 @@ pub(super) fn words(feature: &Feature, value: f32) -> String {
             );
         }
         ("hour-surprise", _) => format!("{:.1} times as", value.exp2()),
+        (_, "log2") if value < 0.0 => format!("1 / {:.1} of", (-value).exp2()),
+        (_, "log2") => format!("{:.1} times", value.exp2()),
         (_, "z") if value < 0.0 => format!("{:.1} deviations below", -value),
         (_, "z") => format!("{value:.1} deviations above"),
         (_, "0 or 1") if value < 0.5 => return format!("not so: {}", phrase(feature)),
@@ -80,6 +82,18 @@ fn phrase(feature: &Feature) -> &'static str {
         "device-surprise" => "the subject uses this user agent {}",
         "place-distance" => "{} from the subject's last place",
         "place-speed" => "{} since the last place",
+        "place-speed-hour" => "{} at most between places in this hour and the last",
+        "client-surprise" => "the subject comes from such a network with such a user agent {}",
+        "other-client-ago" => "{} ago the subject came with another network or user agent",
+        "client-turns-hour" => "{} times in the last hour another client took over",
+        "active-hours" => "{} of the last 24 hours had requests of the subject",
+        "active-hours-z" => "hours with requests in the last day: {} the subject's usual day",
+        "objects-day-over" => "objects of the day: {} those of the subject's usual day",
+        "answer-bytes-own" => {
+            "bytes of the answer: {} those of the greatest of the subject's usual day"
+        }
+        "bytes-hour-over" => "bytes given in the last hour: {} those of the subject's usual hour",
+        "bytes-day-over" => "bytes given in the last day: {} those of the subject's usual day",
         "place-usual-distance" => "{} from the nearest of the subject's usual places",
         "addresses-hour" => "{} addresses of the subject in the last hour",
         "addresses-hour-z" => "addresses in the last hour: {} the subject's usual hour",
@@ -221,6 +235,11 @@ mod tests {
                 Index::HourSurprise,
                 2.0,
                 "4.0 times as rarely active at this hour of the week as at any hour",
+            ),
+            (
+                Index::ObjectsDayOver,
+                3.0,
+                "objects of the day: 8.0 times those of the subject's usual day",
             ),
             (Index::FindingsHigh, 2.0, "findings of severity high: 2"),
         ] {
