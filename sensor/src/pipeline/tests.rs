@@ -1,6 +1,7 @@
 mod behaviour;
 mod ends;
 mod enforcement;
+mod vouched;
 
 use std::{sync::Arc, time::Duration};
 

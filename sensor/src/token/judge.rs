@@ -1,6 +1,8 @@
 //! The judge: finds a request's tokens, decodes each distinct one once, and judges how they
 //! stand together.
 
+mod vouched;
+
 use std::{
     borrow::Cow,
     sync::{
@@ -9,7 +11,6 @@ use std::{
     },
 };
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hashlink::LruCache;
 use smallvec::SmallVec;
 
@@ -17,7 +18,7 @@ use super::{
     Beginning, Fingerprint, FingerprintKey, Token,
     decode::{DecodeOptions, Decoded, Kind, decode},
     dpop::{self, Proof},
-    extract::{Candidate, Location, Scheme, extract},
+    extract::{Candidate, Location, extract},
     facts::{Facts, Identity},
     header::EMBEDDED_JWK,
     json::Value,
@@ -348,58 +349,6 @@ impl Judge {
         }
         token.decoded = Some(known);
         Some(token)
-    }
-
-    /// A token that was not seen: somebody who is trusted has verified it, and gives its claims, a
-    /// JSON object. What stands for it is its `jti`, or else whom it names and when: nothing else
-    /// is known of it.
-    pub fn vouched(&self, claims: &[u8], now: Time) -> TokenReport {
-        let header = URL_SAFE_NO_PAD.encode(br#"{"alg":"HS256"}"#);
-        let text = format!("{header}.{}.AA", URL_SAFE_NO_PAD.encode(claims));
-        let options = DecodeOptions { max_token_bytes: text.len(), ..self.options };
-        let decoded = decode(text.as_bytes(), &options);
-        let facts = Facts::of(&decoded);
-        let named = match facts.text(facts.id) {
-            Some(id) => (facts.text(facts.issuer), id, None, None),
-            None => {
-                let subject = facts.text(facts.subject).unwrap_or_default();
-                (facts.text(facts.issuer), subject, facts.issued, facts.expires)
-            }
-        };
-        let fingerprint = self.key.fingerprint(format!("vouched {named:?}").as_bytes());
-        let stands = u128::from_be_bytes(*fingerprint.as_bytes());
-        let digests = Digests {
-            signature: stands,
-            signature_len: fingerprint.as_bytes().len(),
-            signing_input: stands,
-            ..Digests::default()
-        };
-        let validation = Validation::vouched(&decoded);
-        let mut findings = decoded.findings().to_vec();
-        findings.extend_from_slice(&validation.claim_findings);
-        validation.at(now, &mut findings);
-        let known = Known {
-            decoded,
-            validation,
-            digests,
-            proof: None,
-            hmac: None,
-            facts,
-            harmless: AtomicBool::new(false),
-            identity: OnceLock::new(),
-        };
-        let token = Token {
-            location: Location::Authorization,
-            scheme: Scheme::Bearer,
-            kind: known.kind(),
-            fingerprint,
-            bytes: text.len(),
-            deny_key: TokenKey::default(),
-            decoded: Some(Arc::new(known)),
-            hash: None,
-            findings,
-        };
-        TokenReport { tokens: SmallVec::from_iter([token]), findings: Vec::new() }
     }
 
     fn learn(&self, token: &[u8], beginning: &Beginning) -> Known {
