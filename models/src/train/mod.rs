@@ -314,6 +314,7 @@ pub fn train_beside(
     let mut forests = grow(&pool, all_groups, seed, report)?;
     if let Some(base) = base {
         forests.forest = base.forest.joined(&forests.forest)?;
+        forests.boosted = base.boosted.joined(&forests.boosted)?;
     }
     let held: Vec<&Example> = examples.iter().filter(|e| !to_grow(e)).collect();
     let calibration = calibrate(&forests.listen(&held, report), Voices::ALL)?;
@@ -419,6 +420,7 @@ mod tests {
         let alone = train(&other, 7, &mut |_| {}).unwrap();
         let both = train_beside(Some(&base), &other, 7, &mut |_| {}).unwrap();
         assert_eq!(both.forest.trees(), base.forest.trees() + alone.forest.trees());
+        assert_eq!(both.boosted.trees(), base.boosted.trees() + alone.boosted.trees());
         let found = |model: &BehaviourModel, of: &[Example]| alerts(model, of, true).0;
         assert!(found(&both, &other) * 10 > found(&alone, &other) * 9);
         assert!(found(&both, &examples) > 2 * found(&alone, &examples));

@@ -526,7 +526,9 @@ mod tests {
 
     #[test]
     fn a_shadow_is_compared_on_the_same_vectors() {
-        let current = Arc::new(BehaviourModel::embedded().unwrap());
+        let mut calm = BehaviourModel::embedded().unwrap();
+        calm.calibration.threshold = 1.0;
+        let current = Arc::new(calm);
         let mut wild = BehaviourModel::embedded().unwrap();
         wild.calibration.threshold = 0.0;
         let shadow = Arc::new(wild);

@@ -176,17 +176,21 @@ impl Connection {
                 return self.requests.wait(bytes.len(), at);
             }
             if !search::first_line_can_be_request(bytes) {
-                self.broken_request(
-                    FindingId::HttpMalformedRequest,
-                    "the first line does not end in a version of HTTP",
-                    at,
-                    out,
-                );
-                return Turn::Used(0);
+                return self.broken_first_line(at, out);
             }
             return self.requests.wait(bytes.len(), at);
         };
+        // As where the line comes before the rest: what follows it is not passed over unread.
+        if !self.requests.first_line_judged && !search::first_line_can_be_request(bytes) {
+            return self.broken_first_line(at, out);
+        }
         self.request_head_read(bytes, Some(end), at, limits, out)
+    }
+
+    fn broken_first_line(&mut self, at: Time, out: &mut Events) -> Turn {
+        let why = "the first line does not end in a version of HTTP";
+        self.broken_request(FindingId::HttpMalformedRequest, why, at, out);
+        Turn::Used(0)
     }
 
     /// Reads a head that ends at `end`, or is over the limit.

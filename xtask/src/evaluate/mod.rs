@@ -119,9 +119,9 @@ fn held_out(
     Ok(all)
 }
 
-/// Expected calibration error over ten bins of equal width, legitimate and attacks weighing the
-/// same; each source's probabilities are calibrated on the others.
-fn calibration(foreign: &Foreign<'_>) -> Result<f64> {
+/// Expected calibration error over ten bins of equal width where attacks weigh `base` of all, of
+/// requests with a probability from `least` on; each source's are calibrated on the others.
+fn calibration(foreign: &Foreign<'_>, base: f64, least: f64) -> Result<f64> {
     const BINS: usize = 10;
     let mut bins = [(0.0, 0.0, 0.0); BINS];
     let count = |attack: bool| {
@@ -139,18 +139,23 @@ fn calibration(foreign: &Foreign<'_>) -> Result<f64> {
         let settings: Settings = foreign.settings(Some(source))?;
         for (sample, margin) in foreign.rows.iter().filter(|(s, _)| s.source == source) {
             let (truth, weight) = match sample.label {
-                Label::Benign => (0.0, 0.5 / benign),
-                Label::Attack(_) => (1.0, 0.5 / attacks),
+                Label::Benign => (0.0, (1.0 - base) / benign),
+                Label::Attack(_) => (1.0, base / attacks),
                 Label::Fragment | Label::Redirect => continue,
             };
-            let probability = f64::from(settings.probability(*margin));
+            let even = f64::from(settings.probability(*margin));
+            let probability = even * base / (even * base + (1.0 - even) * (1.0 - base));
+            if probability < least {
+                continue;
+            }
             let bin = &mut bins[((probability * BINS as f64) as usize).min(BINS - 1)];
             bin.0 += weight;
             bin.1 += weight * probability;
             bin.2 += weight * truth;
         }
     }
-    Ok(bins.iter().map(|(_, said, true_)| (said - true_).abs()).sum())
+    let all: f64 = bins.iter().map(|(weight, ..)| weight).sum();
+    Ok(bins.iter().map(|(_, said, true_)| (said - true_).abs()).sum::<f64>() / all)
 }
 
 fn summary(figures: &[Figures]) -> (f64, f64) {
@@ -251,7 +256,12 @@ fn payload(out: &mut impl Write, args: &Args) -> Result<()> {
         .collect::<Result<Vec<_>>>()?;
     let (found, alarms) = summary(&figures);
     writeln!(out, "all: {found:.2} % found, {alarms:.3} % false alarms")?;
-    writeln!(out, "ECE {:.4}", calibration(&foreign)?)?;
+    writeln!(
+        out,
+        "ECE {:.4} where half of the requests are attacks; {:.4} where 1 % are, of those at 5 % and more",
+        calibration(&foreign, 0.5, 0.0)?,
+        calibration(&foreign, fit::BASE, 0.05)?
+    )?;
 
     if args.ablation {
         writeln!(out, "\nfeature groups, each source held out whole")?;

@@ -149,20 +149,26 @@ pub(crate) fn margins<'a>(
         .collect()
 }
 
-/// Slope and intercept of the log-odds over `points` (margin, whether an attack), both labels
-/// weighing the same: Platt's calibration.
+/// The share of attacks for which the calibration is fitted: the sensor's own.
+pub(crate) const BASE: f64 = 0.01;
+
+/// Slope and intercept of the log-odds over `points` (margin, whether an attack), where half of them
+/// weigh as attacks: Platt's calibration. It is fitted where [`BASE`] of them do, and moved from
+/// there: fitted in the middle, it says too little of margins that are nearly always an attack's.
 ///
 /// # Errors
 /// What linfa says.
 pub(crate) fn calibrate(points: &[(f32, bool)]) -> Result<(f32, f32)> {
-    /// Points of each label: evenly spaced ones of the sorted margins stand for all.
-    const POINTS: usize = 2000;
+    /// Evenly spaced ones of the sorted margins stand for all.
+    const ATTACKS: usize = 300;
+    /// As many as make the attacks [`BASE`] of all.
+    const OTHERS: usize = 29_700;
     let mut picked = Vec::new();
-    for label in [false, true] {
+    for (label, points_of) in [(false, OTHERS), (true, ATTACKS)] {
         let mut margins: Vec<f32> = points.iter().filter(|p| p.1 == label).map(|p| p.0).collect();
         margins.sort_by(f32::total_cmp);
-        for n in 0..POINTS {
-            let at = (2 * n + 1) * margins.len() / (2 * POINTS);
+        for n in 0..points_of {
+            let at = (2 * n + 1) * margins.len() / (2 * points_of);
             picked.push((*margins.get(at).context("a label without points")?, label));
         }
     }
@@ -171,7 +177,8 @@ pub(crate) fn calibrate(points: &[(f32, bool)]) -> Result<(f32, f32)> {
     let fitted =
         LogisticRegression::default().alpha(1e-3).max_iterations(200).fit(&Dataset::new(x, y))?;
     let sign = if fitted.labels().pos.class { 1.0 } else { -1.0 };
-    Ok(((sign * fitted.params()[0]) as f32, (sign * fitted.intercept()) as f32))
+    let moved = sign * fitted.intercept() + ((1.0 - BASE) / BASE).ln();
+    Ok(((sign * fitted.params()[0]) as f32, moved as f32))
 }
 
 #[cfg(test)]

@@ -126,6 +126,22 @@ fn request() -> impl Strategy<Value = (String, String)> {
         })
 }
 
+/// Found by `noise_is_the_same_however_it_is_split`.
+#[test]
+fn bytes_behind_a_connect_are_the_same_however_they_are_split() {
+    let bytes = b"CONNECT a:1 HTTP/1.1\r\nContent-Length: 7\r\n\r\nHTTP/1.1 200 OK\r\n\
+        GET / HTTP/1.1\r\nGET / HTTP/1.1\r\nGET / HTTP/1.1\r\nHEAD / HTTP/1.1\r\n\r\n";
+    let passes = [c(bytes), s(b"")];
+    let whole = run(&passes);
+    for at in 1..bytes.len() {
+        assert_eq!(
+            cut_run(&passes, &mut |_, all| [at].into_iter().filter(|at| *at < all.len()).collect()),
+            whole,
+            "cut at {at}"
+        );
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
