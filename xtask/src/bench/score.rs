@@ -62,7 +62,7 @@ pub(super) fn run(binaries: &Path, quick: bool) -> Result<Table> {
     let (asked, requests) = (count(&times, "not_passed_over")?, count(&times, "requests")?);
     table.figure("  not passed over", format!("{asked} of {}", thousands(float(requests))));
     table.judged(
-        "  both forests whole, with reasons where there are any",
+        "  all trees, with reasons where there are any",
         nanos(whole),
         "≤ 3,000 ns",
         whole <= TARGET_INFERENCE,
