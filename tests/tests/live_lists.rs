@@ -73,6 +73,16 @@ fn a_million_token_keys_and_a_hundred_thousand_networks() -> Result<()> {
     stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")?;
     answer(&mut stream)?;
 
+    // One too many: another mode of the same configuration is not in force either.
+    let configured = fs::read_to_string(sensor.config())?;
+    fs::write(sensor.config(), configured.replace("mode = \"kill\"", "mode = \"alert\""))?;
+    write(&path, "192.0.2.1")?;
+    sensor.signal(Signal::HUP)?;
+    wait("the second refusal", || Ok(sensor.log().matches("not reloaded").count() == 2))?;
+    ensure!(tables(&sensor.status()?) == all, "a list that is too long is in force");
+    ensure!(!passes()?, "the mode of a refused configuration is in force");
+    fs::write(sensor.config(), configured)?;
+
     // And gone again.
     fs::write(&path, "192.0.2.1\n")?;
     sensor.signal(Signal::HUP)?;

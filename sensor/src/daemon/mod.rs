@@ -451,9 +451,12 @@ impl Daemon {
         let keyring = other_keys.then(|| Keyring::start(&config)).transpose()?;
         let rest = rest::Next::prepare(self.rest.as_ref(), &config.rest)?;
         self.guarding.reconfigure(&config, &services)?;
-        self.enforcer.forget_allowed();
         // The last that may fail; what is below does not.
-        self.pipeline.lists().denied.replace_files(deny_files)?;
+        if let Err(error) = self.pipeline.lists().denied.replace_files(deny_files) {
+            self.guarding.reconfigure(&self.config, &self.services)?;
+            return Err(error.into());
+        }
+        self.enforcer.forget_allowed();
         if let Some(keyring) = keyring {
             self.keyring = keyring;
             self.keys_in_force = None;
