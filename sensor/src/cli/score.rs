@@ -94,7 +94,7 @@ fn pipeline(arguments: &Arguments, config: &Config) -> anyhow::Result<Pipeline> 
         let _ = writeln!(io::stderr(), "jotwatch: {warning}");
     }
     pipeline.serve(Services::load(&config.services)?.into());
-    pipeline.locate(clients_of_files(&config)?.into());
+    pipeline.locate(clients_of_files(config)?.into());
     pipeline.trust(trust::store(&keys).into(), trust::policy(&config.issuers).into());
     Ok(pipeline)
 }
