@@ -169,8 +169,7 @@ pub(super) fn hold(ground: &Ground<'_>, table: &mut Table, quick: bool) -> Resul
         "  bytes of answers that left",
         format!("{bytes} (of {left} answers)"),
         "0",
-        // A few are cut before the service has read them.
-        bytes == 0 && read * 100 >= requests as u64 * 95,
+        bytes == 0 && read == requests as u64,
     );
     table.figure("  reset", thousands(float(reset as u64)));
     table.judged("  good requests beside, answered", answered.to_string(), "all", answered == sent);
