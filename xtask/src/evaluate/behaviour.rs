@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use jotwatch_models::{
     behaviour::{
         Answers, BehaviourModel, Group, Index, Vector, model::Calibration, schema::FEATURES,
@@ -396,8 +396,21 @@ fn ask(model: &BehaviourModel, recorded: &Sampled<Example>) -> Test {
     Test { reasons: Reasons::new(), heard, episodes, learning: 0, requests: recorded.rows.len() }
 }
 
-/// What groups of features are worth, and what is found of attacks of a kind never seen.
-fn ablate(out: &mut impl Write) -> Result<()> {
+/// What groups of features are worth, and what is found of attacks of a kind never seen: in the
+/// rounds of these names, or in all of them if none is named.
+///
+/// # Errors
+/// A name that no round has, or what training says.
+pub(super) fn ablate(out: &mut impl Write, rounds: &[String]) -> Result<()> {
+    let groups = [("all", all_groups as Mask)];
+    let groups: Vec<_> = groups.iter().chain(WITHOUT).collect();
+    let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|k| *k != Kind::Mixed).collect();
+    let names = || groups.iter().map(|g| g.0).chain(kinds.iter().map(|k| k.name()));
+    if let Some(unknown) = rounds.iter().find(|round| !names().any(|name| name == *round)) {
+        let names: Vec<&str> = names().collect();
+        bail!("no round is named `{unknown}`: there are {}", names.join("; "));
+    }
+    let is_due = |name: &str| rounds.is_empty() || rounds.iter().any(|round| round == name);
     let pool = behaviour::pool();
     // A third of the worlds to grow from: what is compared is one training with another.
     let first: Vec<Example> =
@@ -410,7 +423,7 @@ fn ablate(out: &mut impl Write) -> Result<()> {
         "\nwhat each group of features is worth (synthetic; trained without it; a third of the worlds to grow from, half of the fresh ones)"
     )?;
     heading(out)?;
-    for (name, mask) in [("all", all_groups as Mask)].iter().chain(WITHOUT) {
+    for (name, mask) in groups.into_iter().filter(|(name, _)| is_due(name)) {
         let forests = behaviour::grow(&first, *mask, &mut |p| stages.show(p))?;
         let rows: Vec<&Example> = held.rows.iter().collect();
         let said = forests.listen(&rows, &mut |p| stages.show(p));
@@ -422,7 +435,7 @@ fn ablate(out: &mut impl Write) -> Result<()> {
         "\nfound of a kind of attack that was not trained on, nor calibrated, nor mixed with others (synthetic)"
     )?;
     writeln!(out, "{:<24} {:>8} {:>8} {:>14}", "episodes", "number", "all %", "no isolation %")?;
-    for unseen in Kind::ALL.into_iter().filter(|k| *k != Kind::Mixed) {
+    for unseen in kinds.into_iter().filter(|kind| is_due(kind.name())) {
         let is_out = |kind: Option<Kind>| kind == Some(unseen) || kind == Some(Kind::Mixed);
         let rows: Vec<Example> =
             first.iter().filter(|r| !is_out(pool.kind(r.truth))).cloned().collect();
@@ -514,7 +527,7 @@ pub(super) fn report(out: &mut impl Write, data: &Path, ablation: bool) -> Resul
         Figures::of(&test, &calibrate(&said, voices)?).line(out, name)?;
     }
     if ablation {
-        ablate(out)?;
+        ablate(out, &[])?;
     }
     outside(out, data, &model)
 }

@@ -23,6 +23,10 @@ pub(crate) struct Args {
     /// Train again without each group of features: several times as long
     #[arg(long)]
     ablation: bool,
+    /// Only this round of the behaviour model's ablation, and nothing else: `without network`,
+    /// `scraping`; several times for several
+    #[arg(long = "round", value_name = "NAME", requires = "ablation")]
+    rounds: Vec<String>,
     /// Only time the built-in models
     #[arg(long)]
     speed: bool,
@@ -223,6 +227,9 @@ fn classes(out: &mut impl Write, samples: &[Sample], model: &PayloadModel) -> Re
 /// Data that is missing, an artifact that does not load, or what training says.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let out = &mut std::io::stdout().lock();
+    if !args.rounds.is_empty() {
+        return behaviour::ablate(out, &args.rounds);
+    }
     if args.only != Some(Which::Behaviour) {
         payload(out, args)?;
     }
