@@ -218,6 +218,12 @@ impl Capture {
         self.now += u64::try_from(time.as_nanos()).expect("a time in a script");
     }
 
+    /// Lets time pass until so much behind the beginning, if that is still to come.
+    pub fn wait_until(&mut self, since_start: Duration) {
+        let nanos = u64::try_from(since_start.as_nanos()).expect("a time in a script");
+        self.now = self.now.max(START + nanos);
+    }
+
     /// The file's bytes.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {

@@ -3,6 +3,7 @@
 //! `cargo run -p jotwatch-tests --bin make-cases` writes them all; the same script always makes
 //! the same bytes.
 
+mod behaviour;
 mod clients;
 mod ends;
 mod http;
@@ -30,7 +31,16 @@ pub struct Case {
 /// All cases, in the order of the table.
 #[must_use]
 pub fn all() -> Vec<Case> {
-    [tcp::CASES, http::CASES, tokens::CASES, ends::CASES, clients::CASES, keys::CASES].concat()
+    let all = [
+        tcp::CASES,
+        http::CASES,
+        tokens::CASES,
+        ends::CASES,
+        clients::CASES,
+        keys::CASES,
+        behaviour::CASES,
+    ];
+    all.concat()
 }
 
 /// A file that the configuration of a case names: the case, the file's name, its content.
@@ -38,7 +48,8 @@ type File = (&'static str, &'static str, fn() -> Vec<u8>);
 
 /// The files that the configuration of a case names: name and content.
 pub fn files(case: &str) -> impl Iterator<Item = (&'static str, Vec<u8>)> {
-    let own = ends::FILES.iter().chain(clients::FILES).filter(move |(name, ..)| *name == case);
+    let all = [ends::FILES, clients::FILES, behaviour::FILES];
+    let own = all.into_iter().flatten().filter(move |(name, ..)| *name == case);
     own.map(|&(_, file, content)| (file, content()))
 }
 

@@ -14,3 +14,4 @@ pub mod services;
 pub mod signer;
 pub mod stand;
 pub mod tokens;
+pub mod work;
