@@ -116,7 +116,7 @@ fn start(config: &Config) -> Result<Capture> {
 fn drain(capture: &mut Capture, seen: &mut Seen) -> Result<()> {
     let mut quiet = Instant::now();
     while quiet.elapsed() < Duration::from_millis(150) {
-        capture.poll(Duration::from_millis(20), None)?;
+        capture.poll(Duration::from_millis(20), [])?;
         if capture.read(|i| seen.take(i)) > 0 {
             quiet = Instant::now();
         }
@@ -453,7 +453,7 @@ fn foreign_protocols_are_said_once_and_not_copied() -> Result<()> {
         // It is said when TCP has taken the first bytes, which the acknowledgement tells.
         let end = Instant::now() + Duration::from_secs(5);
         while !seen.opaque.iter().any(|(f, _)| f.client == client) && Instant::now() < end {
-            capture.poll(Duration::from_millis(20), None)?;
+            capture.poll(Duration::from_millis(20), [])?;
             capture.read(|i| seen.take(i));
         }
         // The service may have had enough before the end.
@@ -497,7 +497,7 @@ fn a_flow_that_the_daemon_stops_is_not_copied_any_more() -> Result<()> {
     let mut cookie = 0;
     let end = Instant::now() + Duration::from_secs(5);
     while cookie == 0 && Instant::now() < end {
-        capture.poll(Duration::from_millis(20), None)?;
+        capture.poll(Duration::from_millis(20), [])?;
         capture.read(|i| {
             if let Input::Segment(s) = &i {
                 cookie = cookie.max(s.cookie);

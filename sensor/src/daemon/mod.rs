@@ -70,8 +70,8 @@ use crate::{
     trust,
 };
 
-/// How long the reader sleeps when the ring is quiet; the kernel wakes it when something comes. It
-/// bounds how late a deadline of the pipeline is noticed.
+/// How long the reader sleeps when the ring is quiet; the kernel wakes it when something comes, and
+/// so does who asks for a score. It bounds how late a deadline of the pipeline is noticed.
 const POLL: Duration = Duration::from_millis(5);
 
 /// How often loss is told of, where there is any.
@@ -272,7 +272,7 @@ impl Daemon {
         let mut loss_due = now() + LOSS_PERIOD;
         let mut save_due = now() + SAVE_PERIOD;
         while !signals.stop.load(Ordering::Relaxed) {
-            self.capture.poll(POLL, self.guarding.waiting())?;
+            self.wait()?;
             self.read();
             self.guard();
             self.take_cgroups();
@@ -319,6 +319,12 @@ impl Daemon {
         Ok(())
     }
 
+    /// Waits until there is something to read, to judge or to answer, but not for long.
+    fn wait(&mut self) -> Result<(), live::Error> {
+        let calls = self.rest.as_ref().map(RestServer::waiting);
+        self.capture.poll(POLL, [self.guarding.waiting(), calls].into_iter().flatten())
+    }
+
     /// Brings the look-up tables in line with what is denied and allowed.
     fn refresh_tables(&mut self) {
         self.enforcer.refresh(now(), self.pipeline.lists());
@@ -358,7 +364,7 @@ impl Daemon {
         thread::scope(|scope| {
             let worker = scope.spawn(work);
             while !worker.is_finished() {
-                self.capture.poll(POLL, self.guarding.waiting())?;
+                self.wait()?;
                 self.read();
                 self.guard();
                 self.answer_rest();

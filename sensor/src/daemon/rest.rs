@@ -53,7 +53,7 @@ impl Daemon {
         let Some(server) = self.rest.take() else { return };
         let learn = self.config.rest.learn;
         self.work(|pipeline, _, out| {
-            for call in server.pending().take(PER_TURN).filter(|call| call.is_wanted()) {
+            for call in server.pending(PER_TURN).filter(|call| call.is_wanted()) {
                 let (vouched, answering) = call.open();
                 let Vouched { request, claims, client, service } = vouched;
                 let client = SocketAddr::new(client.unwrap_or(NOBODY), 0);

@@ -1,8 +1,8 @@
 //! Scores for services that ask over HTTP: `POST /v1/score` on a unix socket or a loopback address.
 //!
 //! A thread of its own serves all callers; what it can't answer itself, the score, it asks of the
-//! daemon through a queue of [`QUEUE`] calls. Neither waits for the other: a full queue is answered
-//! 503, and the daemon takes so many calls a turn and no more. docs/rest.md has the contract.
+//! daemon through a queue of [`QUEUE`] calls, which wakes it. Neither waits for the other: a full
+//! queue is answered 503, and the daemon takes so many calls a turn and no more. docs/rest.md has the contract.
 #![forbid(unsafe_code)]
 
 mod input;
@@ -11,15 +11,19 @@ mod rate;
 mod service;
 #[cfg(test)]
 mod tests;
+mod wake;
 
 use std::{
     collections::BTreeMap,
     fs::{self, Permissions},
-    io,
+    io, iter,
     net::TcpListener,
-    os::unix::{
-        fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
-        net::UnixListener,
+    os::{
+        fd::{AsFd as _, BorrowedFd},
+        unix::{
+            fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
+            net::UnixListener,
+        },
     },
     path::PathBuf,
     sync::{
@@ -44,8 +48,11 @@ use tokio::{
     sync::oneshot,
 };
 
-use self::service::{Shared, lock, router};
 pub use self::{input::Vouched, key::Key, service::OPENAPI};
+use self::{
+    service::{Shared, lock, router},
+    wake::Waker,
+};
 use crate::{
     config::{Listen, RestConfig},
     pipeline::Assessment,
@@ -238,7 +245,7 @@ impl Server {
         let place = || format!("rest.listen {listen}");
         let (socket, file) = bind(&listen, config.group.as_deref()).with_context(place)?;
         let (sender, calls) = mpsc::sync_channel(QUEUE);
-        let shared = Arc::new(Shared::new(settings, sender, Arc::default()));
+        let shared = Arc::new(Shared::new(settings, sender, Waker::new().with_context(place)?));
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.with_context(place)?;
@@ -271,9 +278,26 @@ impl Server {
         *lock(&self.shared.settings) = settings.into();
     }
 
-    /// The calls that wait for an answer.
-    pub fn pending(&self) -> impl Iterator<Item = Call> + '_ {
-        self.calls.try_iter()
+    /// The calls that wait for an answer, `most` of them; what is left behind them is
+    /// [waiting](Self::waiting) at once.
+    pub fn pending(&self, most: usize) -> impl Iterator<Item = Call> + '_ {
+        // First: a call that comes from now on wakes again.
+        self.shared.waker.clear();
+        let mut left = most;
+        iter::from_fn(move || {
+            let Some(rest) = left.checked_sub(1) else {
+                self.shared.waker.wake();
+                return None;
+            };
+            left = rest;
+            self.calls.try_recv().ok()
+        })
+    }
+
+    /// Becomes readable when a call waits.
+    #[must_use]
+    pub fn waiting(&self) -> BorrowedFd<'_> {
+        self.shared.waker.as_fd()
     }
 
     /// What was answered.

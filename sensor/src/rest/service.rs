@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant as Deadline, timeout_at},
 };
 
-use super::{Answer, Call, Counters, Settings, input::Vouched, rate::Bucket};
+use super::{Answer, Call, Counters, Settings, input::Vouched, rate::Bucket, wake::Waker};
 use crate::{score::input::InputError, time::Time};
 
 /// The description of all this, OpenAPI 3.1.
@@ -35,7 +35,9 @@ const BUSY: Duration = Duration::from_secs(1);
 pub(super) struct Shared {
     pub(super) settings: Mutex<Arc<Settings>>,
     pub(super) calls: std::sync::mpsc::SyncSender<Call>,
-    pub(super) counters: Arc<Counters>,
+    /// Wakes who answers calls.
+    pub(super) waker: Waker,
+    pub(super) counters: Counters,
     rates: Mutex<[Bucket; 2]>,
 }
 
@@ -43,12 +45,13 @@ impl Shared {
     pub(super) fn new(
         settings: Settings,
         calls: std::sync::mpsc::SyncSender<Call>,
-        counters: Arc<Counters>,
+        waker: Waker,
     ) -> Self {
         let now = Instant::now();
         let rates = [settings.requests_per_second, WRONG_KEYS_A_SECOND];
         let rates = Mutex::new(rates.map(|rate| Bucket::full(now, rate)));
-        Self { settings: Mutex::new(settings.into()), calls, counters, rates }
+        let (settings, counters) = (Mutex::new(settings.into()), Counters::default());
+        Self { settings, calls, waker, counters, rates }
     }
 
     pub(super) fn settings(&self) -> Arc<Settings> {
@@ -120,6 +123,7 @@ async fn answer(shared: &Shared, request: Request) -> Result<Answer, Problem> {
         ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     };
     shared.calls.try_send(call).map_err(|_| busy("too many requests wait"))?;
+    shared.waker.wake();
     match timeout_at(deadline, receiver).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(_)) => Err(busy("the daemon stops")),

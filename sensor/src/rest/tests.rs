@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -87,7 +88,7 @@ impl Stand {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
-                    let calls: Vec<_> = self.server.lock().unwrap().pending().collect();
+                    let calls: Vec<_> = self.server.lock().unwrap().pending(QUEUE).collect();
                     for call in calls {
                         let (Vouched { request, claims, client, service }, answering) = call.open();
                         let nobody = IpAddr::from([0, 0, 0, 0]);
@@ -141,6 +142,31 @@ fn read(stream: &mut impl std::io::Read) -> Answer {
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let status = head.get(9..12).and_then(|status| status.parse().ok()).unwrap_or_default();
     Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+}
+
+/// As `PostAsJsonAsync` of .NET sends it: in chunks, every claim as text, absent ones as `null` or
+/// empty.
+#[test]
+fn claims_as_text_in_a_chunked_body_are_taken() {
+    let stand = Stand::new("");
+    let described = json!({
+        "userId": "ann", "issuer": "https://id.example", "tokenId": null, "issuedAt": "900",
+        "expiresAt": "1000", "roles": [], "scopes": null, "ipAddress": "::ffff:192.0.2.1",
+        "method": "GET", "path": "/orders", "userAgent": "", "service": "orders",
+    });
+    assert!(schema("Request").is_valid(&described));
+    let body = described.to_string();
+    let (first, rest) = body.split_at(20);
+    let request = format!(
+        "POST /v1/score HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {KEY}\r\n\
+         Content-Type: application/json; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n\
+         {:x}\r\n{first}\r\n{:x}\r\n{rest}\r\n0\r\n\r\n",
+        first.len(),
+        rest.len()
+    );
+    let answer = stand.scoring(|| stand.send(&request));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(answer.json()["reasons"][0]["id"], "token-expired", "{}", answer.body);
 }
 
 /// What the description says of this, resolved within itself.
@@ -311,10 +337,42 @@ fn nobody_waits_for_a_daemon_that_is_behind() {
     assert_eq!(full.status, 503);
     assert!(full.body.contains("too many requests wait"), "{}", full.body);
     // Those that have gone are not scored any more.
-    let calls: Vec<_> = stand.server.lock().unwrap().pending().collect();
+    let calls: Vec<_> = stand.server.lock().unwrap().pending(QUEUE).collect();
     assert_eq!(calls.len(), QUEUE);
     assert!(calls.iter().all(|call| !call.is_wanted()));
     stand.scoring(|| assert_eq!(stand.post(&body).status, 200));
+}
+
+#[test]
+fn a_call_wakes_who_answers_it_and_so_does_one_that_is_left() {
+    let stand = Stand::new("timeout_seconds = 20\n");
+    let server = stand.server.lock().unwrap();
+    let wakes = |limit: Duration| {
+        let mut fds = [PollFd::from_borrowed_fd(server.waiting(), PollFlags::IN)];
+        let limit = Timespec::try_from(limit).unwrap();
+        rustix::event::poll(&mut fds, Some(&limit)).unwrap() == 1
+    };
+    let (long, now) = (Duration::from_secs(20), Duration::ZERO);
+    assert!(!wakes(now));
+    let ask = || {
+        let mut stream = stand.connect();
+        stream.write_all(request(KEY, r#"{"userId":"ann"}"#).as_bytes()).unwrap();
+        stream
+    };
+    let _callers = [ask(), ask(), ask()];
+    // All of them are there in all likelihood, and only one is taken at a time.
+    std::thread::sleep(Duration::from_millis(200));
+    let mut calls = Vec::new();
+    while calls.len() < 3 {
+        assert!(wakes(long), "{} calls", calls.len());
+        calls.extend(server.pending(1));
+    }
+    assert_eq!(server.pending(1).count(), 0);
+    assert!(!wakes(now));
+    let _another = ask();
+    assert!(wakes(long));
+    assert_eq!(server.pending(QUEUE).count(), 1);
+    assert!(!wakes(now));
 }
 
 #[test]

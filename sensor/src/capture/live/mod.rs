@@ -118,7 +118,7 @@ use ipnet::IpNet;
 pub use jotwatch_common::Counter;
 use jotwatch_common::{BUDGET_LIMIT, Offset, PORT_WORDS, PerCpu, Settings, TARGETS};
 use rustix::event::{PollFd, PollFlags, Timespec};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use self::{record::Decoder, service::Services, whole::Whole};
 use super::Input;
@@ -380,21 +380,25 @@ impl Capture {
     /// The kernel wakes the reader when a sixteenth of the ring is pending, or when a record
     /// comes 4 milliseconds or more after the last wake (1 where it is to [`hurry`](Self::hurry)).
     /// In between, this looks by itself every 3 milliseconds, as long as records came within the
-    /// last 100 ms. What is ready to be read from `also` wakes it, too.
+    /// last 100 ms. What is ready to be read from one of `also` wakes it, too.
     ///
     /// # Errors
     /// The system's.
-    pub fn poll(&mut self, limit: Duration, also: Option<BorrowedFd<'_>>) -> Result<(), Error> {
+    pub fn poll<'fd>(
+        &mut self,
+        limit: Duration,
+        also: impl IntoIterator<Item = BorrowedFd<'fd>>,
+    ) -> Result<(), Error> {
         let busy = self.last_record.is_some_and(|t| t.elapsed() < BUSY_FOR);
         let wait = if busy { limit.min(BUSY_POLL) } else { limit };
         let wait = Timespec {
             tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(wait.subsec_nanos()),
         };
-        let ring = self.ring.as_fd();
-        let fds = [Some(ring), also].into_iter().flatten();
-        let mut fds: SmallVec<[PollFd<'_>; 2]> =
-            fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        let mut fds: SmallVec<[PollFd<'_>; 3]> = smallvec![PollFd::new(&self.ring, PollFlags::IN)];
+        for fd in also {
+            fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        }
         match rustix::event::poll(&mut fds, Some(&wait)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(e) => Err(Error::Wait(e.into())),
