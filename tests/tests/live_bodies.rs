@@ -2,65 +2,22 @@
 //! a chunked one, in a long head, and on connections that were open before.
 
 use std::{
-    fs,
     io::{ErrorKind, Read as _, Write as _},
-    net::{Ipv4Addr, TcpStream},
-    path::PathBuf,
+    net::TcpStream,
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
 use jotwatch_tests::{
-    net::{self, Place, privileged},
-    sensor::{self, Sensor},
-    tokens,
+    net::privileged,
+    sensor,
+    stand::{Stand, forged, good},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
-const PORT: u16 = 8080;
-
-/// Unsigned: the payload says which one, and that it is forged.
-fn forged(n: usize) -> String {
-    tokens::unsigned("none", &json!({"sub": "somebody-or-other", "n": n}))
-}
-
-fn good() -> String {
-    tokens::hs256(&json!({"sub": "somebody-good", "jti": "one"}), b"a secret of nobody")
-}
-
-struct Stand {
-    place: Place,
-    _service: net::Service,
-    seen: PathBuf,
-    _dir: tempfile::TempDir,
-}
-
-impl Stand {
-    fn new() -> Result<Self> {
-        let place = Place::new()?;
-        let dir = tempfile::tempdir()?;
-        let seen = dir.path().join("seen");
-        let path = seen.to_str().context("a path")?;
-        let address = format!("127.0.0.1:{PORT}");
-        let service = place.service(env!("CARGO_BIN_EXE_recording-http"), &[path, &address])?;
-        place.wait_for_port(PORT)?;
-        Ok(Self { place, _service: service, seen, _dir: dir })
-    }
-
-    fn sensor(&self, mode: &str) -> Result<Sensor> {
-        Sensor::start(&self.place, &[PORT], &format!("[enforcement]\nmode = \"{mode}\"\n"))
-    }
-
-    fn connect(&self) -> Result<TcpStream> {
-        self.place.connect((Ipv4Addr::LOCALHOST, PORT).into())
-    }
-
-    /// Requests that the service has read whole and that hold the text.
-    fn seen(&self, text: &str) -> usize {
-        let all = fs::read_to_string(&self.seen).unwrap_or_default();
-        all.lines().filter(|request| request.contains(text)).count()
-    }
+fn stand() -> Result<Stand> {
+    Stand::new(env!("CARGO_BIN_EXE_recording-http"))
 }
 
 /// Reads so many answers; gives how long that took.
@@ -162,13 +119,13 @@ fn no_token_reaches_a_gated_service_unjudged_wherever_it_stands() -> Result<()> 
     if !privileged() {
         return Ok(());
     }
-    let stand = Stand::new()?;
+    let stand = stand()?;
     let sensor = stand.sensor("gate")?;
     // Whole, in two writes at some places, and byte for byte where that is not too long.
     let mut wanted = 0;
     for (name, text) in requests(&good()) {
         for pieces in [1, 2, 7] {
-            let mut stream = stand.connect()?;
+            let mut stream = stand.connect(false)?;
             for piece in text.as_bytes().chunks(text.len().div_ceil(pieces)) {
                 stream.write_all(piece)?;
                 thread::sleep(Duration::from_millis(2));
@@ -182,12 +139,12 @@ fn no_token_reaches_a_gated_service_unjudged_wherever_it_stands() -> Result<()> 
             wanted += due(&text);
         }
     }
-    ensure!(stand.seen("") == wanted, "{} of {wanted}", stand.seen(""));
+    ensure!(stand.seen_with("") == wanted, "{} of {wanted}", stand.seen_with(""));
     for n in 0..requests("").len() {
         for pieces in [1, 2, 7, 100] {
             let token = forged(1000 * pieces + n);
             let Some((name, text)) = requests(&token).into_iter().nth(n) else { continue };
-            let (mut stream, mut told) = (stand.connect()?, false);
+            let (mut stream, mut told) = (stand.connect(false)?, false);
             for piece in text.as_bytes().chunks(text.len().div_ceil(pieces)) {
                 // It may be reset while this still sends.
                 told = stream.write_all(piece).is_err();
@@ -209,7 +166,7 @@ fn no_token_reaches_a_gated_service_unjudged_wherever_it_stands() -> Result<()> 
     let payload = forged(0);
     let payload = payload.split('.').nth(1).context("a payload")?;
     let common = &payload[..24];
-    ensure!(stand.seen(common) == 0, "{} forged ones were read", stand.seen(common));
+    ensure!(stand.seen_with(common) == 0, "{} forged ones were read", stand.seen_with(common));
     let status = sensor.status()?;
     let guard = &status["enforcement"]["guard"];
     for counter in ["expired", "too-long", "misframed", "broken", "untracked"] {
@@ -227,10 +184,10 @@ fn what_cannot_be_read_for_certain_ends_and_what_was_open_before_is_guarded() ->
     if !privileged() {
         return Ok(());
     }
-    let stand = Stand::new()?;
+    let stand = stand()?;
     let mut early = Vec::new();
     for _ in 0..6 {
-        let mut stream = stand.connect()?;
+        let mut stream = stand.connect(false)?;
         stream.write_all(get(&good()).as_bytes())?;
         answers(&mut stream, 1)?;
         early.push(stream);
@@ -248,7 +205,7 @@ fn what_cannot_be_read_for_certain_ends_and_what_was_open_before_is_guarded() ->
         "GET /a?access_token=a.b.c\r\n".to_owned(),
         format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}", "x".repeat(70 << 10)),
     ] {
-        let mut stream = stand.connect()?;
+        let mut stream = stand.connect(false)?;
         let told = stream.write_all(text.as_bytes()).is_err();
         reset(&mut stream, told, 0).with_context(|| text[..text.len().min(120)].to_owned())?;
     }
@@ -266,7 +223,7 @@ fn what_cannot_be_read_for_certain_ends_and_what_was_open_before_is_guarded() ->
             reset(stream, told, 0).with_context(|| format!("open before, {n}"))?;
         }
     }
-    ensure!(stand.seen("") == 7, "{}", stand.seen(""));
+    ensure!(stand.seen_with("") == 7, "{}", stand.seen_with(""));
     let lines = sensor.stop()?;
     let events = sensor::parsed(&lines)?;
     let refused: Vec<_> = events.iter().filter(|event| event["reason"] == "refused").collect();
