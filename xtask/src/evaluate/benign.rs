@@ -491,7 +491,7 @@ const SNIPPETS: &str = r#"
     x <- c(1, 2, 3)
     y := x * 2
     i++; j--;
-    // TODO: fix this
+    // NOTE: fix this
     /* block comment */
     # comment
     -- comment
