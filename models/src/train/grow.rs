@@ -300,31 +300,9 @@ fn value(trees: &mut [Vec<Grown>], rows: &[Example]) {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{Truth, all_groups},
+        super::{all_groups, testing::rows},
         *,
     };
-
-    /// An attack is where the first feature is above 3 and the second is absent or below 1.
-    fn rows(n: usize) -> Vec<Example> {
-        let mut random = Random::new(5);
-        (0..n)
-            .map(|_| {
-                let mut values = [f32::NAN; WIDTH];
-                values[0] = random.unit() as f32 * 6.0;
-                if random.chance(0.7) {
-                    values[1] = random.unit() as f32 * 2.0;
-                }
-                values[2] = random.unit() as f32;
-                let attack = values[0] > 3.0 && (values[1].is_nan() || values[1] < 1.0);
-                let truth = if attack {
-                    Truth::Attack { episode: 0 }
-                } else {
-                    Truth::Legitimate { day: 0 }
-                };
-                Example { values, truth, weight: 1.0 }
-            })
-            .collect()
-    }
 
     #[test]
     fn a_forest_learns_absence_and_repeats_itself() {

@@ -13,6 +13,8 @@ mod calibrate;
 mod grow;
 mod isolate;
 mod random;
+#[cfg(test)]
+mod testing;
 
 use crate::behaviour::{
     BehaviourModel, Group, WIDTH,
