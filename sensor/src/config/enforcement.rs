@@ -316,65 +316,74 @@ mod tests {
             ("[enforcment]\n", "c.toml:1:2: unknown key `enforcment`, did you mean `enforcement`?"),
             (
                 "[enforcement]\ndryrun = true",
-                "c.toml:2:1: unknown key `dryrun`, did you mean `dry_run`?",
+                "c.toml:2:1: enforcement: unknown key `dryrun`, did you mean `dry_run`?",
             ),
             (
                 "[enforcement]\nmode = \"kil\"",
-                "c.toml:2:8: unknown value `kil`, expected one of `alert`, `kill`, `hold`, `gate`; \
+                "c.toml:2:8: enforcement.mode: unknown value `kil`, expected one of `alert`, `kill`, `hold`, `gate`; \
                  did you mean `kill`?",
             ),
             (
                 "[enforcement]\ndeny = [\"tokens\"]",
-                "c.toml:2:9: unknown value `tokens`, expected one of `token`, `subject`, `address`; \
+                "c.toml:2:9: enforcement.deny: unknown value `tokens`, expected one of `token`, `subject`, `address`; \
                  did you mean `token`?",
             ),
             (
                 "[enforcement]\nheartbeat_ms = 1",
-                "c.toml:2:16: heartbeat_ms must be from 100 to 60000, not 1",
+                "c.toml:2:16: enforcement.heartbeat_ms must be from 100 to 60000, not 1",
             ),
-            ("[enforcement]\ndeny_seconds = 0", "c.toml:2:16: deny_seconds must be from 1"),
-            ("[enforcement]\nbody_bytes = 32769", "c.toml:2:14: body_bytes must be from 0"),
-            ("[enforcement]\nhold_ms = 0", "c.toml:2:11: hold_ms must be from 100"),
+            (
+                "[enforcement]\ndeny_seconds = 0",
+                "c.toml:2:16: enforcement.deny_seconds must be from 1",
+            ),
+            (
+                "[enforcement]\nbody_bytes = 32769",
+                "c.toml:2:14: enforcement.body_bytes must be from 0",
+            ),
+            ("[enforcement]\nhold_ms = 0", "c.toml:2:11: enforcement.hold_ms must be from 100"),
             (
                 "[[enforcement.rule]]\nfinding = \"signatur-invalid\"\naction = \"kill\"",
-                "c.toml:2:11: unknown finding `signatur-invalid`, did you mean `signature-invalid`?",
+                "c.toml:2:11: enforcement.rule.finding: unknown finding `signatur-invalid`, did you mean `signature-invalid`?",
             ),
             (
                 "[[enforcement.rule]]\nfinding = \"xyz\"\naction = \"kill\"",
-                "c.toml:2:11: unknown finding `xyz`",
+                "c.toml:2:11: enforcement.rule.finding: unknown finding `xyz`",
             ),
-            ("[[enforcement.rule]]\nfinding = \"alg-none\"", "c.toml:1:1: missing field `action`"),
+            (
+                "[[enforcement.rule]]\nfinding = \"alg-none\"",
+                "c.toml:1:1: enforcement.rule: missing field `action`",
+            ),
             (
                 "[[enforcement.rule]]\naction = \"kill\"",
-                "c.toml:1:1: a rule needs a finding, a severity or a score",
+                "c.toml:1:1: enforcement.rule: a rule needs a finding, a severity or a score",
             ),
             (
                 "[[enforcement.rule]]\nscore = [50, 20]\naction = \"kill\"",
-                "c.toml:2:9: score must be [LOW, HIGH]",
+                "c.toml:2:9: enforcement.rule.score must be [LOW, HIGH]",
             ),
             (
                 "[[enforcement.rule]]\nscore = [50, 101]\naction = \"kill\"",
-                "c.toml:2:9: score must be [LOW, HIGH]",
+                "c.toml:2:9: enforcement.rule.score must be [LOW, HIGH]",
             ),
             (
                 "[[enforcement.rule]]\nscore = [50, 60]\nseverity = \"low\"\naction = \"kill\"",
-                "c.toml:2:9: score stands alone",
+                "c.toml:2:9: enforcement.rule.score stands alone",
             ),
             (
                 "[enforcement.allow]\naddresses = [\"192.0.2.0/33\"]",
-                "c.toml:2:14: \"192.0.2.0/33\" is neither an address nor a network",
+                "c.toml:2:14: enforcement.allow.addresses: \"192.0.2.0/33\" is neither an address nor a network",
             ),
             (
                 "[enforcement.allow]\nroutes = [\"health\"]",
-                "c.toml:2:11: \"health\": bad path template health",
+                "c.toml:2:11: enforcement.allow.routes: \"health\": bad path template health",
             ),
             (
                 "[enforcement.allow]\nsubjects = [{ issuer = \"x\" }]",
-                "c.toml:2:13: missing field `subject`",
+                "c.toml:2:13: enforcement.allow.subjects: missing field `subject`",
             ),
             (
                 "[[service]]\nport = 1\nmode = \"gat\"",
-                "c.toml:3:8: unknown value `gat`, expected one of `alert`, `kill`, `hold`, `gate`; \
+                "c.toml:3:8: service.mode: unknown value `gat`, expected one of `alert`, `kill`, `hold`, `gate`; \
                  did you mean `gate`?",
             ),
         ] {

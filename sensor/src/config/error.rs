@@ -1,5 +1,7 @@
 use std::{io, ops::Range, path::PathBuf};
 
+use super::key;
+
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -40,6 +42,10 @@ impl Error {
         text: &str,
         path: &std::path::Path,
     ) -> Self {
+        let message = match key::at(text, span.start).filter(|_| !span.is_empty()) {
+            Some(key) => name(&key, &message),
+            None => message,
+        };
         let before = text.get(..span.start).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         Self::Invalid {
@@ -53,6 +59,16 @@ impl Error {
     pub(super) fn from_toml(error: &toml::de::Error, text: &str, path: &std::path::Path) -> Self {
         let message = error.message().lines().collect::<Vec<_>>().join(" ");
         Self::at(error.span().unwrap_or_default(), propose(&message), text, path)
+    }
+}
+
+/// A message with the whole key in it: in the place of the key's last name, where it begins with
+/// that, or else in front.
+fn name(key: &str, message: &str) -> String {
+    let last = key.rsplit('.').next().unwrap_or(key);
+    match message.strip_prefix(last).filter(|rest| rest.starts_with([' ', ':'])) {
+        Some(rest) => format!("{key}{rest}"),
+        None => format!("{key}: {message}"),
     }
 }
 

@@ -250,54 +250,63 @@ mod tests {
         for (text, due) in [
             (
                 "[[feed]]\nname = \"a\"\npath = \"/x\"\nkind = \"tro\"\n",
-                "c.toml:4:8: unknown value `tro`, expected one of `threat`",
+                "c.toml:4:8: feed.kind: unknown value `tro`, expected one of `threat`",
             ),
             (
                 "[[enforcement.feed]]\nname = \"a\"\npath = \"/x\"\nkind = \"tor\"\n",
-                "c.toml:4:8: what is denied are addresses",
+                "c.toml:4:8: enforcement.feed.kind: what is denied are addresses",
             ),
             (
                 "[[feed]]\nname = \"a\"\npath = \"/x\"\nformat = \"stix\"\nentries = \"hosts\"\n",
-                "c.toml:5:11: the patterns of format",
+                "c.toml:5:11: feed.entries: the patterns of format",
             ),
             (
                 "[[feed]]\nname = \"a\"\npath = \"/x\"\n[[enforcement.feed]]\nname = \"a\"\npath = \"/x\"\n",
-                "c.toml:5:8: another feed is called \"a\"",
+                "c.toml:5:8: enforcement.feed.name: another feed is called \"a\"",
             ),
         ] {
             let error = parse(text, Path::new("c.toml")).unwrap_err().to_string();
             assert!(error.starts_with(due), "{error}");
         }
         for (text, due) in [
-            ("name = \"a\"", "c.toml:2:8: the feed needs a path or a url"),
-            ("name = \"a b\"\npath = \"/x\"", "c.toml:2:8: name must have 1 to 64 letters"),
-            ("path = \"/x\"", "c.toml:1:1: missing field `name`"),
+            ("name = \"a\"", "c.toml:2:8: enforcement.feed.name: the feed needs a path or a url"),
+            (
+                "name = \"a b\"\npath = \"/x\"",
+                "c.toml:2:8: enforcement.feed.name must have 1 to 64 letters",
+            ),
+            ("path = \"/x\"", "c.toml:1:1: enforcement.feed: missing field `name`"),
             (
                 "name = \"a\"\npath = \"/x\"\nurl = \"https://a\"",
-                "c.toml:4:7: a feed has a path or a url, not both",
+                "c.toml:4:7: enforcement.feed.url: a feed has a path or a url, not both",
             ),
-            ("name = \"a\"\nurl = \"http://a\"", "c.toml:3:7: url: plain HTTP is not allowed"),
-            ("name = \"a\"\nurl = \"a\"", "c.toml:3:7: url: not an absolute URL"),
+            (
+                "name = \"a\"\nurl = \"http://a\"",
+                "c.toml:3:7: enforcement.feed.url: plain HTTP is not allowed",
+            ),
+            ("name = \"a\"\nurl = \"a\"", "c.toml:3:7: enforcement.feed.url: not an absolute URL"),
             (
                 "name = \"a\"\npath = \"/x\"\nformat = \"cvs\"",
-                "c.toml:4:10: unknown value `cvs`, expected one of `plain`, `csv`, `stix`; did you mean",
+                "c.toml:4:10: enforcement.feed.format: unknown value `cvs`, expected one of `plain`, `csv`, `stix`; did you mean",
             ),
-            ("name = \"a\"\npath = \"/x\"\ncolumn = 1", "c.toml:4:10: column is of format"),
+            (
+                "name = \"a\"\npath = \"/x\"\ncolumn = 1",
+                "c.toml:4:10: enforcement.feed.column is of format",
+            ),
             (
                 "name = \"a\"\npath = \"/x\"\nformat = \"csv\"\ncolumn = 0",
-                "c.toml:5:10: columns are counted from 1",
+                "c.toml:5:10: enforcement.feed.column: columns are counted from 1",
             ),
             (
                 "name = \"a\"\npath = \"/x\"\nformat = \"csv\"",
-                "c.toml:2:8: a csv feed needs a column",
+                "c.toml:2:8: enforcement.feed.name: a csv feed needs a column",
             ),
             (
                 "name = \"a\"\npath = \"/x\"\nrefresh_seconds = 1",
-                "c.toml:4:19: refresh_seconds must be from 60",
+                "c.toml:4:19: enforcement.feed.refresh_seconds must be from 60",
             ),
             (
                 "name = \"a\"\npath = \"/x\"\n[[enforcement.feed]]\nname = \"a\"",
-                "c.toml:5:8: another feed is called \"a\"",
+                "c.toml:5:8: enforcement.feed.name: another feed is called \"a\"",
             ),
         ] {
             let text = format!("[[enforcement.feed]]\n{text}\n");

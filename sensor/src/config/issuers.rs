@@ -339,48 +339,57 @@ mod tests {
         for (text, due) in [
             (
                 "[[issuer]]\nissuers = 1",
-                "c.toml:2:1: unknown key `issuers`, did you mean `issuer`?",
+                "c.toml:2:1: issuer: unknown key `issuers`, did you mean `issuer`?",
             ),
-            ("[[issuer]]\nalgorithms = [\"none\"]", "c.toml:2:14: unknown algorithm \"none\""),
-            ("[[issuer]]\nalgorithms = []", "c.toml:2:14: algorithms must name"),
-            ("[[issuer]]\nissuer = \"\"", "c.toml:2:10: issuer is empty"),
-            ("[[issuer]]\ndiscovery = true", "c.toml:2:13: discovery needs an issuer"),
+            (
+                "[[issuer]]\nalgorithms = [\"none\"]",
+                "c.toml:2:14: issuer.algorithms: unknown algorithm \"none\"",
+            ),
+            ("[[issuer]]\nalgorithms = []", "c.toml:2:14: issuer.algorithms must name"),
+            ("[[issuer]]\nissuer = \"\"", "c.toml:2:10: issuer.issuer is empty"),
+            ("[[issuer]]\ndiscovery = true", "c.toml:2:13: issuer.discovery needs an issuer"),
             (
                 "[[issuer]]\nissuer = \"id\"\ndiscovery = true",
-                "c.toml:2:10: issuer (for discovery): not an absolute URL",
+                "c.toml:2:10: issuer.issuer (for discovery): not an absolute URL",
             ),
             (
                 "[[issuer]]\nissuer = \"https://i\"\ndiscovery = true\njwks_url = \"https://i/\"",
-                "c.toml:3:13: discovery and jwks_url exclude each other",
+                "c.toml:3:13: issuer.discovery and jwks_url exclude each other",
             ),
             (
                 "[[issuer]]\njwks_url = \"http://i/\"",
-                "c.toml:2:12: jwks_url: plain HTTP is not allowed",
+                "c.toml:2:12: issuer.jwks_url: plain HTTP is not allowed",
             ),
             (
                 "[[issuer]]\njwks_url = \"https://u:p@i/\"",
-                "c.toml:2:12: jwks_url: user information",
+                "c.toml:2:12: issuer.jwks_url: user information",
             ),
             (
                 "[[issuer]]\njku_allow = [\"https://i\"]",
-                "c.toml:2:14: jku_allow: \"https://i\" lacks",
+                "c.toml:2:14: issuer.jku_allow: \"https://i\" lacks",
             ),
             (
                 "[[issuer]]\nissuer = \"a\"\n[[issuer]]\nissuer = \"a\"",
-                "c.toml:4:10: issuer \"a\" has two tables",
+                "c.toml:4:10: issuer.issuer \"a\" has two tables",
             ),
             ("[[issuer]]\n[[issuer]]\n", "c.toml:1:1: issuer \"any\" has two tables"),
-            ("[[issuer]]\nlearn_from = [\"http://i/\"]", "c.toml:2:15: learn_from needs an issuer"),
+            (
+                "[[issuer]]\nlearn_from = [\"http://i/\"]",
+                "c.toml:2:15: issuer.learn_from needs an issuer",
+            ),
             (
                 "[[issuer]]\nissuer = \"a\"\njwks_file = \"f\"\nlearn_from = [\"http://i/\"]",
-                "c.toml:4:15: learn_from is for an issuer without",
+                "c.toml:4:15: issuer.learn_from is for an issuer without",
             ),
             (
                 "[[issuer]]\nissuer = \"a\"\nlearn_from = [\"i/jwks\"]",
-                "c.toml:3:15: learn_from: not an absolute URL",
+                "c.toml:3:15: issuer.learn_from: not an absolute URL",
             ),
-            ("[keys]\nrefresh_seconds = 1", "c.toml:2:19: refresh_seconds must be from 60"),
-            ("[keys]\nallowed_hosts = [\"https://i\"]", "c.toml:2:18: \"https://i\" is neither"),
+            ("[keys]\nrefresh_seconds = 1", "c.toml:2:19: keys.refresh_seconds must be from 60"),
+            (
+                "[keys]\nallowed_hosts = [\"https://i\"]",
+                "c.toml:2:18: keys.allowed_hosts: \"https://i\" is neither",
+            ),
         ] {
             let error = fails(text);
             assert!(error.starts_with(due), "{error}");

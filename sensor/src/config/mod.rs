@@ -9,6 +9,7 @@ mod enforcement;
 mod error;
 mod feeds;
 mod issuers;
+mod key;
 mod rest;
 mod revocation;
 mod scoring;
@@ -377,7 +378,7 @@ mod tests {
     fn an_unknown_key_is_named_with_its_line_and_the_nearest_known() {
         assert_eq!(
             fails("[capture]\nring_bytes = 65536\nprots = [80]\n"),
-            "c.toml:3:1: unknown key `prots`, did you mean `ports`?"
+            "c.toml:3:1: capture: unknown key `prots`, did you mean `ports`?"
         );
         assert_eq!(
             fails("[captrue]\n"),
@@ -387,11 +388,21 @@ mod tests {
 
     #[test]
     fn a_wrong_type_or_range_is_named_with_its_line() {
-        assert!(fails("[capture]\nports = \"80\"\n").starts_with("c.toml:2:9: "));
-        assert!(fails("[capture]\nports = [70000]\n").starts_with("c.toml:2:10: "));
+        assert!(fails("[capture]\nports = \"80\"\n").starts_with("c.toml:2:9: capture.ports: "));
+        assert!(fails("[capture]\nports = [70000]\n").starts_with("c.toml:2:10: capture.ports: "));
+        assert_eq!(
+            fails("[rest]\nlisten = \"0.0.0.0:80\"\nkey_file = \"/k\"\n"),
+            "c.toml:2:10: rest.listen: only loopback addresses: a key and personal data would go over \
+             the network"
+        );
+        assert_eq!(
+            fails("[memory]\ntokens = 1\n"),
+            "c.toml:2:10: memory.tokens must be from 1000 to 16000000, not 1"
+        );
+        assert!(fails("[[service]]\nport = 1\nmode = 3\n").contains(":3:8: service.mode: "));
         assert_eq!(
             fails("\n[capture]\nring_bytes = 3\n"),
-            "c.toml:3:14: ring_bytes must be a power of two from 65536 to 1073741824, not 3"
+            "c.toml:3:14: capture.ring_bytes must be a power of two from 65536 to 1073741824, not 3"
         );
         assert!(fails("[capture]\nports = [80\n").starts_with("c.toml:"));
         assert!(fails("[events]\nmin_severity = \"loud\"\n").contains("`info`"));

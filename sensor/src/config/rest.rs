@@ -139,21 +139,27 @@ mod tests {
             assert_eq!(rest.listen(), Some(Listen::Tcp(address.parse().unwrap())));
         }
         for (text, due) in [
-            ("listen = \"0.0.0.0:80\"\nkey_file = \"/k\"", "listen: only loopback addresses"),
-            ("listen = \"192.0.2.1:80\"\nkey_file = \"/k\"", "listen: only loopback addresses"),
-            ("listen = \"[::]:80\"\nkey_file = \"/k\"", "listen: only loopback addresses"),
-            ("listen = \"127.0.0.1\"\nkey_file = \"/k\"", "listen: neither unix:/path nor"),
-            ("listen = \"localhost:80\"\nkey_file = \"/k\"", "listen: neither unix:/path nor"),
-            ("listen = \"unix:s.sock\"\nkey_file = \"/k\"", "listen: behind unix: stands"),
-            ("listen = \"127.0.0.1:80\"", "listen: key_file is missing"),
-            ("listen = \"127.0.0.1:80\"\nkey_file = \"/k\"\ngroup = \"w\"", "listen: group is of"),
+            ("listen = \"0.0.0.0:80\"\nkey_file = \"/k\"", "rest.listen: only loopback addresses"),
+            (
+                "listen = \"192.0.2.1:80\"\nkey_file = \"/k\"",
+                "rest.listen: only loopback addresses",
+            ),
+            ("listen = \"[::]:80\"\nkey_file = \"/k\"", "rest.listen: only loopback addresses"),
+            ("listen = \"127.0.0.1\"\nkey_file = \"/k\"", "rest.listen: neither unix:/path nor"),
+            ("listen = \"localhost:80\"\nkey_file = \"/k\"", "rest.listen: neither unix:/path nor"),
+            ("listen = \"unix:s.sock\"\nkey_file = \"/k\"", "rest.listen: behind unix: stands"),
+            ("listen = \"127.0.0.1:80\"", "rest.listen: key_file is missing"),
+            (
+                "listen = \"127.0.0.1:80\"\nkey_file = \"/k\"\ngroup = \"w\"",
+                "rest.listen: group is of",
+            ),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.starts_with(&format!("c.toml:2:10: {due}")), "{error}");
         }
         let error = read("suspicious_score = 0").unwrap_err();
         assert!(
-            error.starts_with("c.toml:2:20: suspicious_score must be from 1 to 100"),
+            error.starts_with("c.toml:2:20: rest.suspicious_score must be from 1 to 100"),
             "{error}"
         );
     }

@@ -64,7 +64,7 @@ mod tests {
         for wrong in ["out", "/", "", "/a?b"] {
             let text = format!("[revocation]\nlogout_endpoints = [\"/x\", \"{wrong}\"]\n");
             let error = read(&text).unwrap_err().to_string();
-            assert!(error.starts_with("c.toml:2:27: logout_endpoints: "), "{error}");
+            assert!(error.starts_with("c.toml:2:27: revocation.logout_endpoints: "), "{error}");
         }
     }
 }

@@ -165,13 +165,22 @@ mod tests {
     #[test]
     fn bounds_are_told_with_line_and_key() {
         for (text, error) in [
-            ("[scoring]\nfeedback_days = 0", "c.toml:2:17: feedback_days must be from 1 to 3650"),
+            (
+                "[scoring]\nfeedback_days = 0",
+                "c.toml:2:17: scoring.feedback_days must be from 1 to 3650",
+            ),
             (
                 "[scoring.history]\nmax_bytes = 1000",
-                "c.toml:2:13: max_bytes must be from 1048576 to",
+                "c.toml:2:13: scoring.history.max_bytes must be from 1048576 to",
             ),
-            ("[scoring.history]\nsample = 0", "c.toml:2:10: sample must be from 1 to 1000000"),
-            ("[scoring.history]\nfiles = \"x\"", "c.toml:2:1: unknown key `files`"),
+            (
+                "[scoring.history]\nsample = 0",
+                "c.toml:2:10: scoring.history.sample must be from 1 to 1000000",
+            ),
+            (
+                "[scoring.history]\nfiles = \"x\"",
+                "c.toml:2:1: scoring.history: unknown key `files`",
+            ),
         ] {
             let told = parse(text, Path::new("c.toml")).unwrap_err().to_string();
             assert!(told.starts_with(error), "{told}");

@@ -191,17 +191,23 @@ mod tests {
         assert_eq!(listen.cgroup, Some("/a.slice/b".into()));
         assert_eq!(place("listen = \"0.0.0.0:80\"").address, None);
         for (keys, due) in [
-            ("name = \"a\"", "c.toml:1:1: a service needs port, ports, listen or cgroup"),
-            ("port = 1\nports = [2]", "c.toml:1:1: a service has one of port, ports and listen"),
-            ("port = 1\nlisten = \"127.0.0.1:1\"", "c.toml:1:1: a service has one of"),
+            ("name = \"a\"", "c.toml:1:1: service: a service needs port, ports, listen or cgroup"),
+            (
+                "port = 1\nports = [2]",
+                "c.toml:1:1: service: a service has one of port, ports and listen",
+            ),
+            ("port = 1\nlisten = \"127.0.0.1:1\"", "c.toml:1:1: service: a service has one of"),
             (
                 "listen = \"localhost:80\"",
-                "c.toml:2:10: listen: \"localhost:80\" is not ADDRESS:PORT",
+                "c.toml:2:10: service.listen: \"localhost:80\" is not ADDRESS:PORT",
             ),
-            ("listen = \"127.0.0.1:0\"", "c.toml:2:10: listen: "),
-            ("cgroup = \"a.service\"", "c.toml:2:10: cgroup: a path from the root"),
-            ("cgroup = \"/a/../b\"", "c.toml:2:10: cgroup: a path from the root"),
-            ("listens = \"a\"", "c.toml:2:1: unknown key `listens`, did you mean `listen`?"),
+            ("listen = \"127.0.0.1:0\"", "c.toml:2:10: service.listen: "),
+            ("cgroup = \"a.service\"", "c.toml:2:10: service.cgroup: a path from the root"),
+            ("cgroup = \"/a/../b\"", "c.toml:2:10: service.cgroup: a path from the root"),
+            (
+                "listens = \"a\"",
+                "c.toml:2:1: service: unknown key `listens`, did you mean `listen`?",
+            ),
         ] {
             let error = read(keys).unwrap_err().to_string();
             assert!(error.starts_with(due), "{error}");
@@ -218,7 +224,7 @@ mod tests {
         assert!(config.services[0].get_ref().dpop);
         for wrong in ["", "api.example", "https://", "https:///x", "ftp://a", "https://a?b"] {
             let error = read(wrong).unwrap_err().to_string();
-            assert!(error.starts_with("c.toml:3:16: public_urls: "), "{error}");
+            assert!(error.starts_with("c.toml:3:16: service.public_urls: "), "{error}");
         }
     }
 }
