@@ -5,10 +5,7 @@ use std::{fmt, net::IpAddr, path::Path};
 use anyhow::{Context as _, bail, ensure};
 use jotwatch_models::behaviour::{GeoPoint, NetworkKinds};
 use maxminddb::{MaxMindDbError, PathElement, Reader};
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error, Visitor},
-};
+use serde::Deserialize;
 
 use super::networks::read_database;
 
@@ -52,32 +49,17 @@ struct Location {
     accuracy_radius: Option<Number>,
 }
 
-/// A number of whatever type: makers of databases differ.
-struct Number(f64);
+/// A number of whatever type, which the record says: makers of databases differ.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(untagged)]
+enum Number {
+    Any(f64),
+}
 
-impl<'de> Deserialize<'de> for Number {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Any;
-        impl Visitor<'_> for Any {
-            type Value = Number;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number")
-            }
-
-            fn visit_f64<E>(self, number: f64) -> Result<Number, E> {
-                Ok(Number(number))
-            }
-
-            fn visit_u64<E: Error>(self, number: u64) -> Result<Number, E> {
-                u32::try_from(number).map(|number| Number(number.into())).map_err(E::custom)
-            }
-
-            fn visit_i64<E: Error>(self, number: i64) -> Result<Number, E> {
-                i32::try_from(number).map(|number| Number(number.into())).map_err(E::custom)
-            }
-        }
-        from.deserialize_any(Any)
+impl Number {
+    const fn get(self) -> f64 {
+        let Self::Any(number) = self;
+        number
     }
 }
 
@@ -105,9 +87,9 @@ impl Cities {
         let code = city.country.or(city.registered_country).and_then(|country| country.iso_code);
         let code = code.and_then(|code| code.as_bytes().try_into().ok());
         let point = city.location.and_then(|location| {
-            let (lat, lon) = (location.latitude?.0 as f32, location.longitude?.0 as f32);
+            let (lat, lon) = (location.latitude?.get() as f32, location.longitude?.get() as f32);
             let on_earth = lat.abs() <= 90.0 && lon.abs() <= 180.0;
-            let radius = location.accuracy_radius.map(|radius| radius.0 as u16);
+            let radius = location.accuracy_radius.map(|radius| radius.get() as u16);
             let radius_km = radius.unwrap_or(UNKNOWN_RADIUS_KM);
             on_earth.then_some(GeoPoint { lat, lon, radius_km })
         });
