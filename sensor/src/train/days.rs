@@ -9,7 +9,7 @@ use super::{
     labels::Wanted,
     sample::{Kept, counts, each_row},
 };
-use crate::feedback::Label;
+use crate::{feedback::Label, score::fusion::LEAST};
 
 /// Subjects' days that are counted: 48 MiB. Further ones are not, and that is told.
 const MAX_DAYS: usize = 1_000_000;
@@ -86,8 +86,10 @@ impl Days {
         let at = worst.len().checked_sub(allowed + 1).and_then(|at| worst.get(at));
         let wanted = at.map_or(own, |worst| worst + ABOVE);
         // What is surest stays an alert: an attack that nobody has labelled must not silence all
-        // that is like it.
-        let surest = model.calibration.curve.last().map_or(1.0, |knot| knot.1);
+        // that is like it. But labels that tell nothing apart give a model that is sure of nothing,
+        // and says much the same of all that it sees.
+        let surest = model.calibration.curve.last().map(|knot| knot.1);
+        let surest = surest.filter(|surest| *surest >= LEAST).unwrap_or(1.0);
         let enough = worst.len() as f64 >= RULE_OF_THREE / rate;
         let value = if enough { wanted } else { wanted.max(own) };
         Threshold {
@@ -151,6 +153,10 @@ mod tests {
         // However loud the host is, the surest stays an alert.
         let surest = model(0.3).calibration.curve.last().unwrap().1;
         assert!(days((0..4_000).map(|_| 1.0)).threshold(0.001, &model(0.3)).value <= surest);
+        // Of a model that is sure of nothing not all is an alert.
+        let mut flat = model(0.3);
+        flat.calibration.curve.iter_mut().for_each(|knot| knot.1 = 0.01);
+        assert!(days((0..4_000).map(|_| 0.01)).threshold(0.001, &flat).value > 0.01);
         assert_eq!(days(std::iter::empty()).threshold(0.001, &model(0.3)).value, 0.3);
     }
 }
