@@ -14,4 +14,5 @@ pub mod services;
 pub mod signer;
 pub mod stand;
 pub mod tokens;
+pub mod usage;
 pub mod work;

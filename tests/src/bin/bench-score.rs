@@ -12,7 +12,7 @@
 //!
 //! `bench-score crowd [--subjects N]` makes that many profiles, and says what they hold.
 
-use std::{env, fs, hint::black_box, io, process};
+use std::{env, hint::black_box, io, process};
 
 use anyhow::{Context as _, Result, bail};
 use jotwatch::{
@@ -23,8 +23,10 @@ use jotwatch::{
     token::{FingerprintKey, Judge, JudgeConfig, TokenReport},
 };
 use jotwatch_models::behaviour::{Answer, Client, GeoPoint, NetworkKinds};
-use jotwatch_tests::tokens::base64url;
-use rustix::time::{ClockId, clock_gettime};
+use jotwatch_tests::{
+    tokens::base64url,
+    usage::{cpu_nanos, resident},
+};
 use serde_json::json;
 
 /// Bytes of a request's head without its token.
@@ -201,12 +203,6 @@ fn pause(subject: usize, turn: u64) -> u64 {
     (mixed >> 40) % 80
 }
 
-/// Nanoseconds of processor time that this thread has had.
-fn cpu_nanos() -> u64 {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    u64::try_from(now.tv_sec * 1_000_000_000 + now.tv_nsec).unwrap_or_default()
-}
-
 /// Nanoseconds of processor time for each of a batch.
 fn timed<T>(batch: &mut [T], mut work: impl FnMut(&mut T)) -> u64 {
     let start = cpu_nanos();
@@ -281,13 +277,6 @@ fn only(what: &str, requests: usize) -> Result<serde_json::Value> {
         }
     }
     Ok(json!({ "requests": requests }))
-}
-
-fn resident() -> Result<u64> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()).context("no VmRSS")?;
-    Ok(kib.parse::<u64>()? << 10)
 }
 
 fn crowd(subjects: usize) -> Result<serde_json::Value> {

@@ -30,8 +30,7 @@ use jotwatch::{
     time::Time,
     token::{FingerprintKey, Judge, JudgeConfig, validate::Policy},
 };
-use jotwatch_tests::tokens::base64url;
-use rustix::time::{ClockId, clock_gettime};
+use jotwatch_tests::{tokens::base64url, usage::cpu_nanos};
 use serde_json::json;
 
 /// Characters of a token, as the capture of `cargo xtask bench replay` has them.
@@ -115,12 +114,6 @@ impl Signed {
         let request = request(&format!("{input}.{}", base64url(&signature)))?;
         Ok(Self { request, input: input.into(), signature })
     }
-}
-
-/// Nanoseconds of processor time that this thread has had.
-fn cpu_nanos() -> u64 {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    u64::try_from(now.tv_sec * 1_000_000_000 + now.tv_nsec).unwrap_or_default()
 }
 
 /// Nanoseconds of processor time for each of a batch: what else runs on the CPU does not count.

@@ -8,6 +8,7 @@
 //! own](crate::ground), on two CPUs.
 
 mod enforce;
+mod feeds;
 mod judge;
 mod kernel;
 mod live;
@@ -56,6 +57,8 @@ pub(crate) enum Part {
     Token,
     /// What a request's score costs, and what a million subjects' profiles take
     Score,
+    /// What feeds of a million entries take, and what it costs to ask them
+    Feeds,
     /// What being watched costs nginx, and what is lost of its requests
     Live,
     /// Nanoseconds a segment in the kernel programs
@@ -67,10 +70,11 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Replay,
         Self::Token,
         Self::Score,
+        Self::Feeds,
         Self::Live,
         Self::Kernel,
         Self::Memory,
@@ -94,6 +98,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "--bin=make-bench-capture",
         "--bin=bench-token",
         "--bin=bench-score",
+        "--bin=bench-feeds",
         "--bin=recording-http",
     ])?;
     say(&format!("machine: {}\n", sys::machine()))?;
@@ -106,6 +111,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             Part::Replay => replay::run(&binaries, args.quick),
             Part::Token => judge::run(&binaries, args.quick),
             Part::Score => score::run(&binaries, args.quick),
+            Part::Feeds => feeds::run(&binaries, args.quick),
             _ => live_part(*part, &mut stand, &binaries, args),
         };
         match measured {

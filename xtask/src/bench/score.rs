@@ -91,17 +91,18 @@ pub(super) fn run(binaries: &Path, quick: bool) -> Result<Table> {
 
 fn measure(binaries: &Path, rounds: usize, subjects: u64) -> Result<(Value, Value)> {
     note("score, payload, features and behaviour");
-    let times = figures(binaries, &["times", "--rounds", &rounds.to_string()])?;
+    let times = figures(binaries, "bench-score", &["times", "--rounds", &rounds.to_string()])?;
     note(&format!("score, {subjects} subjects"));
-    let crowd = figures(binaries, &["crowd", "--subjects", &subjects.to_string()])?;
+    let crowd = figures(binaries, "bench-score", &["crowd", "--subjects", &subjects.to_string()])?;
     Ok((times, crowd))
 }
 
-fn figures(binaries: &Path, args: &[&str]) -> Result<Value> {
-    let out = Command::new(binaries.join("bench-score")).args(args).output()?;
+/// What a measuring program prints.
+pub(super) fn figures(binaries: &Path, program: &str, args: &[&str]) -> Result<Value> {
+    let out = Command::new(binaries.join(program)).args(args).output()?;
     ensure!(
         out.status.success(),
-        "bench-score ended with {}: {}",
+        "{program} ended with {}: {}",
         out.status,
         String::from_utf8_lossy(&out.stderr)
     );
