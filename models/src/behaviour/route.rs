@@ -23,6 +23,9 @@ const MAX_TEMPLATE: usize = 512;
 /// Parameters of a query that are looked at for an object.
 const MAX_PARAMETERS: usize = 16;
 
+/// Bytes of the shortest segment that is an identifier by its letters and digits alone.
+const LEAST_IDENTIFIER: usize = 16;
+
 /// Digits that fit below [`super::Route::OPAQUE`].
 const MAX_DIGITS: usize = 18;
 
@@ -46,10 +49,12 @@ struct Text {
 
 impl Text {
     fn push(&mut self, more: &[u8]) {
-        for (to, from) in self.bytes.iter_mut().skip(self.len).zip(more) {
-            *to = *from;
-            self.len += 1;
+        let left = self.bytes.get_mut(self.len..).unwrap_or_default();
+        let len = more.len().min(left.len());
+        if let (Some(to), Some(from)) = (left.get_mut(..len), more.get(..len)) {
+            to.copy_from_slice(from);
         }
+        self.len += len;
     }
 
     fn written(&self) -> &[u8] {
@@ -82,54 +87,114 @@ impl Templates {
     #[must_use]
     pub fn route(&self, service: u64, method: &[u8], target: &[u8]) -> super::Route {
         let mut text = Text { bytes: [0; MAX_TEMPLATE], len: 0 };
-        let object = read(method, target, &mut text);
         let hasher = SipHasher13::new_with_key(&self.key);
-        let template = hasher.hash(text.written()) ^ service.rotate_left(17);
-        let object = object.map(|object| match object {
-            Found::Number(number) => number,
-            Found::Opaque(bytes, len) => {
-                hasher.hash(bytes.get(..len).unwrap_or_default()) | super::Route::OPAQUE
-            }
+        let object = read(method, target, &mut text, |object| match *object {
+            Object::Number(number) => number,
+            Object::Opaque(text) => hasher.hash(text) | super::Route::OPAQUE,
         });
+        let template = hasher.hash(text.written()) ^ service.rotate_left(17);
         super::Route { template: super::profile::mix(template, service), object }
     }
 }
 
-/// An object by value.
-enum Found {
-    Number(u64),
-    Opaque([u8; MAX_WORD], usize),
-}
+/// How many bytes of a text are of a kind, in a byte a kind. Of a text that is no longer than a word
+/// none of them overflows.
+#[derive(Clone, Copy, Default)]
+struct Census(u64);
 
-impl Found {
-    fn of(object: &Object<'_>) -> Self {
-        match *object {
-            Object::Number(number) => Self::Number(number),
-            Object::Opaque(text) => {
-                let mut bytes = [0; MAX_WORD];
-                let mut len = 0;
-                for (to, from) in bytes.iter_mut().zip(text) {
-                    *to = *from;
-                    len += 1;
-                }
-                Self::Opaque(bytes, len)
-            }
+impl Census {
+    const DIGITS: u32 = 0;
+    const LETTERS: u32 = 8;
+    /// `-`, `_`, `.`, `~`.
+    const MARKS: u32 = 16;
+    const HEX: u32 = 24;
+    const DASHES: u32 = 32;
+    const DOTS: u32 = 40;
+    /// What does not stand for itself: `%` and `;`.
+    const CODED: u32 = 48;
+    /// What no plain text of a segment has: other than ASCII, and `@`, `%`, `/`.
+    const ODD: u32 = 56;
+
+    const fn of_byte(byte: u8) -> u64 {
+        let mut kinds = 0;
+        if byte.is_ascii_digit() {
+            kinds |= 1 << Self::DIGITS;
         }
+        if byte.is_ascii_alphabetic() {
+            kinds |= 1 << Self::LETTERS;
+        }
+        if matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            kinds |= 1 << Self::MARKS;
+        }
+        if hex(byte).is_some() {
+            kinds |= 1 << Self::HEX;
+        }
+        if byte == b'-' {
+            kinds |= 1 << Self::DASHES;
+        }
+        if byte == b'.' {
+            kinds |= 1 << Self::DOTS;
+        }
+        if matches!(byte, b'%' | b';') {
+            kinds |= 1 << Self::CODED;
+        }
+        if !byte.is_ascii_graphic() || matches!(byte, b'@' | b'%' | b'/') {
+            kinds |= 1 << Self::ODD;
+        }
+        kinds
+    }
+
+    fn of(text: &[u8]) -> Self {
+        text.iter().fold(Self::default(), |census, byte| census.with(*byte))
+    }
+
+    fn with(self, byte: u8) -> Self {
+        const KINDS: [u64; 256] = {
+            let mut kinds = [0; 256];
+            let mut byte = 0;
+            while byte < 256 {
+                kinds[byte] = Census::of_byte(byte as u8);
+                byte += 1;
+            }
+            kinds
+        };
+        static TABLE: [u64; 256] = KINDS;
+        Self(self.0.wrapping_add(TABLE.get(usize::from(byte)).copied().unwrap_or_default()))
+    }
+
+    const fn count(self, kind: u32) -> usize {
+        (self.0 >> kind & 0xff) as usize
     }
 }
 
-/// Writes the template and finds the object.
-fn read(method: &[u8], target: &[u8], text: &mut Text) -> Option<Found> {
+/// Writes the template and finds the object, of which it gives what `take` makes of it.
+fn read<T>(
+    method: &[u8],
+    target: &[u8],
+    text: &mut Text,
+    take: impl Fn(&Object<'_>) -> T,
+) -> Option<T> {
     text.push(method.get(..16).unwrap_or(method));
-    let target = target.split(|b| *b == b'#').next().unwrap_or_default();
-    let cut = target.iter().position(|b| *b == b'?').unwrap_or(target.len());
-    let (path, query) = target.split_at(cut);
+    let cut = target.iter().position(|b| matches!(b, b'?' | b'#')).unwrap_or(target.len());
+    let (mut path, query) = target.split_at(cut);
     let mut object = None;
     let mut segments = 0;
-    for raw in path.split(|b| *b == b'/') {
+    while !path.is_empty() {
+        let (mut census, mut len) = (Census::default(), 0);
+        for byte in path.iter().take_while(|b| **b != b'/') {
+            census = census.with(*byte);
+            len += 1;
+        }
+        let (raw, behind) = path.split_at(len);
+        path = behind.get(1..).unwrap_or_default();
         let mut buffer = [0; MAX_WORD];
-        let decoded = decode(raw, &mut buffer);
-        if matches!(decoded, Some(b"" | b".")) {
+        let decoded = if len <= MAX_WORD && census.count(Census::CODED) == 0 {
+            // As it stands.
+            Some((raw, census))
+        } else {
+            decode(raw, &mut buffer).map(|text| (text, Census::of(text)))
+        };
+        if matches!(decoded, Some((b"" | b".", _))) {
             continue;
         }
         segments += 1;
@@ -138,23 +203,26 @@ fn read(method: &[u8], target: &[u8], text: &mut Text) -> Option<Found> {
             break;
         }
         text.push(b"/");
-        let Some(segment) = decoded else {
+        let Some((segment, census)) = decoded else {
             text.push(b"{}");
             let object_of = raw.get(..MAX_WORD).unwrap_or(raw);
-            object = Some(Found::of(&Object::Opaque(object_of)));
+            object = Some(take(&Object::Opaque(object_of)));
             continue;
         };
-        match classify(segment) {
+        match classify(segment, census) {
             Segment::Word => text.push(segment),
             Segment::Object { before, object: found, behind } => {
                 text.push(before);
                 text.push(b"{}");
                 text.push(behind);
-                object = Some(Found::of(&found));
+                object = Some(take(&found));
             }
         }
     }
-    object.or_else(|| in_query(query.get(1..).unwrap_or_default()))
+    object.or_else(|| match query.split_first() {
+        Some((b'?', query)) => in_query(query.split(|b| *b == b'#').next()?, take),
+        _ => None,
+    })
 }
 
 /// A segment as the server reads it; none where it is longer than a word.
@@ -199,7 +267,10 @@ fn number(text: &[u8]) -> Option<u64> {
     })
 }
 
-fn classify(segment: &[u8]) -> Segment<'_> {
+fn classify(segment: &[u8], census: Census) -> Segment<'_> {
+    if census.count(Census::DOTS) == 0 {
+        return classify_stem(segment, census);
+    }
     // `4711.json` is an object and its representation.
     let dot = segment.iter().rposition(|b| *b == b'.').unwrap_or(segment.len());
     let (stem, extension) = segment.split_at(dot);
@@ -207,24 +278,27 @@ fn classify(segment: &[u8]) -> Segment<'_> {
         && extension.iter().skip(1).all(u8::is_ascii_alphanumeric)
         && extension.iter().any(u8::is_ascii_alphabetic)
         && !stem.contains(&b'@')
-        && let Segment::Object { before, object, .. } = classify_stem(stem)
+        && let Segment::Object { before, object, .. } = classify_stem(stem, Census::of(stem))
     {
         return Segment::Object { before, object, behind: extension };
     }
-    classify_stem(segment)
+    classify_stem(segment, census)
 }
 
-fn classify_stem(text: &[u8]) -> Segment<'_> {
+/// `text` is no longer than a word.
+fn classify_stem(text: &[u8], census: Census) -> Segment<'_> {
     let whole = |object| Segment::Object { before: b"", object, behind: b"" };
-    if let Some(number) = number(text) {
+    let digits = census.count(Census::DIGITS);
+    let letters = census.count(Census::LETTERS);
+    let marks = census.count(Census::MARKS);
+    if digits == text.len()
+        && let Some(number) = number(text)
+    {
         return whole(Object::Number(number));
     }
-    let digits = text.iter().filter(|b| b.is_ascii_digit()).count();
-    let letters = text.iter().filter(|b| b.is_ascii_alphabetic()).count();
-    let marks = text.iter().filter(|b| matches!(b, b'-' | b'_' | b'.' | b'~')).count();
     // Text, an address, a key with separators of its own.
     if digits + letters + marks < text.len() {
-        let plain = text.iter().all(|b| b.is_ascii_graphic() && !matches!(b, b'@' | b'%' | b'/'));
+        let plain = census.count(Census::ODD) == 0;
         // `items:batch` (AIP-136), `(latest)`, `$metadata` and `*` name actions.
         return if plain && digits == 0 { Segment::Word } else { whole(Object::Opaque(text)) };
     }
@@ -232,11 +306,15 @@ fn classify_stem(text: &[u8]) -> Segment<'_> {
     if digits > 0 && letters == 0 && digits + marks == text.len() && digits >= 4 {
         return whole(Object::Opaque(text));
     }
-    let hexadecimal = text.iter().filter(|b| hex(**b).is_some()).count();
-    let dashes = text.iter().filter(|b| **b == b'-').count();
+    let hexadecimal = census.count(Census::HEX);
+    let dashes = census.count(Census::DASHES);
     // UUIDs and hexadecimal hashes, of 8 digits at least and not a word such as `deadbeef`.
     if text.len() >= 8 && hexadecimal + dashes == text.len() && digits > 0 {
         return whole(Object::Opaque(text));
+    }
+    // Without digits, and shorter than an identifier.
+    if digits == 0 && marks == 0 && text.len() < LEAST_IDENTIFIER {
+        return Segment::Word;
     }
     // `INV-0042`: a word, a separator, a number.
     let start = text.len() - text.iter().rev().take_while(|b| b.is_ascii_digit()).count();
@@ -257,7 +335,10 @@ fn classify_stem(text: &[u8]) -> Segment<'_> {
     {
         return Segment::Object { before: prefix, object: Object::Opaque(tail), behind: b"" };
     }
-    if is_identifier(text, 16) { whole(Object::Opaque(text)) } else { Segment::Word }
+    match is_identifier(text, LEAST_IDENTIFIER) {
+        true => whole(Object::Opaque(text)),
+        false => Segment::Word,
+    }
 }
 
 /// `v`, `api-v` in front of a number.
@@ -267,6 +348,9 @@ fn is_version(word: &[u8]) -> bool {
 
 /// Letters and digits in turns, as chance makes them and words don't: ULIDs, base64url, nanoid.
 fn is_identifier(text: &[u8], least: usize) -> bool {
+    if text.len() < least {
+        return false;
+    }
     let digits = text.iter().filter(|b| b.is_ascii_digit()).count();
     let turns = text
         .iter()
@@ -275,7 +359,7 @@ fn is_identifier(text: &[u8], least: usize) -> bool {
             kind(**a) != kind(**b) && !(a.is_ascii_uppercase() && b.is_ascii_lowercase())
         })
         .count();
-    text.len() >= least && (digits >= 2 && turns >= 2 || turns * 4 >= text.len() && least > 8)
+    digits >= 2 && turns >= 2 || turns * 4 >= text.len() && least > 8
 }
 
 /// Kinds of characters that alternate in an identifier.
@@ -289,7 +373,7 @@ const fn kind(byte: u8) -> u8 {
 }
 
 /// The object, else the page, that a query names.
-fn in_query(query: &[u8]) -> Option<Found> {
+fn in_query<T>(query: &[u8], take: impl Fn(&Object<'_>) -> T) -> Option<T> {
     let mut page = None;
     for pair in query.split(|b| *b == b'&').take(MAX_PARAMETERS) {
         let at = pair.iter().position(|b| *b == b'=').unwrap_or(pair.len());
@@ -303,15 +387,15 @@ fn in_query(query: &[u8]) -> Option<Found> {
             && name.get(name.len() - 2..).is_some_and(|end| end.eq_ignore_ascii_case(b"id"));
         if named {
             let object = number(value).map_or(Object::Opaque(value), Object::Number);
-            return Some(Found::of(&object));
+            return Some(take(&object));
         }
         if matches!(name, b"page" | b"offset" | b"start" | b"skip")
             && let Some(number) = number(value)
         {
-            page = page.or(Some(Found::Number(number)));
+            page = page.or(Some(number));
         }
     }
-    page
+    page.map(|page| take(&Object::Number(page)))
 }
 
 #[cfg(test)]
@@ -322,11 +406,32 @@ mod tests {
 
     fn template(target: &str) -> (String, Option<String>) {
         let mut text = Text { bytes: [0; MAX_TEMPLATE], len: 0 };
-        let object = read(b"GET", target.as_bytes(), &mut text).map(|object| match object {
-            Found::Number(number) => number.to_string(),
-            Found::Opaque(bytes, len) => String::from_utf8_lossy(&bytes[..len]).into_owned(),
+        let object = read(b"GET", target.as_bytes(), &mut text, |object| match *object {
+            Object::Number(number) => number.to_string(),
+            Object::Opaque(text) => String::from_utf8_lossy(text).into_owned(),
         });
         (String::from_utf8_lossy(text.written()).into_owned(), object)
+    }
+
+    #[test]
+    fn a_census_counts_each_kind() {
+        let all: Vec<u8> = (0..=255).collect();
+        for text in all.chunks(MAX_WORD).chain([&b"a.B-9%f;~_@"[..], &[b'%'; MAX_WORD]]) {
+            let census = Census::of(text);
+            let count = |is: &dyn Fn(u8) -> bool| text.iter().filter(|b| is(**b)).count();
+            for (kind, want) in [
+                (Census::DIGITS, count(&|b| b.is_ascii_digit())),
+                (Census::LETTERS, count(&|b| b.is_ascii_alphabetic())),
+                (Census::MARKS, count(&|b| b"-_.~".contains(&b))),
+                (Census::HEX, count(&|b| b.is_ascii_hexdigit())),
+                (Census::DASHES, count(&|b| b == b'-')),
+                (Census::DOTS, count(&|b| b == b'.')),
+                (Census::CODED, count(&|b| b"%;".contains(&b))),
+                (Census::ODD, count(&|b| !b.is_ascii_graphic() || b"@%/".contains(&b))),
+            ] {
+                assert_eq!(census.count(kind), want, "{text:?} {kind}");
+            }
+        }
     }
 
     #[test]

@@ -41,15 +41,21 @@ impl Vector {
     }
 
     /// Sets a feature to the nearest value in its range; NaN makes it absent.
+    #[inline]
     pub fn set(&mut self, feature: Index, value: f32) {
-        if let (Some(to), Some(feature)) =
-            (self.values.get_mut(feature as usize), FEATURES.get(feature as usize))
-        {
-            *to = value.clamp(feature.low, feature.high);
+        if let Some(to) = self.values.get_mut(feature as usize) {
+            *to = Self::in_range(feature, value);
         }
     }
 
+    /// The nearest value in the feature's range; NaN for NaN.
+    #[inline]
+    pub(super) fn in_range(feature: Index, value: f32) -> f32 {
+        FEATURES.get(feature as usize).map_or(value, |f| value.clamp(f.low, f.high))
+    }
+
     /// Sets a feature, or makes it absent.
+    #[inline]
     pub fn set_option(&mut self, feature: Index, value: Option<f32>) {
         self.set(feature, value.unwrap_or(f32::NAN));
     }

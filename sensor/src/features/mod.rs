@@ -77,6 +77,9 @@ pub struct Seen<'a> {
     pub scope_covers: Option<bool>,
     /// The payload model's probability; `None` where it was not asked.
     pub payload: Option<f32>,
+    /// Somebody reads the features of a subject whose profile is learning, too. Else they are
+    /// absent: no model is asked about them, and making them costs as much as all the rest.
+    pub read_learning: bool,
 }
 
 /// A request that is watched until its answer is known.
@@ -205,17 +208,21 @@ impl Features {
             bytes: length.saturating_add(request.head_len() as u64),
         };
         let profiles = if vouched { &mut self.vouched } else { &mut self.others };
+        let mut compare = |vector: &mut Vector| match seen.read_learning {
+            true => profiles.request(&observation, vector),
+            false => profiles.request_of_known(&observation, vector),
+        };
         let watched = match self.spare.pop() {
             // Filled where it lies: a vector is long.
             Some(mut place) => {
-                place.handle = profiles.request(&observation, &mut place.vector);
+                place.handle = compare(&mut place.vector);
                 (place.subject, place.vouched) = (subject, vouched);
                 (place.route, place.answered) = (route.template, false);
                 place
             }
             None => {
                 let mut vector = Vector::default();
-                let handle = profiles.request(&observation, &mut vector);
+                let handle = compare(&mut vector);
                 let route = route.template;
                 Box::new(Watched { vector, subject, vouched, route, handle, answered: false })
             }

@@ -13,6 +13,7 @@ struct Bench {
     features: Features,
     judge: Judge,
     now: u64,
+    read_learning: bool,
 }
 
 impl Bench {
@@ -25,7 +26,7 @@ impl Bench {
             hmac_samples: false,
         });
         let features = Features::new(SubjectLimits::default(), [1; 16]);
-        Self { features, judge, now: 1_700_000_000 }
+        Self { features, judge, now: 1_700_000_000, read_learning: true }
     }
 
     /// A request with these header fields, whose tokens' signatures were found to be `check`.
@@ -77,6 +78,7 @@ impl Bench {
             port: 8080,
             scope_covers: None,
             payload: Some(0.01),
+            read_learning: self.read_learning,
         };
         let finding =
             Finding { severity: Severity::Medium, ..Finding::new(FindingId::TokenInQuery, "") };
@@ -215,4 +217,32 @@ fn an_answer_counts_once_and_memory_is_used_again() {
     let watched = bench.bearer(ANN, SignatureCheck::Good);
     assert_eq!(watched.vector.get(Index::ForbiddenRecent), Some(1.0));
     assert!(bench.features.spare.is_empty());
+}
+
+#[test]
+fn what_nobody_reads_is_absent_and_teaches_all_the_same() {
+    let [mut read, mut unread] = [Bench::new(), Bench::new()];
+    unread.read_learning = false;
+    let answer = Answer { status: 404, latency_us: 900, bytes: 100 };
+    let mut compared = 0;
+    for request in 0..300 {
+        // A request in two hours: six hours of three days are over in between.
+        let vectors = [&mut read, &mut unread].map(|bench| {
+            bench.now += 7000;
+            let mut watched = bench.bearer(ANN, SignatureCheck::Good);
+            bench.features.answer(&mut watched, &answer);
+            watched.vector
+        });
+        let [all, some] = vectors;
+        assert_eq!(all.learning, some.learning, "{request}");
+        if all.learning {
+            assert!(all.get(Index::FindingsMedium).is_some());
+            assert!(some.values().iter().all(|value| value.is_nan()));
+        } else {
+            compared += 1;
+            let bits = |vector: Vector| vector.values().map(f32::to_bits);
+            assert_eq!(bits(all), bits(some), "{request}");
+        }
+    }
+    assert!(compared > 100);
 }

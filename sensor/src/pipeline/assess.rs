@@ -124,6 +124,8 @@ impl Reporter<'_, '_> {
             scorer.score(request, &tokens, evidence_of(request, &tokens).map(to_score))
         });
         let watched = score.as_ref().filter(|_| learn).and_then(|score| {
+            // Of what was found something an event may come, and with it somebody's label.
+            let found = score.value > 0 || evidence_of(request, &tokens).next().is_some();
             let seen = Seen {
                 request,
                 tokens: &tokens,
@@ -135,6 +137,7 @@ impl Reporter<'_, '_> {
                 port: key.server.port(),
                 scope_covers,
                 payload: Some(score.payload_at_even_odds()),
+                read_learning: found || self.out.wants_assessed(),
             };
             let credentials =
                 evidence_of(request, &tokens).filter(|evidence| evidence.of_credentials);

@@ -141,6 +141,7 @@ fn seen<'a>(of: &'a Judged, subject: usize, fresh: &'a [bool]) -> Seen<'a> {
         port: 8080,
         scope_covers: Some(true),
         payload: Some(0.01),
+        read_learning: false,
     }
 }
 

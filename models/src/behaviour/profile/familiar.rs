@@ -26,12 +26,24 @@ pub(super) struct Familiar<const N: usize> {
 /// How familiar a name was before it was seen now.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Sight {
-    /// Not seen before the last hours.
-    pub(super) new: bool,
-    /// See [`usual::surprise`], of hours.
-    pub(super) surprise: f32,
+    /// Hours in which the name was seen, and in which anything was.
+    hours: [u8; 2],
     /// Not seen in this hour.
     pub(super) first_this_hour: bool,
+}
+
+impl Sight {
+    /// Not seen before the last hours.
+    pub(super) const fn is_new(self) -> bool {
+        let [of_it, _] = self.hours;
+        of_it == 0
+    }
+
+    /// See [`usual::surprise`], of hours.
+    pub(super) fn surprise(self) -> f32 {
+        let [of_it, all] = self.hours;
+        usual::surprise(of_it.into(), all.into())
+    }
 }
 
 impl<const N: usize> Default for Familiar<N> {
@@ -66,12 +78,7 @@ impl<const N: usize> Familiar<N> {
         if let Some(first) = self.marks.first_mut() {
             *first |= NOW;
         }
-        let weight = mark & WEIGHT;
-        Sight {
-            new: weight == 0,
-            surprise: usual::surprise(weight.into(), self.hours.into()),
-            first_this_hour: mark & NOW == 0,
-        }
+        Sight { hours: [mark & WEIGHT, self.hours], first_this_hour: mark & NOW == 0 }
     }
 
     /// The least familiar, of equals the one that was not seen for longest.
@@ -166,8 +173,8 @@ mod tests {
                 }
                 let sight = familiar.see(tag);
                 let (k, n) = (oracle.hours(tag, hour), oracle.all(hour));
-                prop_assert_eq!(sight.new, k == 0);
-                prop_assert!((sight.surprise - usual::surprise(k as f32, n as f32)).abs() < 1e-6);
+                prop_assert_eq!(sight.is_new(), k == 0);
+                prop_assert!((sight.surprise() - usual::surprise(k as f32, n as f32)).abs() < 1e-6);
                 let hours = oracle.seen.entry(tag).or_default();
                 prop_assert_eq!(sight.first_this_hour, hours.insert(hour));
             }
@@ -184,10 +191,10 @@ mod tests {
             familiar.roll(1);
         }
         for tag in 100..1000 {
-            assert!(familiar.see(tag).new);
+            assert!(familiar.see(tag).is_new());
         }
         for tag in [1, 2, 3] {
-            assert!(!familiar.see(tag).new);
+            assert!(!familiar.see(tag).is_new());
         }
     }
 
@@ -201,9 +208,9 @@ mod tests {
         familiar.see(1);
         let before = familiar.see(9);
         for _ in 0..1000 {
-            assert_eq!(familiar.see(9).surprise, before.surprise);
+            assert_eq!(familiar.see(9).surprise(), before.surprise());
         }
-        assert!(before.surprise > 5.0, "{before:?}");
+        assert!(before.surprise() > 5.0, "{before:?}");
     }
 
     #[test]
@@ -218,6 +225,6 @@ mod tests {
             assert!(familiar.hours < WEIGHT);
         }
         let old = familiar.see(2);
-        assert!(!old.new && old.surprise > 3.0, "{old:?}");
+        assert!(!old.is_new() && old.surprise() > 3.0, "{old:?}");
     }
 }

@@ -15,6 +15,41 @@ use super::{
     usual::{Pace, WARM, Weight, surprise},
 };
 
+/// What becomes of values: a vector, or [`Unread`].
+pub(super) trait Fill {
+    /// Somebody reads the values. What is looked up for them alone needs not be looked up else.
+    const READ: bool;
+
+    /// As [`Vector::set`].
+    fn set(&mut self, feature: F, value: f32);
+
+    /// As [`Vector::set_option`].
+    #[inline]
+    fn set_option(&mut self, feature: F, value: Option<f32>) {
+        self.set(feature, value.unwrap_or(f32::NAN));
+    }
+}
+
+impl Fill for Vector {
+    const READ: bool = true;
+
+    #[inline]
+    fn set(&mut self, feature: F, value: f32) {
+        Self::set(self, feature, value);
+    }
+}
+
+/// Of a request that is counted, and of which nobody reads how it compares: the compiler leaves out
+/// what only a value is made of.
+pub(super) struct Unread;
+
+impl Fill for Unread {
+    const READ: bool = false;
+
+    #[inline]
+    fn set(&mut self, _: F, _: f32) {}
+}
+
 /// Sixteen bits of a hash.
 const fn tag(hash: u64) -> u16 {
     (hash >> 48) as u16
@@ -35,7 +70,7 @@ pub(super) fn of_token(
     shared: &mut Shared,
     request: &Request,
     names: &Names,
-    to: &mut Vector,
+    to: &mut impl Fill,
 ) {
     let severities =
         [F::FindingsInfo, F::FindingsLow, F::FindingsMedium, F::FindingsHigh, F::FindingsCritical];
@@ -70,20 +105,20 @@ pub(super) fn of_token(
     to.set_option(F::TokensHourZ, subject.usual.tokens.z_of(tokens));
 }
 
-fn set_sight(to: &mut Vector, new: F, rare: F, sight: Sight) {
-    to.set(new, flag(sight.new));
-    to.set(rare, sight.surprise);
+fn set_sight(to: &mut impl Fill, new: F, rare: F, sight: Sight) {
+    to.set(new, flag(sight.is_new()));
+    to.set(rare, sight.surprise());
 }
 
 /// From where, with what, and when.
-pub(super) fn of_client(
+pub(super) fn of_client<V: Fill>(
     subject: &mut Subject,
     shared: &mut Shared,
     request: &Request,
     names: &Names,
     since_hour: u32,
     interval_ms: Option<u64>,
-    to: &mut Vector,
+    to: &mut V,
 ) {
     let client = &request.client;
     let hour = hour_of(request.at_ms);
@@ -94,7 +129,7 @@ pub(super) fn of_client(
     set_sight(to, F::NetworkNew, F::NetworkSurprise, network);
     let device = subject.own_devices.see(tag(names.device));
     set_sight(to, F::DeviceNew, F::DeviceSurprise, device);
-    to.set(F::ClientSurprise, network.surprise + device.surprise);
+    to.set(F::ClientSurprise, network.surprise() + device.surprise());
     let now_s = u32::try_from(subject.last_ms / 1000).unwrap_or(u32::MAX);
     // Rotated, so that the same device and network don't cancel.
     let tag_of_both = tag(names.device) ^ tag(names.network).rotate_left(5);
@@ -119,7 +154,9 @@ pub(super) fn of_client(
     let addresses = subject.addresses.last(past);
     to.set(F::AddressesHour, log2_1p(addresses));
     to.set_option(F::AddressesHourZ, subject.usual.addresses.z_of(addresses));
-    to.set(F::HourSurprise, subject.week.surprise(subject.last_ms / HOUR_MS));
+    if V::READ {
+        to.set(F::HourSurprise, subject.week.surprise(subject.last_ms / HOUR_MS));
+    }
 
     to.set_option(F::PayloadProbability, request.payload);
     to.set_option(F::Threat, client.threat.map(flag));
@@ -147,15 +184,15 @@ pub(super) fn of_client(
     }
 }
 
-/// Against subjects with the same role.
+/// Against subjects with the same role. Gives their slot.
 pub(super) fn of_group(
     subject: &Subject,
     shared: &mut Shared,
     step: &Step,
     names: &Names,
-    to: &mut Vector,
-) {
-    let Some((_, peers)) = shared.peers.see(names.group, Peers::default) else { return };
+    to: &mut impl Fill,
+) -> Option<u32> {
+    let (slot, peers) = shared.peers.see(names.group, Peers::default)?;
     if let Some(hour) = &step.closed {
         peers.learn(hour);
     }
@@ -164,9 +201,10 @@ pub(super) fn of_group(
         to.set_option(F::RateHourPeersZ, peers.requests.z_of(subject.hour.last(past)));
     }
     set_bytes_of_peers(subject, peers, to);
+    Some(slot)
 }
 
-fn set_bytes_of_peers(subject: &Subject, peers: &Peers, to: &mut Vector) {
+fn set_bytes_of_peers(subject: &Subject, peers: &Peers, to: &mut impl Fill) {
     if peers.is_warm() {
         let bytes = subject.bytes_hour.last(subject.past(HOUR_MS));
         to.set_option(F::BytesHourPeersZ, peers.bytes.z_of(bytes));
@@ -174,8 +212,15 @@ fn set_bytes_of_peers(subject: &Subject, peers: &Peers, to: &mut Vector) {
 }
 
 /// The same behind an answer.
-pub(super) fn of_bytes_of_peers(subject: &Subject, shared: &Shared, group: u64, to: &mut Vector) {
-    if let Some(peers) = shared.peers.get(group) {
+pub(super) fn of_bytes_of_peers<V: Fill>(
+    subject: &Subject,
+    shared: &Shared,
+    group: u64,
+    to: &mut V,
+) {
+    if V::READ
+        && let Some(peers) = shared.peers.get(group)
+    {
         set_bytes_of_peers(subject, peers, to);
     }
 }
@@ -184,6 +229,8 @@ pub(super) fn of_bytes_of_peers(subject: &Subject, shared: &Shared, group: u64, 
 #[derive(Clone, Copy)]
 struct Turn {
     hour: u32,
+    /// Where its group of peers is.
+    group: Option<u32>,
     /// Of its route.
     first_this_hour: bool,
     /// Of its group of peers.
@@ -198,8 +245,9 @@ pub(super) fn of_access(
     shared: &mut Shared,
     request: &Request,
     names: &Names,
+    group: Option<u32>,
     handle: &mut Handle,
-    to: &mut Vector,
+    to: &mut impl Fill,
 ) {
     let route = names.route;
     let hour = hour_of(request.at_ms);
@@ -212,23 +260,24 @@ pub(super) fn of_access(
     to.set_option(F::ScopeMissing, request.scope_covers.map(|covers| flag(!covers)));
 
     let [joins_group, joins_service] = subject.joins(names.group, names.service);
-    let turn = Turn { hour, first_this_hour, joins_group, joins_service };
+    let turn = Turn { hour, group, first_this_hour, joins_group, joins_service };
     of_peers_routes(shared, names, turn, to);
-    of_route(subject, shared, request, names, turn, handle, to);
-    of_sequence(subject, shared, request, names, to);
+    let rare = of_route(subject, shared, request, names, turn, handle, to);
+    of_sequence(subject, shared, request, names, rare, to);
     of_objects(subject, shared, request, names, to);
 }
 
 /// How rare the route is for the role.
-fn of_peers_routes(shared: &mut Shared, names: &Names, turn: Turn, to: &mut Vector) {
+fn of_peers_routes<V: Fill>(shared: &mut Shared, names: &Names, turn: Turn, to: &mut V) {
     let hour = turn.hour;
-    let Some((_, peers)) = shared.peers.see(names.group, Peers::default) else { return };
-    let present = peers.present.at(hour);
+    let peers = turn.group.and_then(|slot| shared.peers.at_mut(slot, names.group));
+    let Some(peers) = peers else { return };
+    let present = if V::READ { peers.present.at(hour) } else { 0.0 };
     if turn.joins_group {
         peers.present.add(hour);
     }
     let key = mix(names.group, names.route);
-    if present >= PEER_HOURS {
+    if V::READ && present >= PEER_HOURS {
         let used = shared.peer_routes.get(key).map_or(0.0, |used| used.at(hour));
         to.set(F::RouteRoleSurprise, surprise(used, present));
     }
@@ -239,7 +288,8 @@ fn of_peers_routes(shared: &mut Shared, names: &Names, turn: Turn, to: &mut Vect
     }
 }
 
-/// How rare the route is for anybody, and what a request of it is like.
+/// How rare the route is for anybody, and what a request of it is like. Gives how rare it is, where
+/// there was enough to tell.
 fn of_route(
     subject: &Subject,
     shared: &mut Shared,
@@ -247,27 +297,25 @@ fn of_route(
     names: &Names,
     turn: Turn,
     handle: &mut Handle,
-    to: &mut Vector,
-) {
+    to: &mut impl Fill,
+) -> Option<f32> {
     let Turn { hour, first_this_hour, .. } = turn;
-    let Some((_, everybody)) = shared.peers.see(names.service, Peers::default) else { return };
+    let (_, everybody) = shared.peers.see(names.service, Peers::default)?;
     let present = everybody.present.at(hour);
     if turn.joins_service {
         everybody.present.add(hour);
     }
     let key = names.route;
     // Who makes up paths makes up routes: an hour of a subject brings a bounded number of them.
-    let known = first_this_hour || shared.routes.find(key).is_some();
-    let seen = if known { shared.routes.see(key, RouteUse::default) } else { None };
-    let Some((slot, route)) = seen else {
-        if present >= PEER_HOURS {
-            to.set(F::RouteServiceSurprise, surprise(0.0, present));
-        }
-        return;
+    let seen = match first_this_hour {
+        true => shared.routes.see(key, RouteUse::default),
+        false => shared.routes.see_known(key),
     };
-    if present >= PEER_HOURS {
-        to.set(F::RouteServiceSurprise, surprise(route.used.at(hour), present));
-    }
+    let used = seen.as_ref().map_or(0.0, |(_, route)| route.used.at(hour));
+    let rare = (present >= PEER_HOURS)
+        .then(|| Vector::in_range(F::RouteServiceSurprise, surprise(used, present)));
+    to.set_option(F::RouteServiceSurprise, rare);
+    let Some((slot, route)) = seen else { return rare };
     if first_this_hour {
         route.used.add(hour);
     }
@@ -282,6 +330,7 @@ fn of_route(
     }
     handle.route = Some((slot, key));
     handle.teaches = first_this_hour || early && route.answers < ENOUGH_TO_COMPARE;
+    rare
 }
 
 /// How surprising the route is behind the one before; where that is too rare to tell, how rare
@@ -291,40 +340,40 @@ fn of_sequence(
     shared: &mut Shared,
     request: &Request,
     names: &Names,
-    to: &mut Vector,
+    rare: Option<f32>,
+    to: &mut impl Fill,
 ) {
     let hour = hour_of(request.at_ms);
     let from = mix(subject.last_route.into(), names.service);
     let key = mix(from, names.route);
-    let count = |shared: &Shared, key| shared.sequences.get(key).map_or(0.0, |n| n.at(hour));
-    let all = count(shared, from);
-    let surprise = if all >= ENOUGH_SEQUENCES {
-        Some(surprise(count(shared, key), all))
-    } else {
-        to.get(F::RouteServiceSurprise)
+    let teaches = subject.hour.now <= TEACH_AN_HOUR;
+    let mut count = |key| {
+        if teaches {
+            let (_, count) = shared.sequences.see(key, Weight::default)?;
+            let before = count.at(hour);
+            count.add(hour);
+            Some(before)
+        } else {
+            shared.sequences.get(key).map(|count| count.at(hour))
+        }
     };
+    let [all, of_it] = [from, key].map(|key| count(key).unwrap_or_default());
+    let surprise = if all >= ENOUGH_SEQUENCES { Some(surprise(of_it, all)) } else { rare };
     to.set_option(F::SequenceSurprise, surprise);
     if let Some(surprise) = surprise {
         subject.surprised(surprise);
     }
     to.set_option(F::SequenceSurpriseRecent, subject.sequence());
-    if subject.hour.now <= TEACH_AN_HOUR {
-        for key in [from, key] {
-            if let Some((_, count)) = shared.sequences.see(key, Weight::default) {
-                count.add(hour);
-            }
-        }
-    }
     subject.last_route = tag(names.route).max(1);
 }
 
 /// Objects that are walked through.
-fn of_objects(
+fn of_objects<V: Fill>(
     subject: &mut Subject,
     shared: &Shared,
     request: &Request,
     names: &Names,
-    to: &mut Vector,
+    to: &mut V,
 ) {
     let route = names.route;
     if let Some(object) = request.route.object {
@@ -340,13 +389,15 @@ fn of_objects(
     to.set_option(F::ObjectsHourZ, subject.usual.objects_hour.z_of(objects));
     to.set_option(F::ObjectsDayZ, subject.usual.objects_day.z_of(subject.objects.day()));
     to.set_option(F::ObjectsDayOver, subject.usual.objects_day.over_of(subject.objects.day()));
-    if let Some(peers) = shared.peers.get(names.group).filter(|peers| peers.is_warm()) {
+    if V::READ
+        && let Some(peers) = shared.peers.get(names.group).filter(|peers| peers.is_warm())
+    {
         to.set_option(F::ObjectsHourPeersZ, peers.objects.z_of(objects));
     }
 }
 
 /// How fast, and how evenly.
-pub(super) fn of_rates(subject: &Subject, interval_ms: Option<u64>, to: &mut Vector) {
+pub(super) fn of_rates(subject: &Subject, interval_ms: Option<u64>, to: &mut impl Fill) {
     let usual = &subject.usual;
     let minute = subject.minute.last(subject.past(MINUTE_MS));
     to.set(F::RequestsMinute, log2_1p(minute));
@@ -363,7 +414,7 @@ pub(super) fn of_rates(subject: &Subject, interval_ms: Option<u64>, to: &mut Vec
 }
 
 /// What the subject was answered lately.
-pub(super) fn of_answers(subject: &Subject, to: &mut Vector) {
+pub(super) fn of_answers(subject: &Subject, to: &mut impl Fill) {
     let shares = [F::UnauthorizedRecent, F::ForbiddenRecent, F::NotFoundRecent, F::FailedRecent];
     for (feature, share) in shares.into_iter().zip(subject.statuses.shares()) {
         to.set_option(feature, share);
@@ -380,12 +431,20 @@ pub(super) fn of_answers(subject: &Subject, to: &mut Vector) {
 }
 
 /// The answer against what the route gives.
-pub(super) fn of_answer(shared: &mut Shared, handle: &Handle, answer: &Answer, to: &mut Vector) {
+pub(super) fn of_answer<V: Fill>(
+    shared: &mut Shared,
+    handle: &Handle,
+    answer: &Answer,
+    to: &mut V,
+) {
+    if !V::READ && !handle.teaches {
+        return;
+    }
     let Some((slot, key)) = handle.route else { return };
     let Some(route) = shared.routes.at_mut(slot, key) else { return };
     let latency = log2_1p(answer.latency_us as f32);
     let bytes = log2_1p(answer.bytes as f32);
-    if route.answers >= ENOUGH_TO_COMPARE {
+    if V::READ && route.answers >= ENOUGH_TO_COMPARE {
         to.set_option(F::LatencyZ, route.latency.z(latency));
         to.set_option(F::AnswerBytesZ, route.answer.z(bytes));
     }

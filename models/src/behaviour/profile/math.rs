@@ -1,12 +1,13 @@
 //! Logarithms and angles that give the same bits on every machine, which `std`'s need not.
 
 /// log2 of a positive, finite, normal number; off by less than 2⁻²⁰. Anything else gives 0.
-pub(super) fn log2(x: f32) -> f32 {
+pub(super) const fn log2(x: f32) -> f32 {
     if !(x.is_normal() && x > 0.0) {
         return 0.0;
     }
     let bits = x.to_bits();
-    let mut exponent = i32::try_from(bits >> 23).unwrap_or(0) - 127;
+    // The sign is 0.
+    let mut exponent = (bits >> 23) as i32 - 127;
     let mut m = f32::from_bits(bits & 0x007f_ffff | 0x3f80_0000);
     if m > std::f32::consts::SQRT_2 {
         m *= 0.5;
@@ -20,8 +21,24 @@ pub(super) fn log2(x: f32) -> f32 {
 }
 
 /// log2(1+x) for what is counted or measured: 0 for less than nothing.
+///
+/// Most of it is counted, and small: that is at hand.
 pub(super) fn log2_1p(x: f32) -> f32 {
-    log2(1.0 + x.max(0.0))
+    const COUNTS: usize = 256;
+    static TABLE: [f32; COUNTS] = {
+        let mut table = [0.0; COUNTS];
+        let mut count = 0;
+        while count < COUNTS {
+            table[count] = log2(1.0 + count as f32);
+            count += 1;
+        }
+        table
+    };
+    let count = x as u32;
+    match TABLE.get(count as usize) {
+        Some(known) if count as f32 == x => *known,
+        _ => log2(1.0 + x.max(0.0)),
+    }
 }
 
 /// 2 to a power of at most 0; off by less than 2⁻²⁰ of it, and 0 below 2⁻¹²⁶.
@@ -113,6 +130,14 @@ mod tests {
             assert!((asin(share) - share.asin()).abs() < 3e-8, "{share}");
         }
         assert_eq!((log2(1.0), log2(8.0), exp2_neg(0.0), exp2_neg(-3.0)), (0.0, 3.0, 1.0, 0.125));
+        for count in 0..1000 {
+            let x = count as f32;
+            assert_eq!(log2_1p(x).to_bits(), log2(1.0 + x).to_bits(), "{x}");
+            assert_eq!(log2_1p(x + 0.25).to_bits(), log2(1.25 + x).to_bits(), "{x}");
+        }
+        for none in [-0.0, -1.0, -0.5, f32::NAN] {
+            assert_eq!(log2_1p(none).to_bits(), 0, "{none}");
+        }
         for odd in [0.0, -1.0, f32::NAN, f32::INFINITY] {
             assert_eq!(log2(odd), 0.0);
         }

@@ -105,15 +105,28 @@ impl<V> Table<V> {
     /// What stands under a key, put there if need be, with its slot; it is now the newest.
     pub(super) fn see(&mut self, key: u64, new: impl FnOnce() -> V) -> Option<(u32, &mut V)> {
         let slot = match self.find(key) {
-            Some(slot) if slot == self.newest => slot,
             Some(slot) => {
-                self.unlink(slot);
-                self.link_newest(slot);
+                self.freshen(slot);
                 slot
             }
             None => self.insert(key, new()),
         };
         self.node_mut(slot).map(|node| (slot, &mut node.value))
+    }
+
+    /// As [`see`](Self::see), of what is there already.
+    pub(super) fn see_known(&mut self, key: u64) -> Option<(u32, &mut V)> {
+        let slot = self.find(key)?;
+        self.freshen(slot);
+        self.node_mut(slot).map(|node| (slot, &mut node.value))
+    }
+
+    /// What is in a slot is now the newest.
+    fn freshen(&mut self, slot: u32) {
+        if slot != self.newest {
+            self.unlink(slot);
+            self.link_newest(slot);
+        }
     }
 
     /// Puts a key that is not there.
