@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use super::{HttpEvent, Request};
+use super::{HttpEvent, Request, known::KnownHeads};
 
 /// Requests that are kept for their memory, and the longest head and most fields that such a one
 /// has room for: as many as wait for their answers at once, and not the memory of all connections.
@@ -17,6 +17,8 @@ pub struct Events {
     list: Vec<HttpEvent>,
     #[expect(clippy::vec_box, reason = "the boxes are what is kept")]
     spare: Vec<Box<Request>>,
+    /// Heads of answers that may come again.
+    pub(super) known: KnownHeads,
 }
 
 impl Events {

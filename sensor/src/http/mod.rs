@@ -39,6 +39,7 @@ mod events;
 mod exchange;
 mod fields;
 mod head;
+mod known;
 mod message;
 mod requests;
 mod responses;

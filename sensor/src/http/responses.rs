@@ -138,7 +138,7 @@ impl Connection {
             return Turn::Used(0);
         }
         if self.responses.scanned == 0
-            && let Some((parsed, len)) = head::whole_response(bytes, limits)
+            && let Some((parsed, len)) = whole_response(bytes, limits, out)
         {
             self.begin_response(parsed, len as u64, (at, at), out);
             return Turn::Used(len);
@@ -345,4 +345,19 @@ impl Connection {
 fn malformed_response(id: FindingId, why: &'static str, at: Time, out: &mut Events) {
     let finding = Finding { severity: Severity::Low, ..Finding::new(id, why) };
     out.push(HttpEvent::Malformed { at, findings: vec![finding] });
+}
+
+/// As [`head::whole_response`], which one that is known needs not.
+fn whole_response(
+    bytes: &[u8],
+    limits: &Limits,
+    out: &mut Events,
+) -> Option<(ResponseHead, usize)> {
+    let known = out.known.find(bytes).filter(|&(_, len)| len <= limits.head_bytes);
+    if known.is_some() {
+        return known;
+    }
+    let (parsed, len) = head::whole_response(bytes, limits)?;
+    out.known.note(bytes.get(..len).unwrap_or_default(), &parsed);
+    Some((parsed, len))
 }
