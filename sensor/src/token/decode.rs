@@ -166,6 +166,12 @@ impl Decoded {
                 0
             }
     }
+
+    /// Gives back the memory that was too much: what is kept may be kept for long.
+    pub(super) fn shrink(&mut self) {
+        self.text.shrink_to_fit();
+        self.nodes.shrink_to_fit();
+    }
 }
 
 impl fmt::Debug for Decoded {

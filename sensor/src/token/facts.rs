@@ -133,6 +133,11 @@ impl Facts {
             + spilled.map(|list| list.capacity() * size_of::<Text>()).sum::<usize>()
     }
 
+    /// As [`Decoded::shrink`].
+    pub(super) fn shrink(&mut self) {
+        self.names.shrink_to_fit();
+    }
+
     fn add(&mut self, text: &str) -> Text {
         // A token's text is far below 4 GiB: `MAX_TOKEN_BYTES` of `decode`.
         let start = self.names.len() as u32;

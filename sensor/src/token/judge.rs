@@ -1,6 +1,7 @@
 //! The judge: finds a request's tokens, decodes each distinct one once, and judges how they
 //! stand together.
 
+mod cache;
 mod vouched;
 
 use std::{
@@ -11,17 +12,18 @@ use std::{
     },
 };
 
-use hashlink::LruCache;
 use smallvec::SmallVec;
 
+use self::cache::{Cache, Cached};
 use super::{
-    Beginning, Fingerprint, FingerprintKey, Token,
+    Beginning, FingerprintKey, Token,
     decode::{DecodeOptions, Decoded, Kind, decode},
     dpop::{self, Proof},
     extract::{Candidate, Location, extract},
     facts::{Facts, Identity},
     header::EMBEDDED_JWK,
     json::Value,
+    lookup::LookupKey,
     validate::{Policy, Validation},
 };
 use crate::{
@@ -164,6 +166,7 @@ pub struct Judge {
     extra_headers: Vec<Box<str>>,
     options: DecodeOptions,
     key: FingerprintKey,
+    lookup: LookupKey,
     token_keys: TokenKeys,
     keys: Arc<KeyStore>,
     policy: Arc<Policy>,
@@ -181,18 +184,12 @@ impl Judge {
             extra_headers: extra_headers.map(|h| h.to_ascii_lowercase().into()).collect(),
             options: DecodeOptions { max_token_bytes: config.max_token_bytes, claims: true },
             token_keys: TokenKeys::new(&config.fingerprint_key),
+            lookup: LookupKey::new(&config.fingerprint_key),
             key: config.fingerprint_key,
             keys: Arc::default(),
             policy: Arc::default(),
             hmac_samples: config.hmac_samples,
-            cache: Cache {
-                known: LruCache::with_hasher(
-                    config.cache_entries.max(1),
-                    foldhash::fast::FixedState::default(),
-                ),
-                bytes: 0,
-                max_bytes: config.cache_entries.saturating_mul(CACHE_BYTES_PER_ENTRY),
-            },
+            cache: Cache::new(config.cache_entries),
             counters: TokenCounters::default(),
         }
     }
@@ -274,7 +271,22 @@ impl Judge {
         proven: bool,
     ) -> Option<Token> {
         let Candidate { location, scheme, kind, bytes } = candidate;
-        let (fingerprint, beginning) = self.key.fingerprint_parts(&bytes);
+        let is_proof = location == Location::Dpop;
+        let mut hashed = None;
+        let place = self.lookup.hash(&bytes).unwrap_or_else(|| {
+            let (fingerprint, _) = *hashed.insert(self.key.fingerprint_parts(&bytes));
+            [u128::from_be_bytes(*fingerprint.as_bytes()), 0]
+        });
+        // A proof serves once: it is not kept. An opaque token has nothing to keep.
+        let keeps = kind != Kind::Opaque && !(is_proof && first_proof);
+        let kept = if keeps { self.cache.get(&place) } else { None };
+        let (fingerprint, kept) = match kept {
+            Some(Cached { fingerprint, known }) => (fingerprint, Ok(known)),
+            None => {
+                let hashed = hashed.unwrap_or_else(|| self.key.fingerprint_parts(&bytes));
+                (hashed.0, Err(hashed.1))
+            }
+        };
         let mut token = Token {
             location,
             scheme,
@@ -293,21 +305,20 @@ impl Judge {
             token.deny_key = self.token_keys.of(&bytes);
             return Some(token);
         }
-        let known = match self.cache.known.get(&fingerprint) {
-            // A proof serves once: it is not kept.
-            _ if first_proof && token.location == Location::Dpop => {
-                self.counters.decoded += 1;
-                Arc::new(self.learn_proof(&bytes))
-            }
-            Some(known) => {
+        let known = match kept {
+            Ok(known) => {
                 self.counters.known += 1;
-                Arc::clone(known)
-            }
-            None => {
-                self.counters.decoded += 1;
-                let known = Arc::new(self.learn(&bytes, &beginning));
-                self.cache.insert(fingerprint, Arc::clone(&known));
                 known
+            }
+            Err(beginning) => {
+                self.counters.decoded += 1;
+                if keeps {
+                    let known = Arc::new(self.learn(&bytes, &beginning));
+                    self.cache.insert(place, Cached { fingerprint, known: Arc::clone(&known) });
+                    known
+                } else {
+                    Arc::new(self.learn_proof(&bytes))
+                }
             }
         };
         // Signed session cookies of other formats look alike: three parts, the first of them
@@ -352,7 +363,8 @@ impl Judge {
     }
 
     fn learn(&self, token: &[u8], beginning: &Beginning) -> Known {
-        let decoded = decode(token, &self.options);
+        let mut decoded = decode(token, &self.options);
+        decoded.shrink();
         let validation = Validation::new(token, &decoded, &self.keys, &self.policy);
         let digest = |bytes: &[u8]| u128::from_be_bytes(*self.key.fingerprint(bytes).as_bytes());
         let mut digests = Digests { deny_key: self.token_keys.of(token), ..Digests::default() };
@@ -371,7 +383,8 @@ impl Judge {
                 ..digests
             };
         }
-        let facts = Facts::of(&decoded);
+        let mut facts = Facts::of(&decoded);
+        facts.shrink();
         let hmac = match self.hmac_samples {
             true => hmac_sample(token, &decoded).map(Arc::new),
             false => None,
@@ -440,41 +453,9 @@ impl std::fmt::Debug for Judge {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Judge")
             .field("extra_headers", &self.extra_headers)
-            .field("cached", &self.cache.known.len())
+            .field("cached", &self.cache.len())
             .field("counters", &self.counters)
             .finish_non_exhaustive()
-    }
-}
-
-/// What is known of tokens, the least recently seen first to go.
-struct Cache {
-    known: LruCache<Fingerprint, Arc<Known>, foldhash::fast::FixedState>,
-    bytes: usize,
-    max_bytes: usize,
-}
-
-impl Cache {
-    fn insert(&mut self, fingerprint: Fingerprint, known: Arc<Known>) {
-        let memory = known.memory();
-        if memory > self.max_bytes {
-            return;
-        }
-        self.bytes += memory;
-        // Room is made first, so that the map itself never drops what is not accounted for.
-        while self.known.len() >= self.known.capacity() || self.bytes > self.max_bytes {
-            match self.known.remove_lru() {
-                Some((_, old)) => self.bytes = self.bytes.saturating_sub(old.memory()),
-                None => break,
-            }
-        }
-        if let Some(old) = self.known.insert(fingerprint, known) {
-            self.bytes = self.bytes.saturating_sub(old.memory());
-        }
-    }
-
-    fn clear(&mut self) {
-        self.known.clear();
-        self.bytes = 0;
     }
 }
 

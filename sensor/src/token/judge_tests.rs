@@ -82,7 +82,7 @@ fn the_cache_is_bounded_in_entries_and_bytes() {
     for k in 0..50 {
         let token = if k % 2 == 0 { wide(k) } else { good(&k.to_string()) };
         judge.judge(&get("/", &[&bearer(&token)]));
-        let held: usize = judge.cache.known.iter().map(|(_, d)| d.memory()).sum();
+        let held: usize = judge.cache.known.iter().map(|(_, d)| d.known.memory()).sum();
         assert_eq!(judge.cache.bytes, held);
         assert!(held <= 4 * CACHE_BYTES_PER_ENTRY && judge.cache.known.len() <= 4);
         assert!(!judge.cache.known.is_empty());

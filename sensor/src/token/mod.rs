@@ -24,6 +24,7 @@ mod facts;
 mod header;
 pub mod json;
 mod judge;
+mod lookup;
 pub mod validate;
 mod value;
 
