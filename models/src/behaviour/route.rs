@@ -145,26 +145,47 @@ impl Census {
     }
 
     fn of(text: &[u8]) -> Self {
-        text.iter().fold(Self::default(), |census, byte| census.with(*byte))
+        text.iter().fold(Self::default(), |census, byte| census.with(Self::of_byte(*byte)))
     }
 
-    fn with(self, byte: u8) -> Self {
-        const KINDS: [u64; 256] = {
-            let mut kinds = [0; 256];
-            let mut byte = 0;
-            while byte < 256 {
-                kinds[byte] = Census::of_byte(byte as u8);
-                byte += 1;
-            }
-            kinds
-        };
-        static TABLE: [u64; 256] = KINDS;
-        Self(self.0.wrapping_add(TABLE.get(usize::from(byte)).copied().unwrap_or_default()))
+    const fn with(self, kinds: u64) -> Self {
+        Self(self.0.wrapping_add(kinds))
     }
 
     const fn count(self, kind: u32) -> usize {
         (self.0 >> kind & 0xff) as usize
     }
+}
+
+/// Ends a segment: `/`, and `?` and `#`, which end the path. No count of one byte.
+const END: u64 = u64::MAX;
+
+/// What each byte of a target adds to a segment's census.
+static KINDS: [u64; 256] = {
+    let mut kinds = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        #[expect(clippy::cast_possible_truncation, reason = "below 256")]
+        let b = byte as u8;
+        kinds[byte] = if matches!(b, b'/' | b'?' | b'#') { END } else { Census::of_byte(b) };
+        byte += 1;
+    }
+    kinds
+};
+
+/// A segment and its census off the front of a target, and the byte that ends it.
+fn segment<'t>(target: &mut &'t [u8]) -> (&'t [u8], Census, Option<u8>) {
+    let mut census = Census::default();
+    for (at, byte) in target.iter().enumerate() {
+        let kinds = KINDS.get(usize::from(*byte)).copied().unwrap_or(END);
+        if kinds == END {
+            let (segment, rest) = target.split_at(at);
+            *target = rest.get(1..).unwrap_or_default();
+            return (segment, census, Some(*byte));
+        }
+        census = census.with(kinds);
+    }
+    (std::mem::take(target), census, None)
 }
 
 /// Writes the template and finds the object, of which it gives what `take` makes of it.
@@ -175,20 +196,18 @@ fn read<T>(
     take: impl Fn(&Object<'_>) -> T,
 ) -> Option<T> {
     text.push(method.get(..16).unwrap_or(method));
-    let cut = target.iter().position(|b| matches!(b, b'?' | b'#')).unwrap_or(target.len());
-    let (mut path, query) = target.split_at(cut);
     let mut object = None;
     let mut segments = 0;
-    while !path.is_empty() {
-        let (mut census, mut len) = (Census::default(), 0);
-        for byte in path.iter().take_while(|b| **b != b'/') {
-            census = census.with(*byte);
-            len += 1;
+    let mut rest = target;
+    let mut end = Some(b'/');
+    let mut buffer = [0; MAX_WORD];
+    while end == Some(b'/') {
+        let (raw, census);
+        (raw, census, end) = segment(&mut rest);
+        if segments > MAX_SEGMENTS {
+            continue;
         }
-        let (raw, behind) = path.split_at(len);
-        path = behind.get(1..).unwrap_or_default();
-        let mut buffer = [0; MAX_WORD];
-        let decoded = if len <= MAX_WORD && census.count(Census::CODED) == 0 {
+        let decoded = if raw.len() <= MAX_WORD && census.count(Census::CODED) == 0 {
             // As it stands.
             Some((raw, census))
         } else {
@@ -200,7 +219,7 @@ fn read<T>(
         segments += 1;
         if segments > MAX_SEGMENTS {
             text.push(b"/**");
-            break;
+            continue;
         }
         text.push(b"/");
         let Some((segment, census)) = decoded else {
@@ -219,8 +238,8 @@ fn read<T>(
             }
         }
     }
-    object.or_else(|| match query.split_first() {
-        Some((b'?', query)) => in_query(query.split(|b| *b == b'#').next()?, take),
+    object.or_else(|| match end {
+        Some(b'?') => in_query(rest.split(|b| *b == b'#').next()?, take),
         _ => None,
     })
 }

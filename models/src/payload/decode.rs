@@ -273,10 +273,12 @@ pub fn base64_text(input: &[u8], out: &mut Vec<u8>) -> bool {
         }
         bits <<= 6 * (4 - four.len());
         let bytes = bits.to_be_bytes();
-        out.extend_from_slice(bytes.get(1..four.len()).unwrap_or_default());
-        if out.len() == PROBE && !out.iter().all(text) {
+        let more = bytes.get(1..four.len()).unwrap_or_default();
+        // The first four are whole: the value is long enough.
+        if out.len() < PROBE && !more.iter().all(text) {
             return false;
         }
+        out.extend_from_slice(more);
         if out.len() >= MAX_BASE64 {
             break;
         }

@@ -143,15 +143,19 @@ struct What<'a> {
 
 /// What no detector could say anything about: letters, digits, dashes, single dots.
 fn is_inert(value: &[u8]) -> bool {
-    let mut dots = false;
-    for byte in value {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => dots = false,
-            b'.' if !dots => dots = true,
-            _ => return false,
+    static PLAIN: [bool; 256] = {
+        let mut plain = [false; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            #[expect(clippy::cast_possible_truncation, reason = "below 256")]
+            let b = byte as u8;
+            plain[byte] = matches!(b, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'.');
+            byte += 1;
         }
-    }
-    true
+        plain
+    };
+    let plain = |byte: &u8| PLAIN.get(usize::from(*byte)).copied().unwrap_or_default();
+    value.iter().all(plain) && !value.windows(2).any(|two| two == b"..")
 }
 
 impl Buffers {

@@ -5,10 +5,6 @@ use smallvec::SmallVec;
 
 use crate::http::Request;
 
-/// Header fields that carry credentials, which are judged as such, or that the cookie rules are
-/// for.
-const CREDENTIALS: [&str; 3] = ["authorization", "proxy-authorization", "dpop"];
-
 /// The values of one request.
 pub(super) struct Values<'a> {
     values: SmallVec<[Value<'a>; 24]>,
@@ -18,7 +14,8 @@ pub(super) struct Values<'a> {
 }
 
 impl<'a> Values<'a> {
-    /// Path, query, body, cookies and header fields.
+    /// Path, query, body, cookies and header fields but for those that carry credentials, which are
+    /// judged as such.
     pub(super) fn of(request: &'a Request) -> Self {
         let mut values = SmallVec::new();
         let (path, query) = split_target(request.target());
@@ -29,30 +26,36 @@ impl<'a> Values<'a> {
                 values.push(Value { place, form, bytes });
             }
         }
-        let (mut content_type, mut encoded): (&[u8], bool) = (b"", false);
-        for header in request.headers() {
-            let is = |name: &str| header.name.eq_ignore_ascii_case(name.as_bytes());
-            match header.name.len() {
-                12 if is("content-type") => content_type = header.value,
-                16 if is("content-encoding") => encoded = true,
-                _ => {}
-            }
-        }
         let bytes = &*request.body.bytes;
-        if !encoded && !bytes.is_empty() {
-            values.push(Value { place: Place::Body, form: body_form(bytes, content_type), bytes });
+        if !bytes.is_empty() {
+            let (mut content_type, mut encoded): (&[u8], bool) = (b"", false);
+            for header in request.headers() {
+                let is = |name: &str| header.name.eq_ignore_ascii_case(name.as_bytes());
+                match header.name.len() {
+                    12 if is("content-type") => content_type = header.value,
+                    16 if is("content-encoding") => encoded = true,
+                    _ => {}
+                }
+            }
+            if !encoded {
+                let form = body_form(bytes, content_type);
+                values.push(Value { place: Place::Body, form, bytes });
+            }
         }
         let headers = values.len();
         let mut names = SmallVec::new();
         for header in request.headers() {
-            let is = |name: &&str| header.name.eq_ignore_ascii_case(name.as_bytes());
-            if header.value.is_empty() || CREDENTIALS.iter().any(is) {
+            if header.value.is_empty() {
                 continue;
             }
-            let cookie = is(&"cookie");
-            let (place, form) = match cookie {
-                true => (Place::Cookie, Form::Cookies),
-                false => (Place::Header, Form::Text),
+            let is = |name: &str| header.name.eq_ignore_ascii_case(name.as_bytes());
+            // The lengths tell most names apart without reading them.
+            let (place, form) = match header.name.len() {
+                13 if is("authorization") => continue,
+                19 if is("proxy-authorization") => continue,
+                4 if is("dpop") => continue,
+                6 if is("cookie") => (Place::Cookie, Form::Cookies),
+                _ => (Place::Header, Form::Text),
             };
             values.push(Value { place, form, bytes: header.value });
             names.push(header.name);
