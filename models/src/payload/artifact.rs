@@ -7,25 +7,30 @@
 //! | 8 | hash of the feature schema |
 //! | 4 | number of weights |
 //! | 4 | bias, in steps |
-//! | 4 + 4 | calibration: slope and intercept, `f32` |
-//! | 4 | threshold on the calibrated probability, `f32` |
+//! | 4 | the margin from which on a request is taken for an attack, in steps |
+//! | 4 | number of knots of the calibration |
+//! | 16 × (4 + 4) | knots: margin and log-odds, in steps; zero behind the last |
 //! | 2 × n | weights, in steps |
 //! | 32 | SHA-256 of all before |
 
 use sha2::{Digest, Sha256};
 
-use super::{keywords, schema};
+use super::{
+    NO_EVIDENCE,
+    curve::{Curve, MAX_KNOTS},
+    keywords, schema,
+};
 use crate::artifact::{CHECKSUM, Flaw, Header, seal, take};
 
 const MAGIC: [u8; 8] = *b"JWPAYLD\0";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Bytes in front of the weights.
-const HEADER: usize = Header::SIZE + 4 + 4 + 8 + 4;
+const HEADER: usize = Header::SIZE + 4 + 4 + 4 + 4 + 8 * MAX_KNOTS;
 /// Bytes of an artifact.
 const WANTED: usize = HEADER + 2 * schema::WIDTH + CHECKSUM;
 
 /// To be raised when a detector changes its meaning under the same name.
-const SCHEMA_VERSION: u32 = 1;
+const SCHEMA_VERSION: u32 = 2;
 
 /// Weights are whole numbers of this: fine enough to be lost in the calibration, coarse enough
 /// that rounding in the last place of the training does not reach the file.
@@ -76,11 +81,9 @@ pub struct Weights {
     pub weights: Vec<f32>,
     /// The margin of a piece in front of its features.
     pub bias: f32,
-    /// Slope of the calibration: log-odds a unit of margin.
-    pub slope: f32,
-    /// Log-odds at margin 0.
-    pub intercept: f32,
-    /// The calibrated probability from which on a request is taken for an attack.
+    /// From margins to log-odds.
+    pub curve: Curve,
+    /// The margin from which on a request is taken for an attack.
     pub threshold: f32,
 }
 
@@ -125,6 +128,12 @@ fn steps<T: TryFrom<i64>>(value: f64) -> Option<T> {
     if value.is_finite() { T::try_from(whole).ok() } else { None }
 }
 
+/// What so many steps are.
+#[expect(clippy::cast_possible_truncation, reason = "an f32 is what scores are made of")]
+fn value_of(steps: i32) -> f32 {
+    (f64::from(steps) * STEP) as f32
+}
+
 impl Weights {
     /// As bytes of an artifact.
     ///
@@ -139,8 +148,18 @@ impl Weights {
         out.extend_from_slice(&(schema::WIDTH as u32).to_le_bytes());
         let bias: i32 = steps(self.bias.into()).ok_or(ModelError::Number("its bias"))?;
         out.extend_from_slice(&bias.to_le_bytes());
-        for value in [self.slope, self.intercept, self.threshold] {
-            out.extend_from_slice(&value.to_le_bytes());
+        let threshold: i32 =
+            steps(self.threshold.into()).ok_or(ModelError::Number("its threshold"))?;
+        out.extend_from_slice(&threshold.to_le_bytes());
+        let knots = self.curve.knots();
+        out.extend_from_slice(&(knots.len() as u32).to_le_bytes());
+        for at in 0..MAX_KNOTS {
+            let (margin, odds) = knots.get(at).copied().unwrap_or_default();
+            for value in [margin, odds] {
+                let value: i32 =
+                    steps(value.into()).ok_or(ModelError::Number("its calibration"))?;
+                out.extend_from_slice(&value.to_le_bytes());
+            }
         }
         for weight in &self.weights {
             let weight: i16 = steps((*weight).into()).ok_or(ModelError::Number("a weight"))?;
@@ -167,24 +186,30 @@ impl Weights {
         if count as usize != schema::WIDTH {
             return Err(torn);
         }
-        let bias = i32::from_le_bytes(take(&mut rest).ok_or(torn.clone())?);
-        let mut float = |name| {
-            let value = f32::from_le_bytes(take(&mut rest).ok_or(torn.clone())?);
-            if value.is_finite() { Ok(value) } else { Err(ModelError::Number(name)) }
-        };
-        let (slope, intercept, threshold) =
-            (float("its slope")?, float("its intercept")?, float("its threshold")?);
-        if slope <= 0.0 || !(0.0..=1.0).contains(&threshold) {
-            return Err(ModelError::Number("its calibration"));
+        let mut whole = || take(&mut rest).map(i32::from_le_bytes).ok_or(torn.clone());
+        let bias = value_of(whole()?);
+        let threshold = value_of(whole()?);
+        if threshold <= NO_EVIDENCE {
+            return Err(ModelError::Number("its threshold"));
         }
+        let count = whole()?;
+        let mut knots = Vec::with_capacity(MAX_KNOTS);
+        for at in 0..MAX_KNOTS as i32 {
+            match (whole()?, whole()?) {
+                (margin, odds) if at < count => knots.push((value_of(margin), value_of(odds))),
+                (0, 0) => {}
+                _ => return Err(ModelError::Number("its calibration")),
+            }
+        }
+        let curve = Curve::new(knots)
+            .filter(|curve| i32::try_from(curve.knots().len()) == Ok(count))
+            .ok_or(ModelError::Number("its calibration"))?;
         let mut weights = Vec::with_capacity(schema::WIDTH);
         while weights.len() < schema::WIDTH {
             let weight = i16::from_le_bytes(take(&mut rest).ok_or(torn.clone())?);
             weights.push(f32::from(weight) * STEP as f32);
         }
-        #[expect(clippy::cast_possible_truncation, reason = "an f32 is what scores are made of")]
-        let bias = (f64::from(bias) * STEP) as f32;
-        Ok(Self { weights, bias, slope, intercept, threshold })
+        Ok(Self { weights, bias, curve, threshold })
     }
 }
 
@@ -198,7 +223,8 @@ mod tests {
 
     fn weights() -> Weights {
         let weights = (0..schema::WIDTH).map(|n| (n % 64) as f32 / 32.0 - 1.0).collect();
-        Weights { weights, bias: -2.5, slope: 1.25, intercept: -0.5, threshold: 0.9 }
+        let curve = Curve::new(vec![(-6.0, -4.5), (-1.0, -4.5), (0.5, 1.25), (4.0, 7.0)]).unwrap();
+        Weights { weights, bias: -2.5, curve, threshold: 0.75 }
     }
 
     #[test]
@@ -223,9 +249,9 @@ mod tests {
         longer.push(0);
         assert!(matches!(Weights::from_bytes(&longer), Err(ModelError::Length { .. })));
         let mut other = bytes;
-        other[8] = 2;
-        assert_eq!(Weights::from_bytes(&other), Err(ModelError::Version { found: 2 }));
         other[8] = 1;
+        assert_eq!(Weights::from_bytes(&other), Err(ModelError::Version { found: 1 }));
+        other[8] = 2;
         other[12] ^= 1;
         assert!(matches!(Weights::from_bytes(&other), Err(ModelError::Schema { .. })));
         assert_eq!(Weights::from_bytes(b"something else"), Err(ModelError::Magic));
@@ -238,10 +264,28 @@ mod tests {
         assert_eq!(wild.to_bytes(), Err(ModelError::Number("a weight")));
         wild.weights[3] = 33.0;
         assert_eq!(wild.to_bytes(), Err(ModelError::Number("a weight")));
-        let nan = Weights { slope: f32::NAN, ..weights() };
-        assert_eq!(
-            Weights::from_bytes(&nan.to_bytes().unwrap()),
-            Err(ModelError::Number("its slope"))
-        );
+        let nan = Weights { threshold: f32::NAN, ..weights() };
+        assert_eq!(nan.to_bytes(), Err(ModelError::Number("its threshold")));
+        // Sealed, but wrong: a threshold that every request is at, and calibrations that fall, have
+        // no knot, more than there is room for, or something behind the last.
+        let good = weights().to_bytes().unwrap();
+        let threshold = Header::SIZE + 8;
+        let (count, knots) = (threshold + 4, threshold + 8);
+        for (at, value, what) in [
+            (threshold, -6 * 1024, "its threshold"),
+            (count, 0, "its calibration"),
+            (count, 3, "its calibration"),
+            (count, -1, "its calibration"),
+            (count, 17, "its calibration"),
+            (knots + 4, 9 * 1024, "its calibration"),
+            (knots + 8, -7 * 1024, "its calibration"),
+            (knots + 8 * 15, 1, "its calibration"),
+        ] {
+            let mut wrong = good.clone();
+            wrong[at..at + 4].copy_from_slice(&i32::to_le_bytes(value));
+            wrong.truncate(WANTED - CHECKSUM);
+            seal(&mut wrong);
+            assert_eq!(Weights::from_bytes(&wrong), Err(ModelError::Number(what)), "{at} {value}");
+        }
     }
 }

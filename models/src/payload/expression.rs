@@ -66,7 +66,23 @@ fn template(v: &View<'_>, at: usize, hits: &mut Hits) {
         shape::HASH_BRACE => f::T_HASH,
         _ => f::T_PERCENT,
     };
-    hits.add(feature, token.start);
+    // `{{ user.name }}` and `<%= user.name %>` show a value, as any page's template does.
+    let plain = token.kind != shape::DOLLAR_BRACE
+        && v.find(at + 1, 12, |t| {
+            t.cats & cat::REFLECT != 0
+                || !(t.is_operand()
+                    || matches!(t.kind, b'.' | b'|' | b':' | b'\'' | b'"' | b',' | b'='))
+        })
+        .is_some_and(|end| matches!(v.kind(end), shape::BRACES_END | b'%' | b'}'));
+    // `{{"a": 1}}` and `{%s}` are formats for JSON and text.
+    let opener = v.at(at + 1);
+    let format = token.kind == shape::BRACES
+        && (opener.kind == b'\\'
+            || opener.is_quote() && v.kind(at + 3) == opener.kind && v.kind(at + 4) == b':'
+            || v.text(token) == b"{%" && v.joined(at + 1) && v.kind(at + 2) == b'}');
+    if !plain && !format {
+        hits.add(feature, token.start);
+    }
     for place in at + 1..at + 24 {
         let inner = v.at(place);
         match inner.kind {
@@ -245,11 +261,24 @@ fn filters(v: &View<'_>, at: usize, hits: &mut Hits) {
                 hits.add(f::L_FILTER, token.start);
             }
         }
-        b'(' if matches!(next.kind, b'|' | b'&' | b'!') && v.kind(at + 2) == b'(' => {
+        // `map(|(a, b)| c)` is a closure.
+        b'(' if matches!(next.kind, b'|' | b'&' | b'!')
+            && v.kind(at + 2) == b'('
+            && v.find(at + 3, 6, |t| t.kind == b'=').is_some() =>
+        {
             hits.add(f::L_FILTER, token.start);
         }
         // `count(*)` is SQL.
-        b'*' if next.kind == b')' && v.back(at, 1).kind != b'(' && v.has(b'(') => {
+        // `.*)` is a regular expression, `char *)` a type.
+        b'*' if next.kind == b')'
+            && (at == 0
+                || v.joined(at)
+                    && (matches!(v.back(at, 1).kind, b'=' | b'|' | b'&')
+                        || v.back(at, 1).is_operand()
+                            && v.kind(at + 2) == b'('
+                            && v.back(at, 2).kind != b'\\'))
+            && (v.has(b'(') || at < 2) =>
+        {
             hits.add(f::L_STAR, token.start);
         }
         b'*' if matches!(next.kind, b'(') && at < 2 => hits.add(f::L_STAR, token.start),
@@ -351,7 +380,10 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
         || (v.kind(0) == b'\\' && matches!(v.kind(1), b'/' | b'\\'))
     {
         hits.add(f::U_SLASHES, 0);
-        host(v, 1, hits);
+        // `/// @param` is a comment.
+        if v.joined(1) {
+            host(v, 1, hits);
+        }
     }
     for (at, &token) in v.tokens.iter().enumerate() {
         match token.kind {
@@ -385,7 +417,7 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
                         shape::PERCENT_BRACE,
                         shape::LT_PERCENT,
                     ]) || text.starts_with(b"__")
-                        || text.starts_with(b"get"))
+                        || (text.starts_with(b"get") && v.kind(at + 3) == b'.'))
                 {
                     hits.add(f::T_REFLECT, token.start);
                 }

@@ -344,6 +344,23 @@ pub(super) const fn is_compare(kind: u8) -> bool {
     )
 }
 
+/// Whether `kind` starts a clause that can follow a value.
+pub(super) const fn is_clause(kind: u8) -> bool {
+    matches!(
+        kind,
+        kind::UNION
+            | kind::HAVING
+            | kind::ORDER
+            | kind::GROUP
+            | kind::WHERE
+            | kind::LIMIT
+            | kind::INTO
+            | kind::WAITFOR
+            | kind::BETWEEN
+            | kind::SELECT
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

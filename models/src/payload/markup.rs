@@ -5,6 +5,7 @@ use super::{
     lex::{is_handler, shape},
     schema::f,
     view::{Hits, View},
+    writing::is_char_literal,
 };
 
 /// Elements that only format text.
@@ -32,6 +33,30 @@ fn formats_text(word: &[u8]) -> bool {
             | b"hr"
             | b"td"
             | b"tr"
+    )
+}
+
+/// Active elements that need an attribute or a child to do anything.
+fn is_quiet(word: &[u8]) -> bool {
+    matches!(
+        word,
+        b"svg"
+            | b"math"
+            | b"template"
+            | b"details"
+            | b"dialog"
+            | b"slot"
+            | b"noscript"
+            | b"meta"
+            | b"link"
+    )
+}
+
+/// Whether the word names what pages look elements up with, and listen to them.
+fn is_accessor(word: &[u8]) -> bool {
+    matches!(
+        word,
+        b"getelementbyid" | b"getelementsbytagname" | b"queryselector" | b"addeventlistener"
     )
 }
 
@@ -68,7 +93,8 @@ fn script_uri(v: &View<'_>, colon: usize) -> Option<u16> {
     None
 }
 
-fn element(v: &View<'_>, at: usize, hits: &mut Hits) {
+/// Finds the features of the element at `at`; gives the token behind it where it is harmless, else 0.
+fn element(v: &View<'_>, at: usize, hits: &mut Hits) -> usize {
     let open = v.at(at);
     let closing = open.kind == shape::CLOSE_TAG;
     let mut name_at = at + 1;
@@ -77,7 +103,7 @@ fn element(v: &View<'_>, at: usize, hits: &mut Hits) {
     }
     let name = v.at(name_at);
     if !name.is_word() || (name.spaced && name.cats & cat::TAG_ACTIVE == 0) {
-        return;
+        return 0;
     }
     let text = v.text(name);
     let next = v.at(name_at + 1);
@@ -88,21 +114,18 @@ fn element(v: &View<'_>, at: usize, hits: &mut Hits) {
         && name.kind != kind::SCRIPT
         && !closing
     {
-        return;
+        return 0;
     }
     if closing {
         hits.add(f::X_CLOSE, open.start);
         if name.kind == kind::SCRIPT {
             hits.add(f::X_SCRIPT, open.start);
         }
-        return;
+        return 0;
     }
     hits.add(f::X_OPEN, open.start);
     if name.cats & cat::TAG != 0 {
         hits.add(f::X_TAG, open.start);
-    }
-    if name.cats & cat::TAG_ACTIVE != 0 {
-        hits.add(f::X_ACTIVE, open.start);
     }
     if name.kind == kind::SCRIPT {
         hits.add(f::X_SCRIPT, open.start);
@@ -113,12 +136,13 @@ fn element(v: &View<'_>, at: usize, hits: &mut Hits) {
     if next.kind == b'/' && v.at(name_at + 2).is_word() {
         hits.add(f::X_SLASH_ATTRIBUTE, open.start);
     }
-    if next.is_word() && matches!(v.kind(name_at + 2), b'=') {
-        hits.add(f::X_ATTRIBUTES, open.start);
-    }
+    let attributes = next.is_word() && v.kind(name_at + 2) == b'=';
     let closed = v.find(name_at + 1, 48, |t| t.kind == b'>');
     let end = closed.unwrap_or(name_at + 48);
-    let mut harmless = closed.is_some() && name.cats & cat::TAG_ACTIVE == 0 || text == b"img";
+    let active = name.cats & cat::TAG_ACTIVE != 0;
+    let quiet = is_quiet(text);
+    let mut harmless = closed.is_some() && (!active || quiet) || text == b"img";
+    let mut within: Option<u8> = None;
     for place in name_at + 1..end {
         let token = v.at(place);
         if token.kind == shape::NONE {
@@ -126,10 +150,21 @@ fn element(v: &View<'_>, at: usize, hits: &mut Hits) {
         }
         harmless &= token.cats & (cat::JS_CALL | cat::DOM) == 0
             && !matches!(token.kind, b'(' | b'`' | b'<' | b'{' | kind::JAVASCRIPT);
+        if token.is_quote() {
+            within = match within {
+                None => Some(token.kind),
+                Some(open) if open == token.kind => None,
+                open => open,
+            };
+        }
+        // What a quiet element loads is its own page's, and says how the page is to be read.
+        harmless &=
+            !active || !matches!(token.kind, b':' | shape::SLASH2) && v.text(token) != b"equiv";
         if v.kind(place + 1) == b'=' && token.is_word() {
-            harmless &= v.at(place + 2).is_quote();
+            harmless &= within.is_some() || v.at(place + 2).is_quote();
             let word = v.text(token);
-            if is_handler(word) {
+            // `onClick={…}` is a component's, in the source of a page.
+            if is_handler(word) && v.kind(place + 2) != b'{' {
                 harmless = false;
                 hits.add(f::X_HANDLER_TAG, token.start);
             } else if matches!(
@@ -145,7 +180,15 @@ fn element(v: &View<'_>, at: usize, hits: &mut Hits) {
     }
     if harmless && closed.is_some() {
         hits.add(f::X_HARMLESS, open.start);
+        return end;
     }
+    if attributes {
+        hits.add(f::X_ATTRIBUTES, open.start);
+    }
+    if active {
+        hits.add(f::X_ACTIVE, open.start);
+    }
+    0
 }
 
 /// Whether the function at `at` is one of a program's own of the same name: `file.write(`,
@@ -155,13 +198,18 @@ fn is_own(v: &View<'_>, at: usize) -> bool {
     match before.kind {
         b'.' => {
             let object = v.back(at, 2);
+            if is_accessor(v.text(v.at(at))) {
+                return true;
+            }
+            // The next line of a chain of calls.
+            let chained = at == 1 || object.kind == shape::NEWLINE;
             let scripts = matches!(v.text(v.at(at)), b"alert" | b"eval" | b"prompt");
             let is_global = match v.text(object) {
                 b"window" | b"top" | b"parent" | b"frames" => true,
                 b"self" | b"this" => scripts,
                 _ => object.cats & cat::DOM != 0,
             };
-            object.is_word() && !is_global
+            object.is_word() && !is_global || (chained && !scripts)
         }
         b':' => v.back(at, 2).kind == b':',
         _ => matches!(v.text(before), b"fn" | b"def" | b"func" | b"function" | b"fun" | b"void"),
@@ -171,9 +219,13 @@ fn is_own(v: &View<'_>, at: usize) -> bool {
 fn call(v: &View<'_>, at: usize, hits: &mut Hits) {
     let token = v.at(at);
     let next = v.at(at + 1);
-    if is_own(v, at) {
+    let word = v.text(token);
+    let plain = matches!(word, b"write" | b"writeln");
+    if is_own(v, at) || (plain && v.back(at, 1).kind != b'.' && !v.at(at + 2).is_number()) {
         return;
     }
+    // Names that programs give to what they pass on, too.
+    let usual = plain || matches!(word, b"fetch" | b"throw" | b"prompt" | b"confirm" | b"reflect");
     match next.kind {
         // `alert (see below)` is prose.
         b'(' if !next.spaced || !v.at(at + 2).is_word() => hits.add(f::X_CALL, token.start),
@@ -181,6 +233,7 @@ fn call(v: &View<'_>, at: usize, hits: &mut Hits) {
         b'.' if matches!(v.word(at + 2), b"call" | b"apply" | b"bind" | b"source") => {
             hits.add(f::X_CALL_HIDDEN, token.start);
         }
+        b',' if usual && matches!(v.back(at, 1).kind, b'(' | b',') => {}
         b')' | b']' | b',' | b';' | b'.'
             if matches!(v.back(at, 1).kind, b'(' | b'[' | b'=' | b',' | b'\'' | b'.') =>
         {
@@ -218,7 +271,8 @@ fn dom(v: &View<'_>, at: usize, hits: &mut Hits) {
     // A program's own method of the name of a script's: `self.write(`.
     let own = member.cats & cat::DOM == 0
         && matches!(v.text(token), b"self" | b"this")
-        && !matches!(v.text(member), b"alert" | b"eval" | b"prompt");
+        && !matches!(v.text(member), b"alert" | b"eval" | b"prompt")
+        || is_accessor(v.text(member));
     if object && !own && member.cats & (cat::DOM | cat::JS_CALL) != 0 {
         hits.add(f::X_DOM, token.start);
     }
@@ -243,10 +297,14 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
         return;
     }
     let mut brackets = 0;
+    // Behind the last element that is harmless.
+    let mut harmless = 0;
     for (at, &token) in v.tokens.iter().enumerate() {
         let next = v.at(at + 1);
         match token.kind {
-            b'<' | shape::CLOSE_TAG | shape::ARROWS => element(v, at, hits),
+            b'<' | shape::CLOSE_TAG | shape::ARROWS => {
+                harmless = harmless.max(element(v, at, hits));
+            }
             shape::LT_BANG => {
                 if next.kind == shape::DASH2 {
                     hits.add(f::X_COMMENT, token.start);
@@ -255,7 +313,9 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
                 }
             }
             b':' => {
-                if let Some(start) = script_uri(v, at) {
+                // `javascript: the good parts` is a title.
+                let title = next.spaced && next.is_word() && v.at(at + 2).is_word();
+                if !title && let Some(start) = script_uri(v, at) {
                     hits.add(f::X_SCRIPT_URI, start);
                 }
                 if v.back(at, 1).kind != shape::NONE && v.text(v.back(at, 1)) == b"data" {
@@ -275,6 +335,11 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
                 let behind =
                     if matches!(next.kind, b'/' | b')' | b']' | b'}') { at + 2 } else { at + 1 };
                 match v.kind(behind) {
+                    b'>' | b'<' | shape::CLOSE_TAG if at < harmless => {}
+                    // `a['b'] > c`, `echo "a" >&2`, `c == '<'`.
+                    b'>' if behind > at + 1 && v.at(behind).spaced
+                        || v.at(behind).spaced && v.kind(behind + 1) == b'&' => {}
+                    b'>' | b'<' | shape::CLOSE_TAG if is_char_literal(v, at) => {}
                     b'>' | b'<' | shape::CLOSE_TAG if token.kind != b'`' => {
                         hits.add(f::X_QUOTE_CLOSE, token.start);
                     }
@@ -318,7 +383,12 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
                 if token.cats & cat::DOM != 0 {
                     dom(v, at, hits);
                 }
-                if next.kind == b'=' && is_handler(v.text(token)) {
+                // `window.onload = f` and `onClick={f}` are programs'.
+                if next.kind == b'='
+                    && is_handler(v.text(token))
+                    && v.back(at, 1).kind != b'.'
+                    && v.kind(at + 2) != b'{'
+                {
                     hits.add(f::X_HANDLER, token.start);
                 }
                 match v.text(token) {

@@ -10,6 +10,7 @@
 
 mod artifact;
 mod clean;
+mod curve;
 pub mod decode;
 mod expression;
 mod extract;
@@ -23,10 +24,12 @@ mod sql;
 #[cfg(test)]
 mod tests;
 mod view;
+mod writing;
 
 use std::fmt;
 
 pub use artifact::{ModelError, Weights, schema_hash};
+pub use curve::{Curve, MAX_KNOTS};
 pub use extract::Active;
 pub use schema::{Class, Feature, Group};
 
@@ -175,7 +178,7 @@ pub struct Reason {
 pub struct PayloadScore {
     /// The calibrated probability of an attack, where half of the requests are attacks.
     pub probability: f32,
-    /// Whether that is at the threshold or above.
+    /// Whether the worst value's margin is at the threshold or above.
     pub is_attack: bool,
     /// The class that most of the evidence speaks for.
     pub class: Option<Class>,
@@ -377,8 +380,7 @@ impl PayloadModel {
     /// The calibrated probability for a margin.
     #[must_use]
     pub fn probability(&self, margin: f32) -> f32 {
-        let odds = self.weights.slope * margin + self.weights.intercept;
-        1.0 / (1.0 + (-odds).exp())
+        self.weights.curve.probability(margin)
     }
 
     /// Scores the values of one request.
@@ -402,7 +404,7 @@ impl PayloadModel {
             }
         });
         score.probability = self.probability(best);
-        score.is_attack = score.probability >= self.weights.threshold;
+        score.is_attack = best >= self.weights.threshold;
         score
     }
 

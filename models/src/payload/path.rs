@@ -21,6 +21,16 @@ fn is_hidden_slash(rest: &[u8]) -> bool {
         .any(|hidden| body.starts_with(hidden))
 }
 
+/// Whether the path at `at` names a module of a program: `from "../../a"`, `require('../a')`.
+fn is_import(v: &View<'_>, at: usize) -> bool {
+    let start = path_start(v, at);
+    let before = match v.back(start, 2).kind {
+        b'(' => v.back(start, 3),
+        _ => v.back(start, 2),
+    };
+    v.back(start, 1).is_quote() && matches!(v.text(before), b"from" | b"import" | b"require")
+}
+
 fn climbs(v: &View<'_>, hits: &mut Hits) {
     let mut climbs = 0;
     let mut dot_slashes = 0;
@@ -28,6 +38,7 @@ fn climbs(v: &View<'_>, hits: &mut Hits) {
         let next = v.kind(at + 1);
         let slashed = is_slash(next) && v.joined(at + 1);
         match token.kind {
+            shape::DOT2 if slashed && is_import(v, at) => {}
             shape::DOT2 => {
                 if slashed {
                     climbs += 1;
@@ -62,7 +73,9 @@ fn climbs(v: &View<'_>, hits: &mut Hits) {
                 let before = v.back(at, 1).kind;
                 if is_slash(before) || at == 0 {
                     dot_slashes += 1;
-                    if next == b'\\' || (before == b'\\') {
+                    // `\.\d` is a regular expression.
+                    let class = v.at(at + 2).is_word() && v.word(at + 2).len() == 1;
+                    if !class && (next == b'\\' || before == b'\\') {
                         hits.add(f::P_MANGLED, token.start);
                     }
                 }
@@ -139,9 +152,34 @@ fn is_root_directory(word: &[u8]) -> bool {
     )
 }
 
+/// Where servers keep their own on Windows, below a drive.
+fn is_drive_directory(word: &[u8]) -> bool {
+    matches!(word, b"wamp" | b"lampp" | b"php" | b"mysql" | b"programfiles" | b"programdata")
+}
+
 /// Whether the path at `at` is named in a text: in quotes, or behind a blank.
 fn is_named(v: &View<'_>, at: usize) -> bool {
     at > 0 && (v.back(at, 1).is_quote() || v.at(at).spaced)
+}
+
+/// The first token of the path that the token at `at` belongs to, as far as that is looked back for.
+pub(super) fn path_start(v: &View<'_>, at: usize) -> usize {
+    /// Tokens: a dozen directories.
+    const REACH: usize = 24;
+    let end = at.saturating_sub(REACH);
+    let mut start = at;
+    while start > end && v.joined(start) && !v.back(start, 1).is_quote() {
+        start -= 1;
+    }
+    start
+}
+
+/// Whether the backslash at `at` stands between names; in `\r\nb` and `\"a\"` none does.
+fn is_between_names(v: &View<'_>, at: usize) -> bool {
+    let (before, next) = (v.back(at, 1), v.at(at + 1));
+    let name = before.is_operand() && before.end - before.start > 1
+        || matches!(before.kind, b':' | b')' | b'.' | b'%' | b'\\' | shape::DOT2);
+    (next.is_word() || next.kind == b'\\') && v.joined(at + 1) && (at == 0 || v.joined(at) && name)
 }
 
 /// Finds the path features of `v`.
@@ -164,7 +202,7 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
         }
         match token.kind {
             shape::SLASH2 if token.end - token.start >= 4 => hits.add(f::P_SLASHES, token.start),
-            b'\\' if next.is_word() || next.kind == b'\\' => {
+            b'\\' if is_between_names(v, at) => {
                 backslashes += 1;
                 if backslashes == 2 {
                     hits.add(f::P_BACKSLASH, token.start);
@@ -202,23 +240,34 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
             _ => {}
         }
         if token.kind == kind::ETC && is_slash(next.kind) && v.at(at + 2).cats & cat::FILE != 0 {
-            hits.add(f::P_FILE, token.start);
+            // Of most of them documents speak, too.
+            let secret = matches!(v.word(at + 2), b"passwd" | b"shadow" | b"sudoers");
+            if secret || at == 0 || !is_named(v, at - 1) {
+                hits.add(f::P_FILE, token.start);
+            }
         }
         let after_slash = is_slash(token.kind);
         if after_slash && next.is_word() {
             let further = is_slash(v.kind(at + 2));
             let root = at == 0 || !v.joined(at) || !v.back(at, 1).is_word();
             match v.text(next) {
-                b"etc" if further => hits.add(f::P_ETC, token.start),
+                b"etc" if further && !is_named(v, at) => hits.add(f::P_ETC, token.start),
                 b"proc" | b"root" | b"winnt" | b"boot" | b"windows" | b"system32" | b"usr"
                 | b"opt" | b"var"
-                    if further && root && !is_named(v, at) =>
+                    // `#!/usr/bin/env`.
+                    if further && root && !is_named(v, at) && v.back(at, 1).kind != b'!' =>
                 {
                     hits.add(f::P_SYSTEM_DIR, token.start);
                 }
                 _ => {}
             }
-            if at == 0 && further && !v.is_path && is_root_directory(v.text(next)) {
+            let drive = at == 2 && v.kind(1) == b':' && v.word(0).len() == 1;
+            let word = v.text(next);
+            let own = further && (is_root_directory(word) || (drive && is_drive_directory(word)))
+                || (word == b"program" && v.word(at + 2) == b"files");
+            // A line that starts with a path, and goes on about it, is no path.
+            let words = || v.tokens.iter().filter(|t| t.spaced && t.is_word()).count();
+            if (at == 0 || drive) && own && !v.is_path && words() < 4 {
                 hits.add(f::P_ABSOLUTE, token.start);
             }
             if next.cats & cat::FILE != 0
@@ -274,7 +323,7 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
             }
             if is_server_extension(v.text(next)) && before.is_word() && is_slash(v.back(at, 2).kind)
             {
-                if !v.is_path {
+                if !v.is_path && !is_named(v, path_start(v, at)) {
                     hits.add(f::P_LOG, before.start);
                 }
                 if matches!(

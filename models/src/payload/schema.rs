@@ -272,7 +272,7 @@ features! {
     P_LOG "path-log" Path PATH, "a path to a log or configuration file of a server, where no path belongs";
     P_WRAPPER "path-wrapper" Path PATH, "php://, file://, expect://, phar://, …";
     P_NUL_EXTENSION "path-nul-extension" Path PATH, "a path that a NUL cuts";
-    P_ABSOLUTE "path-absolute" Path PATH, "starts as an absolute path of a system, where no path belongs";
+    P_ABSOLUTE "path-absolute" Path PATH, "starts as an absolute path of a system or of a server's own, where no path belongs";
 
     C_SEPARATOR "shell-separator-command" Shell CMD, "a separator, then a shell command";
     C_SEPARATOR_SURE "shell-separator-sure" Shell CMD, "a separator, then a shell command that is no everyday word";
@@ -288,13 +288,13 @@ features! {
     C_OPTION "shell-option" Shell CMD, "a shell command with an option";
     C_COMMAND_PATH "shell-command-path" Shell CMD, "a shell command with a path";
     C_FIRST "shell-command-first" Shell CMD, "starts with a shell command that is no everyday word";
-    C_HIDDEN "shell-hidden" Shell CMD, "a command broken up with quotes, backslashes or wildcards";
+    C_HIDDEN "shell-hidden" Shell CMD, "a command broken up with quotes, backslashes or wildcards, or put together in a variable";
     C_PHP "shell-php" Shell CMD, "<?php or <?=";
     C_CODE_CALL "shell-code-call" Shell CMD, "a call of system, exec, passthru, …";
     C_CODE_IMPORT "shell-code-import" Shell CMD, "__import__, os.system, subprocess, require('child_process')";
     C_PIPE_END "shell-pipe-end" Shell CMD, "a command, then a separator at the end";
     C_PING "shell-ping" Shell CMD, "ping or sleep with a count";
-    C_WINDOWS "shell-windows" Shell CMD, "net user, type c:\\, dir c:, powershell -…";
+    C_WINDOWS "shell-windows" Shell CMD, "net user, type c:\\, dir c:, powershell -…, %SYSTEMROOT%";
     C_SUPERGLOBAL "shell-superglobal" Shell CMD, "$_GET, $_POST and the like";
     C_QUOTE_SEPARATOR "shell-quote-separator" Shell CMD, "a quote, a separator, then a word";
     C_NEWLINE "shell-newline-command" Shell CMD, "a line end, then a shell command";

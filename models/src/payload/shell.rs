@@ -3,6 +3,7 @@
 use super::{
     keywords::{cat, kind},
     lex::{Token, shape},
+    path,
     schema::f,
     view::{Hits, View},
 };
@@ -38,6 +39,25 @@ fn command(v: &View<'_>, at: usize) -> usize {
     place
 }
 
+/// Commands that are everyday words all the same.
+fn is_english(word: &[u8]) -> bool {
+    matches!(
+        word,
+        b"cat"
+            | b"echo"
+            | b"tail"
+            | b"sleep"
+            | b"touch"
+            | b"node"
+            | b"python"
+            | b"ruby"
+            | b"dig"
+            | b"route"
+            | b"ping"
+            | b"tar"
+    )
+}
+
 fn separator(v: &View<'_>, at: usize, hits: &mut Hits) {
     let token = v.at(at);
     let mut first = at + 1;
@@ -66,13 +86,25 @@ fn separator(v: &View<'_>, at: usize, hits: &mut Hits) {
             | b'$'
     );
     let argument = has_argument(v, place);
-    // `CLI & Python library` is prose: a word alone is no argument behind an ampersand.
+    // `CLI & Python library`, `more & less` are prose: a word alone is no argument behind an
+    // ampersand, and everyday words are joined by it.
     let next = v.at(place + 1);
+    let everyday =
+        (name.cats & cat::CMD_SURE == 0 || is_english(v.text(name))) && v.back(at, 1).is_word();
     let prose = token.kind == b'&'
         && token.spaced
-        && next.is_word()
-        && next.cats & (cat::FILE | cat::CMD) == 0;
-    if name.cats & cat::CMD != 0 && (ends || argument) && !prose {
+        && v.at(at + 1).spaced
+        && (next.is_word() && next.cats & (cat::FILE | cat::CMD) == 0
+            || (everyday && (next.kind == shape::NONE || next.is_operand())));
+    // `(get|echo|set)` is an alternation.
+    let among = token.kind == b'|'
+        && v.joined(at)
+        && v.joined(at + 1)
+        && v.back(at, 1).is_word()
+        && v.back(at, 2).kind == b'|'
+        && matches!(v.kind(place + 1), b'|' | b')')
+        && v.joined(place + 1);
+    if name.cats & cat::CMD != 0 && (ends || argument) && !prose && !among {
         if token.kind == shape::NEWLINE {
             hits.add(f::C_NEWLINE, token.start);
         } else {
@@ -135,7 +167,12 @@ fn sure(v: &View<'_>, first: usize, hits: &mut Hits) {
         }
         _ => {}
     }
-    if first == 0 && (has_argument(v, at) || matches!(next.kind, b';' | b'|' | b'&' | b'$')) {
+    // `Python library for …` is writing.
+    let writing = is_english(text) && next.is_word();
+    if first == 0
+        && !writing
+        && (has_argument(v, at) || matches!(next.kind, b';' | b'|' | b'&' | b'$'))
+    {
         hits.add(f::C_FIRST, token.start);
     }
     if matches!(next.kind, b';' | b'|' | b'`' | shape::OR2 | shape::AND2)
@@ -143,6 +180,19 @@ fn sure(v: &View<'_>, first: usize, hits: &mut Hits) {
     {
         hits.add(f::C_PIPE_END, token.start);
     }
+}
+
+/// Whether the backslash at `at` is the second of two escapes as programs write them: `\r\n`, `\s\d`.
+fn is_escape(v: &View<'_>, at: usize) -> bool {
+    let escape =
+        |word: &[u8]| matches!(word.first(), Some(b'r' | b'n' | b't' | b's' | b'd' | b'w' | b'b'));
+    escape(v.text(v.back(at, 1))) && escape(v.word(at + 1))
+}
+
+/// Whether the backslash at `at` is within a path that a drive starts.
+fn is_drive_path(v: &View<'_>, at: usize) -> bool {
+    let start = path::path_start(v, at);
+    v.word(start).len() == 1 && v.kind(start + 1) == b':'
 }
 
 /// A command broken up: `c''at`, `w\ho`, `/???/c?t`, `$@`.
@@ -163,7 +213,9 @@ fn hidden(v: &View<'_>, at: usize, hits: &mut Hits) {
             if word_before
                 && inner(v.at(at + 1))
                 && v.back(at, 2).kind == b'\\'
-                && v.text(v.back(at, 1)).len() <= 2 =>
+                && v.text(v.back(at, 1)).len() <= 2
+                && !is_escape(v, at)
+                && !is_drive_path(v, at) =>
         {
             hits.add(f::C_HIDDEN, token.start);
         }
@@ -177,6 +229,16 @@ fn hidden(v: &View<'_>, at: usize, hits: &mut Hits) {
         b'$' if matches!(v.kind(at + 1), b'@' | b'*') && word_before => {
             hits.add(f::C_HIDDEN, token.start);
         }
+        // `x=id;$x`: what was assigned is run.
+        b'$' if is_separator(v.back(at, 1).kind) && v.at(at + 1).is_word() => {
+            const REACH: usize = 12;
+            let name = v.word(at + 1);
+            let assigned = (at.saturating_sub(REACH)..at)
+                .any(|n| v.word(n) == name && v.kind(n + 1) == b'=' && v.joined(n + 1));
+            if assigned {
+                hits.add(f::C_HIDDEN, token.start);
+            }
+        }
         _ => {}
     }
 }
@@ -187,7 +249,41 @@ fn code(v: &View<'_>, at: usize, hits: &mut Hits) {
     let text = v.text(token);
     // `the system (see below)` is prose.
     let argument = v.at(at + 2);
+    let object = v.text(v.back(at, 2));
+    let method = v.back(at, 1).kind == b'.'
+        && v.joined(at)
+        && !matches!(
+            object,
+            b"os"
+                | b"subprocess"
+                | b"child_process"
+                | b"process"
+                | b"runtime"
+                | b"popen2"
+                | b"commands"
+                | b"io"
+                | b"kernel"
+                | b"pty"
+                | b"platform"
+                | b"builtins"
+        )
+        && v.back(at, 2).kind != b')';
+    // Programs load their own parts and check themselves; an address or a variable is neither.
+    let own = matches!(
+        text,
+        b"include"
+            | b"include_once"
+            | b"require"
+            | b"require_once"
+            | b"compile"
+            | b"assert"
+            | b"getattr"
+            | b"setattr"
+    ) && v.find(at + 2, 12, |t| matches!(t.kind, b':' | b'$' | b'`')).is_none()
+        && (v.cats & cat::CMD_SURE == 0 || !argument.is_quote());
     if token.cats & cat::CODE_FN != 0
+        && !method
+        && !own
         && next == b'('
         && (v.joined(at + 1) || argument.is_quote() || argument.kind == b'$')
     {
@@ -248,6 +344,7 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
         b'"',
         b'\\',
         b'?',
+        b'%',
         shape::OR2,
         shape::AND2,
         shape::NEWLINE,
@@ -325,9 +422,33 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
             shape::LT_QUESTION
                 if v.kind(at + 1) == kind::PHP
                     || v.word(at + 1) == b"php"
-                    || v.kind(at + 1) == b'=' =>
+                    // `<?= $title ?>` shows a variable, and runs nothing.
+                    || (v.kind(at + 1) == b'='
+                        && v.find(at + 2, 12, |t| matches!(t.kind, b'`' | b'(' | b'[')).is_some()) =>
             {
                 hits.add(f::C_PHP, token.start);
+            }
+            // `%SYSTEMROOT%\repair`.
+            b'%' if v.at(at + 1).is_word()
+                && v.joined(at + 1)
+                && v.kind(at + 2) == b'%'
+                && matches!(
+                    v.word(at + 1),
+                    b"systemroot"
+                        | b"windir"
+                        | b"username"
+                        | b"userprofile"
+                        | b"appdata"
+                        | b"temp"
+                        | b"programfiles"
+                        | b"comspec"
+                        | b"systemdrive"
+                        | b"allusersprofile"
+                        | b"computername"
+                        | b"userdomain"
+                ) =>
+            {
+                hits.add(f::C_WINDOWS, token.start);
             }
             b'/' | b'\\' => {
                 match v.word(at + 1) {

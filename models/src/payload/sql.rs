@@ -2,47 +2,14 @@
 
 use super::{
     keywords::{cat, kind},
-    lex::{Token, is_bool, is_compare, shape},
+    lex::{Token, is_bool, is_clause, is_compare, shape},
     schema::f,
     view::{Hits, View},
+    writing::{
+        is_article, is_char_literal, is_method, is_plain, is_statement, is_strong, is_sure,
+        is_usual, is_written,
+    },
 };
-
-/// Whether `kind` starts a clause that can follow a value.
-const fn is_clause(kind: u8) -> bool {
-    matches!(
-        kind,
-        kind::UNION
-            | kind::HAVING
-            | kind::ORDER
-            | kind::GROUP
-            | kind::WHERE
-            | kind::LIMIT
-            | kind::INTO
-            | kind::WAITFOR
-            | kind::BETWEEN
-            | kind::SELECT
-    )
-}
-
-/// Whether `kind` is seldom seen in prose.
-const fn is_strong(kind: u8) -> bool {
-    matches!(
-        kind,
-        kind::SELECT
-            | kind::UNION
-            | kind::WHERE
-            | kind::HAVING
-            | kind::VERB
-            | kind::TABLE
-            | kind::NULL
-            | kind::INTO
-            | kind::VALUES
-            | kind::WAITFOR
-            | kind::EXEC
-            | kind::OUTFILE
-            | kind::SQL_SYS
-    )
-}
 
 /// Closing parentheses that are looked past: deeper nesting is not guessed at, and the work for
 /// a value of nothing else stays linear.
@@ -113,10 +80,18 @@ fn operand(v: &View<'_>, place: usize, right: bool) -> (Token, bool) {
 
 fn comparison(v: &View<'_>, place: usize, hits: &mut Hits) {
     let token = v.at(place);
+    if place > 1 && is_char_literal(v, place - 1) {
+        return;
+    }
     let (left, left_quoted) = operand(v, place, false);
     let (right, right_quoted) = operand(v, place, true);
     if left_quoted && right_quoted {
         hits.add(f::S_QUOTED_EQUAL, left.start);
+    }
+    // `1=1 shirt`: what a query compares first has no plain word behind it.
+    let behind = v.at(place + 2);
+    if place == 1 && right.is_number() && is_plain(behind) {
+        return;
     }
     if left.is_number() && right.is_number() {
         hits.add(f::S_NUMBERS_EQUAL, left.start);
@@ -128,7 +103,9 @@ fn comparison(v: &View<'_>, place: usize, hits: &mut Hits) {
         || (left_quoted || right_quoted)
             && (1..4)
                 .any(|n| is_bool(v.back(place, n).kind) || v.back(place, n).kind == kind::HAVING);
-    if (same && (quoted || left.is_number())) || (both_empty && left_quoted) {
+    // `or a=a`.
+    let joined = is_bool(v.back(place, 2).kind) && left.is_word();
+    if (same && (quoted || left.is_number() || joined)) || (both_empty && left_quoted) {
         hits.add(f::S_TAUTOLOGY, left.start);
     }
 }
@@ -157,8 +134,12 @@ fn comment(v: &View<'_>, at: usize, hits: &mut Hits) {
     let token = v.at(at);
     let before = v.back(at, 1);
     let value_before = before.is_number() || before.kind == b')' || before.is_quote();
+    // `rug -- grey` is writing, `j--;` counts down.
+    let query = value_before || v.has_any(b"'\"") || v.cats & (cat::SQL | cat::SQL_SYS) != 0;
+    let writing = before.is_operand()
+        && (!query && v.at(at + 1).is_word() || !token.spaced && v.kind(at + 1) == b';');
     match token.kind {
-        shape::DASH2 if is_tail(v, at) => {
+        shape::DASH2 if is_tail(v, at) && !writing => {
             hits.add(f::S_COMMENT_TAIL, token.start);
             if value_before {
                 hits.add(f::S_NUMBER_COMMENT, before.start);
@@ -193,13 +174,23 @@ fn comment(v: &View<'_>, at: usize, hits: &mut Hits) {
 fn open_quote(v: &View<'_>, at: usize, hits: &mut Hits) {
     let quote = v.at(at);
     let next = v.at(at + 1);
+    if is_char_literal(v, at) {
+        return;
+    }
     if next.kind == b')' {
         hits.add(f::S_QUOTE_PAREN, quote.start);
     }
     let behind = past_closers(v, at + 1);
     let after = v.at(behind);
     let apart = after.spaced || behind > at + 1 || !after.is_word();
-    if is_bool(after.kind) && (apart || v.at(behind + 1).is_number() || v.at(behind + 1).is_quote())
+    // `"or" wall letters`: a word in quotes, and nothing that it joins.
+    let enclosed = v.kind(behind + 1) == quote.kind
+        && v.joined(behind)
+        && v.joined(behind + 1)
+        && !(v.joined(behind + 2) && v.at(behind + 2).is_operand());
+    if is_bool(after.kind)
+        && !enclosed
+        && (apart || v.at(behind + 1).is_number() || v.at(behind + 1).is_quote())
     {
         hits.add(f::S_QUOTE_BOOL, quote.start);
         if compare_after(v, behind + 1).is_some() {
@@ -233,7 +224,9 @@ fn open_quote(v: &View<'_>, at: usize, hits: &mut Hits) {
         | shape::OR2
         | shape::COMPARE
         | b'&'
-            if at > 0 || v.tokens.len() > 2 =>
+            if (at > 0 || v.tokens.len() > 2)
+                // `'%s: %d'` is a format.
+                && !(after.kind == b'%' && v.joined(behind + 1) && v.at(behind + 1).is_word()) =>
         {
             hits.add(f::S_QUOTE_OPERATOR, quote.start);
         }
@@ -269,7 +262,8 @@ fn select(v: &View<'_>, at: usize, hits: &mut Hits) {
     let inner = v.at(first + 1);
     let nested = item.kind == b'('
         && (inner.kind == kind::SELECT || !inner.is_word() || v.kind(first + 2) == b'(');
-    let telling = matches!(item.kind, b'*' | b'@' | shape::AT2 | kind::NULL | kind::CASE)
+    let rated = item.kind == b'*' && is_plain(v.at(first + 1));
+    let telling = !rated && matches!(item.kind, b'*' | b'@' | shape::AT2 | kind::NULL | kind::CASE)
         || item.is_number()
         || (item.is_quote() && item.spaced)
         || nested
@@ -284,7 +278,10 @@ fn select(v: &View<'_>, at: usize, hits: &mut Hits) {
     if v.back(at, 1).kind == b'(' {
         hits.add(f::S_SUBSELECT, token.start);
     }
-    if let Some(from) = v.find(at + 1, 40, |t| t.kind == kind::FROM) {
+    if let Some(from) = v.find(at + 1, 40, |t| t.kind == kind::FROM)
+        && !is_article(v.word(from + 1))
+        && !is_written(v, at)
+    {
         hits.add(f::S_SELECT_FROM, token.start);
         let mut end = from + 2;
         while end < from + MAX_CLOSERS && matches!(v.kind(end), b'.' | b'`' | b']') {
@@ -328,10 +325,17 @@ fn verb(v: &View<'_>, at: usize, hits: &mut Hits) {
 fn call(v: &View<'_>, at: usize, hits: &mut Hits) {
     let token = v.at(at);
     let word = v.text(token);
-    hits.add(f::S_CALL, token.start);
+    if !is_usual(v, word) {
+        hits.add(f::S_CALL, token.start);
+    }
     match word {
         b"sleep" | b"pg_sleep" | b"benchmark" | b"randomblob" | b"zeroblob"
-        | b"generate_series" => {
+        | b"generate_series"
+            // `sleep(ing) bag`.
+            if !(v.kind(at + 2) == shape::WORD
+                && v.kind(at + 3) == b')'
+                && v.word(at + 2).first() != Some(&b'_')) =>
+        {
             hits.add(f::S_TIME, token.start);
             if v.at(at + 2).is_number() || v.kind(at + 2) == b'_' {
                 hits.add(f::S_SLEEP, token.start);
@@ -347,23 +351,11 @@ fn call(v: &View<'_>, at: usize, hits: &mut Hits) {
     }
 }
 
-/// Whether a statement starts at `at`; `; insert the card` is none.
-fn is_statement(v: &View<'_>, at: usize) -> bool {
-    let verb = v.at(at);
-    let next = v.at(at + 1);
-    verb.cats & cat::SQL_VERB != 0
-        && verb.kind != kind::IF
-        && (verb.kind == kind::WAITFOR
-            || !next.is_word()
-            || next.cats & (cat::SQL | cat::SQL_SYS) != 0
-            || v.kind(at + 2) == b'(')
-}
-
 /// Words in any place.
 fn word(v: &View<'_>, at: usize, hits: &mut Hits) {
     let token = v.at(at);
     let next = v.at(at + 1);
-    if token.cats & cat::SQL_FN != 0 && next.kind == b'(' {
+    if token.cats & cat::SQL_FN != 0 && v.is_called(at) && !is_method(v, at) {
         call(v, at, hits);
     }
     if token.cats & cat::SQL_SYS != 0 {
@@ -382,26 +374,31 @@ fn word(v: &View<'_>, at: usize, hits: &mut Hits) {
         kind::UNION => {
             let then = v.find(at + 1, 8, |t| t.kind == kind::SELECT);
             if then.is_some_and(|s| {
-                (at + 1..s).all(|p| {
-                    matches!(
-                        v.kind(p),
-                        kind::ALL
-                            | b'('
-                            | b'+'
-                            | b'/'
-                            | b'*'
-                            | b'!'
-                            | shape::COMMENT
-                            | shape::COMMENT_END
-                            | shape::NUMBER
-                            | shape::NEWLINE
-                            | shape::DASH2
-                            | b'#'
-                            | shape::CONTROL
-                            | b'%'
-                            | shape::WORD
-                    )
-                })
+                // `union select committee`: a query selects something from somewhere, or ends there.
+                let plain = at == 0
+                    && matches!(v.kind(s + 1), shape::WORD | kind::TAG)
+                    && (v.kind(s + 2) == shape::NONE || v.at(s + 2).kind == shape::WORD);
+                !plain
+                    && (at + 1..s).all(|p| {
+                        matches!(
+                            v.kind(p),
+                            kind::ALL
+                                | b'('
+                                | b'+'
+                                | b'/'
+                                | b'*'
+                                | b'!'
+                                | shape::COMMENT
+                                | shape::COMMENT_END
+                                | shape::NUMBER
+                                | shape::NEWLINE
+                                | shape::DASH2
+                                | b'#'
+                                | shape::CONTROL
+                                | b'%'
+                                | shape::WORD
+                        )
+                    })
             }) {
                 hits.add(f::S_UNION_SELECT, token.start);
             }
@@ -409,7 +406,8 @@ fn word(v: &View<'_>, at: usize, hits: &mut Hits) {
         kind::VERB => verb(v, at, hits),
         kind::ORDER | kind::GROUP if next.kind == kind::BY => {
             hits.add(f::S_ORDER_BY, token.start);
-            if v.at(at + 2).is_number() {
+            // `order by 5 pm` is writing.
+            if v.at(at + 2).is_number() && !is_plain(v.at(at + 3)) {
                 hits.add(f::S_ORDER_NUMBER, token.start);
             }
         }
@@ -438,9 +436,17 @@ fn word(v: &View<'_>, at: usize, hits: &mut Hits) {
             }
         }
         kind::CASE
-            if next.kind == kind::WHEN
-                || v.find(at + 1, 12, |t| t.kind == kind::WHEN)
-                    .is_some_and(|when| compare_after(v, when + 1).is_some()) =>
+            if v.find(at + 1, 12, |t| t.kind == kind::WHEN).is_some_and(|when| {
+                v.kind(when + 1) == b'('
+                    || compare_after(v, when + 1).is_some()
+                    || v.find(when + 1, 24, |t| v.text(t) == b"then").is_some_and(|then| {
+                        let value = v.at(then + 1);
+                        value.is_number()
+                            || value.is_quote()
+                            || matches!(value.kind, b'(' | b'-' | kind::NULL)
+                            || v.find(then, 12, |t| v.text(t) == b"else").is_some()
+                    })
+            }) =>
         {
             hits.add(f::S_CASE_WHEN, token.start);
         }
@@ -479,7 +485,7 @@ fn front(v: &View<'_>, hits: &mut Hits) {
             || v.at(minus + 1).is_quote()
             || v.kind(minus + 1) == b'('
                 && (first.is_word() || v.at(minus + 2).cats & cat::SQL_VERB != 0)
-            || compare_after(v, minus + 1).is_some())
+            || (first.is_word() && compare_after(v, minus + 1).is_some()))
     {
         hits.add(f::S_BOOL_FIRST, first.start);
     }
@@ -520,6 +526,12 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
             b'\'' | b'"' | b'`' => {
                 let which = usize::from(token.kind == b'"') + 2 * usize::from(token.kind == b'`');
                 if let Some(open) = opened.get_mut(which) {
+                    // `"a \"b\""`: within a string of a program.
+                    let escaped = *open && v.joined(at) && v.back(at, 1).kind == b'\\';
+                    // The mark in `'"'` opens nothing.
+                    if escaped || at > 0 && v.back(at, 1).is_quote() && is_char_literal(v, at - 1) {
+                        continue;
+                    }
                     if !*open {
                         open_quote(v, at, hits);
                         if at == 0 {
@@ -533,8 +545,11 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
             b';' if is_statement(v, at + 1) => {
                 hits.add(f::S_STACKED, token.start);
             }
-            shape::AT2 if v.at(at + 1).is_word() => hits.add(f::S_SYSTEM_VARIABLE, token.start),
-            shape::HEX if token.end - token.start >= 8 => hits.add(f::S_HEX_LITERAL, token.start),
+            shape::AT2 if v.at(at + 1).is_word() && v.joined(at + 1) => {
+                hits.add(f::S_SYSTEM_VARIABLE, token.start);
+            }
+            // Longer than what programs count with.
+            shape::HEX if token.end - token.start > 18 => hits.add(f::S_HEX_LITERAL, token.start),
             b')' => {
                 let behind = past_closers(v, at + 1);
                 let after = v.kind(behind);
@@ -558,7 +573,8 @@ pub(super) fn detect(v: &View<'_>, hits: &mut Hits) {
         if token.cats & (cat::SQL | cat::SQL_FN | cat::SQL_SYS) != 0 {
             word(v, at, hits);
             strong += usize::from(
-                is_strong(token.kind) || (token.cats & cat::SQL_FN != 0 && v.kind(at + 1) == b'('),
+                (is_strong(token.kind) && is_sure(v, at) && !is_written(v, at))
+                    || (token.cats & cat::SQL_FN != 0 && v.is_called(at) && !is_method(v, at)),
             );
         }
     }

@@ -119,6 +119,19 @@ impl View<'_> {
         at > 0 && !token.spaced && token.kind != shape::NONE
     }
 
+    /// Whether the word at `at` is called: a parenthesis follows. `sleep (2 pack)` and
+    /// `count (see below)` are writing.
+    pub(super) fn is_called(&self, at: usize) -> bool {
+        let (open, first, second) = (self.at(at + 1), self.at(at + 2), self.at(at + 3));
+        let writing = (first.is_word() && (second.is_word() || second.kind == b')'))
+            || (first.is_number()
+                && (second.is_word()
+                    || second.kind == b')'
+                        && self.at(at + 4).is_word()
+                        && self.at(at + 4).cats == 0));
+        open.kind == b'(' && (!open.spaced || !writing)
+    }
+
     /// The first place from `at` on, at most `reach` further, where `wanted` holds.
     pub(super) fn find(
         &self,

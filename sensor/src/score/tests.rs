@@ -44,7 +44,7 @@ fn an_attack_is_found_wherever_it_stands_and_its_place_is_told() {
     ] {
         let score = score(&request, &[]);
         assert!(score.suspected && score.payload_at_even_odds() >= 0.87, "{request} {score:?}");
-        assert!(score.value >= 75, "{request} {score:?}");
+        assert!(score.value >= 87, "{request} {score:?}");
         let first = &score.reasons()[0];
         assert_eq!((first.source, first.score), (Source::Payload, score.value));
         assert!(first.detail.starts_with(&format!("{id} in {place}: ")), "{}", first.detail);

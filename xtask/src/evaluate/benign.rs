@@ -10,6 +10,7 @@ use jotwatch_models::{
     train::Random,
 };
 
+use super::fresh;
 use crate::{
     setup,
     train::data::{Label, Sample, Source, part},
@@ -26,6 +27,15 @@ fn texts<'a>(lines: impl IntoIterator<Item = &'a str>) -> Vec<Sample> {
         .filter(|l| !l.is_empty())
         .map(|l| sample(Form::Text, l))
         .collect()
+}
+
+/// The lines of a file that anybody has.
+///
+/// # Errors
+/// A file that can't be read.
+pub(super) fn lines(file: &Path) -> Result<Vec<Sample>> {
+    let bytes = fs::read(file).with_context(|| file.display().to_string())?;
+    Ok(texts(String::from_utf8_lossy(&bytes).lines()))
 }
 
 /// The files below `dir` that end in one of `ends`, in the order of their names.
@@ -171,12 +181,19 @@ fn names() -> Vec<Sample> {
 /// A file of the workspace or the data that is missing.
 pub(super) fn sets(data: &Path) -> Result<Vec<(&'static str, Vec<Sample>)>> {
     let (base64, uuids) = random_texts();
-    let snippets = texts(SNIPPETS.lines());
+    let lines: Vec<String> = fresh::SENTENCES.lines().map(|l| l.replace("\\n", "\n")).collect();
+    let sentences = texts(lines.iter().map(String::as_str));
     Ok(vec![
         ("names", names()),
         ("shop searches", texts(SEARCHES.lines())),
         ("sentences", texts(PLAIN.lines())),
-        ("snippets", snippets),
+        ("snippets", texts(SNIPPETS.lines())),
+        ("more shop searches", texts(fresh::SEARCHES.lines())),
+        ("more sentences", sentences),
+        ("more snippets", texts(fresh::SNIPPETS.lines())),
+        ("blind searches", texts(fresh::BLIND_SEARCHES.lines())),
+        ("blind snippets", texts(fresh::BLIND_SNIPPETS.lines())),
+        ("(statements, commands)", texts(fresh::VERBATIM.lines())),
         ("source code (Rust)", code()?),
         ("documents", documents()?),
         ("JSON", json(data)?),

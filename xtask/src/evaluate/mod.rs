@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod benign;
+mod fresh;
 mod speed;
 
 use std::{collections::BTreeMap, io::Write, path::PathBuf};
@@ -10,7 +11,7 @@ use anyhow::{Context, Result};
 use jotwatch_models::payload::{Group, PayloadModel, Scratch};
 
 use crate::train::{
-    Foreign, Settings, Which, artifact,
+    self, Foreign, Which, artifact,
     data::{self, Label, Sample, Source},
     fit, synth,
 };
@@ -33,6 +34,12 @@ pub(crate) struct Args {
     /// Only this model
     #[arg(long)]
     only: Option<Which>,
+    /// Measure the payload model that training gives now, in the place of the artifact
+    #[arg(long)]
+    fresh: bool,
+    /// Count alarms among the lines of this file, too
+    #[arg(long, value_name = "FILE")]
+    lines: Option<PathBuf>,
     /// Show so many misses and false alarms of each source
     #[arg(long, value_name = "N", default_value_t = 0)]
     show: usize,
@@ -58,11 +65,15 @@ fn shown(sample: &Sample) -> String {
 }
 
 /// Figures of one source that was held out whole.
+#[derive(Default)]
 struct Figures {
     found: usize,
     attacks: usize,
     alarms: usize,
     benign: usize,
+    /// Lines that its lists have among attacks, and that are none on their own.
+    others: usize,
+    others_found: usize,
 }
 
 fn held_out(
@@ -74,7 +85,7 @@ fn held_out(
     let settings = foreign.settings(Some(source))?;
     let mut classes: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     let (mut misses, mut alarms) = (Vec::new(), Vec::new());
-    let mut all = Figures { found: 0, attacks: 0, alarms: 0, benign: 0 };
+    let mut all = Figures::default();
     for (sample, margin) in foreign.rows.iter().filter(|(s, _)| s.source == source) {
         let hit = *margin > settings.threshold;
         let name = match sample.label {
@@ -96,10 +107,15 @@ fn held_out(
             }
             Label::Fragment => "(fragments)",
             Label::Redirect => "(redirects)",
+            Label::Harmless => "(harmless markup)",
         };
         let (found, n) = classes.entry(name).or_default();
         *found += usize::from(hit);
         *n += 1;
+        if !matches!(sample.label, Label::Attack(_)) {
+            all.others += 1;
+            all.others_found += usize::from(hit);
+        }
     }
     writeln!(
         out,
@@ -123,43 +139,65 @@ fn held_out(
     Ok(all)
 }
 
-/// Expected calibration error over ten bins of equal width where attacks weigh `base` of all, of
-/// requests with a probability from `least` on; each source's are calibrated on the others.
-fn calibration(foreign: &Foreign<'_>, base: f64, least: f64) -> Result<f64> {
-    const BINS: usize = 10;
-    let mut bins = [(0.0, 0.0, 0.0); BINS];
-    let count = |attack: bool| {
-        foreign
-            .rows
-            .iter()
-            .filter(|(s, _)| {
-                matches!(s.label, Label::Attack(_)) == attack
-                    && !matches!(s.label, Label::Fragment | Label::Redirect)
-            })
-            .count() as f64
-    };
-    let (attacks, benign) = (count(true), count(false));
-    for source in Source::PUBLIC {
-        let settings: Settings = foreign.settings(Some(source))?;
-        for (sample, margin) in foreign.rows.iter().filter(|(s, _)| s.source == source) {
-            let (truth, weight) = match sample.label {
-                Label::Benign => (0.0, (1.0 - base) / benign),
-                Label::Attack(_) => (1.0, base / attacks),
-                Label::Fragment | Label::Redirect => continue,
-            };
-            let even = f64::from(settings.probability(*margin));
-            let probability = even * base / (even * base + (1.0 - even) * (1.0 - base));
-            if probability < least {
-                continue;
+/// What the calibration said of each row that is an attack or legitimate: its probability where half
+/// are attacks, and which it is. Each fold's rows are calibrated on those of the others.
+fn said(
+    foreign: &Foreign<'_>,
+    folds: usize,
+    fold: impl Fn(usize, &Sample) -> usize,
+) -> Result<Vec<(f64, bool)>> {
+    let mut said = Vec::new();
+    for out in 0..folds {
+        let curve = foreign.curve(|at, sample| fold(at, sample) != out)?;
+        for (at, (sample, margin)) in foreign.rows.iter().enumerate() {
+            let attack = matches!(sample.label, Label::Attack(_));
+            if fold(at, sample) == out && (attack || sample.label == Label::Benign) {
+                said.push((curve.probability(*margin).into(), attack));
             }
-            let bin = &mut bins[((probability * BINS as f64) as usize).min(BINS - 1)];
-            bin.0 += weight;
-            bin.1 += weight * probability;
-            bin.2 += weight * truth;
         }
     }
+    Ok(said)
+}
+
+/// Expected calibration error over ten bins of equal width where attacks weigh `base` of all, of
+/// requests with a probability from `least` on.
+fn calibration_error(said: &[(f64, bool)], base: f64, least: f64) -> f64 {
+    const BINS: usize = 10;
+    let mut bins = [(0.0, 0.0, 0.0); BINS];
+    let attacks = said.iter().filter(|(_, attack)| *attack).count() as f64;
+    let benign = said.len() as f64 - attacks;
+    for (even, attack) in said {
+        let (truth, weight) =
+            if *attack { (1.0, base / attacks) } else { (0.0, (1.0 - base) / benign) };
+        let probability = even * base / (even * base + (1.0 - even) * (1.0 - base));
+        if probability < least {
+            continue;
+        }
+        let bin = &mut bins[((probability * BINS as f64) as usize).min(BINS - 1)];
+        bin.0 += weight;
+        bin.1 += weight * probability;
+        bin.2 += weight * truth;
+    }
     let all: f64 = bins.iter().map(|(weight, ..)| weight).sum();
-    Ok(bins.iter().map(|(_, said, true_)| (said - true_).abs()).sum::<f64>() / all)
+    bins.iter().map(|(_, said, true_)| (said - true_).abs()).sum::<f64>() / all
+}
+
+/// The calibration error at several shares of attacks.
+fn calibration(out: &mut impl Write, foreign: &Foreign<'_>) -> Result<()> {
+    writeln!(
+        out,
+        "\ncalibration error (ECE); curve from the other sources, and from every other row of all"
+    )?;
+    writeln!(out, "attacks %      all   at 5 % and more   |   all   at 5 % and more")?;
+    let place = |source| Source::PUBLIC.iter().position(|known| *known == source);
+    let sources = said(foreign, Source::PUBLIC.len(), |_, s| place(s.source).unwrap_or_default())?;
+    let halves = said(foreign, 2, |at, _| at % 2)?;
+    for base in [0.01, 0.05, 0.2, 0.5] {
+        let [a, b, c, d] = [(&sources, 0.0), (&sources, 0.05), (&halves, 0.0), (&halves, 0.05)]
+            .map(|(said, least)| calibration_error(said, base, least));
+        writeln!(out, "{:>9} {a:>8.4} {b:>17.4}   | {c:>5.4} {d:>17.4}", 100.0 * base)?;
+    }
+    Ok(())
 }
 
 fn summary(figures: &[Figures]) -> (f64, f64) {
@@ -169,11 +207,18 @@ fn summary(figures: &[Figures]) -> (f64, f64) {
 
 /// Legitimate values of kinds that detectors stumble over, against the built-in model.
 fn stumbling_blocks(out: &mut impl Write, args: &Args, model: &PayloadModel) -> Result<()> {
-    writeln!(out, "\nlegitimate values that look like attacks, built-in model, never trained on")?;
+    writeln!(
+        out,
+        "\nlegitimate values that look like attacks, built-in model, never trained on; in brackets: not in all"
+    )?;
     writeln!(out, "{:<22} {:>7} {:>9}", "kind", "values", "alarms %")?;
     let mut scratch = Scratch::default();
     let (mut all, mut alarms) = (0, 0);
-    for (kind, samples) in benign::sets(&args.data)? {
+    let mut sets = benign::sets(&args.data)?;
+    if let Some(file) = &args.lines {
+        sets.push(("(your lines)", benign::lines(file)?));
+    }
+    for (kind, samples) in sets {
         let mut hits = Vec::new();
         for sample in &samples {
             let score = model.score(&sample.values(), &mut scratch);
@@ -181,8 +226,10 @@ fn stumbling_blocks(out: &mut impl Write, args: &Args, model: &PayloadModel) -> 
                 hits.push((sample, score));
             }
         }
-        all += samples.len();
-        alarms += hits.len();
+        if !kind.starts_with('(') {
+            all += samples.len();
+            alarms += hits.len();
+        }
         writeln!(
             out,
             "{kind:<22} {:>7} {:>9.3}",
@@ -263,13 +310,15 @@ fn payload(out: &mut impl Write, args: &Args) -> Result<()> {
         .collect::<Result<Vec<_>>>()?;
     let (found, alarms) = summary(&figures);
     writeln!(out, "all: {found:.2} % found, {alarms:.3} % false alarms")?;
-    writeln!(
-        out,
-        "ECE {:.4} where half of the requests are attacks; {:.4} where 1 % are, of those at 5 % and more",
-        calibration(&foreign, 0.5, 0.0)?,
-        calibration(&foreign, fit::BASE, 0.05)?
-    )?;
-
+    let whole = |f: &Figures| percent(f.found + f.others_found, f.attacks + f.others);
+    let lists: Vec<String> = Source::PUBLIC
+        .iter()
+        .zip(&figures)
+        .filter(|(_, f)| f.others > 0)
+        .map(|(source, f)| format!("{} {:.2} %", source.name(), whole(f)))
+        .collect();
+    writeln!(out, "found of every line of the lists, in brackets or not: {}", lists.join(", "))?;
+    calibration(out, &foreign)?;
     if args.ablation {
         writeln!(out, "\nfeature groups, each source held out whole")?;
         for (name, mask) in ABLATIONS {
@@ -288,7 +337,13 @@ fn payload(out: &mut impl Write, args: &Args) -> Result<()> {
             out.flush()?;
         }
     }
-    let model = model?;
+    let model = match args.fresh {
+        true => {
+            let bytes = train::build(&samples, &generated, &foreign)?.to_bytes()?;
+            PayloadModel::from_bytes(&bytes)?
+        }
+        false => model?,
+    };
     stumbling_blocks(out, args, &model)?;
     classes(out, &samples, &model)?;
     speed::report(out, &model)
@@ -313,3 +368,24 @@ const ABLATIONS: &[(&str, fit::Mask)] = &[
     ("all without character grams", |g| g != Group::CharGrams),
     ("hashed features only", is_hashed),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of a hundred at each of four probabilities as many are attacks as it says: no error where half
+    /// are, and none elsewhere once the odds are moved; and all the error there is, where it is wrong.
+    #[test]
+    fn calibration_error_is_that_of_the_definition() {
+        let mut right = Vec::new();
+        for percent in [5, 25, 75, 95] {
+            right.extend((0..100).map(|n| (f64::from(percent) / 100.0, n < percent)));
+        }
+        for base in [0.01, 0.2, 0.5] {
+            assert!(calibration_error(&right, base, 0.0) < 1e-9, "{base}");
+        }
+        let wrong = [(0.9, true), (0.9, false)];
+        assert!((calibration_error(&wrong, 0.5, 0.0) - 0.4).abs() < 1e-9);
+        assert!((calibration_error(&[(0.1, true), (0.9, false)], 0.5, 0.5) - 0.9).abs() < 1e-9);
+    }
+}

@@ -2,9 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use jotwatch_models::payload::{
-    Active, Extractor, Group, NO_EVIDENCE, PayloadModel, Scratch, Weights,
+    Active, Curve, Extractor, Group, MAX_KNOTS, NO_EVIDENCE, PayloadModel, Scratch, Weights,
     schema::{self, WIDTH},
 };
 use linfa::{Dataset, traits::Fit};
@@ -79,7 +79,7 @@ fn rows(samples: &[&Sample], mask: Mask) -> Vec<Row> {
                     most = Some((active.named.len(), row(active, true)));
                 }
             }
-            Label::Fragment | Label::Redirect => {}
+            Label::Fragment | Label::Redirect | Label::Harmless => {}
         });
         if let Some((_, row)) = most {
             keep(row);
@@ -91,7 +91,7 @@ fn rows(samples: &[&Sample], mask: Mask) -> Vec<Row> {
     rows
 }
 
-/// Trains on `samples`; the calibration is left at identity.
+/// Trains on `samples`; the calibration is left at identity, as far as margins usually go.
 ///
 /// # Errors
 /// What linfa says: one class only, or no progress.
@@ -126,7 +126,8 @@ pub(crate) fn train(samples: &[&Sample], mask: Mask) -> Result<Weights> {
         weights[*at] = sign * value * scale(*at);
     }
     let bias = sign * fitted.intercept();
-    Ok(Weights { weights, bias, slope: 1.0, intercept: 0.0, threshold: 0.5 })
+    let curve = Curve::new(vec![(-8.0, -8.0), (8.0, 8.0)]).context("a curve that rises")?;
+    Ok(Weights { weights, bias, curve, threshold: 0.0 })
 }
 
 /// The margin of each of `samples`: that of its worst piece.
@@ -149,36 +150,78 @@ pub(crate) fn margins<'a>(
         .collect()
 }
 
-/// The share of attacks for which the calibration is fitted: the sensor's own.
-pub(crate) const BASE: f64 = 0.01;
+/// Requests of one margin or of neighbouring ones, and their log-odds where half are attacks.
+#[derive(Clone, Copy)]
+struct Block {
+    /// Sum of the margins, attacks and others each weighed to one half of all.
+    at: f64,
+    weight: f64,
+    attacks: f64,
+    others: f64,
+}
 
-/// Slope and intercept of the log-odds over `points` (margin, whether an attack), where half of them
-/// weigh as attacks: Platt's calibration. It is fitted where [`BASE`] of them do, and moved from
-/// there: fitted in the middle, it says too little of margins that are nearly always an attack's.
+impl Block {
+    fn take(&mut self, other: Self) {
+        self.at += other.at;
+        self.weight += other.weight;
+        self.attacks += other.attacks;
+        self.others += other.others;
+    }
+
+    /// As if half a request more of each kind had been met: what was never met is not impossible.
+    fn log_odds(self, (attacks, others): (f64, f64)) -> f64 {
+        const UNSEEN: f64 = 0.5;
+        let share = |met: f64, all: f64| (met + UNSEEN) / (all + UNSEEN);
+        (share(self.attacks, attacks) / share(self.others, others)).ln()
+    }
+}
+
+/// The rising curve that fits `points` (margin, whether an attack) best, where half of them weigh as
+/// attacks: neighbours that fall are pooled (pool adjacent violators; Ayer and others, 1955), then
+/// those that differ least, until there are at most [`MAX_KNOTS`].
 ///
 /// # Errors
-/// What linfa says.
-pub(crate) fn calibrate(points: &[(f32, bool)]) -> Result<(f32, f32)> {
-    /// Evenly spaced ones of the sorted margins stand for all.
-    const ATTACKS: usize = 300;
-    /// As many as make the attacks [`BASE`] of all.
-    const OTHERS: usize = 29_700;
-    let mut picked = Vec::new();
-    for (label, points_of) in [(false, OTHERS), (true, ATTACKS)] {
-        let mut margins: Vec<f32> = points.iter().filter(|p| p.1 == label).map(|p| p.0).collect();
-        margins.sort_by(f32::total_cmp);
-        for n in 0..points_of {
-            let at = (2 * n + 1) * margins.len() / (2 * points_of);
-            picked.push((*margins.get(at).context("a label without points")?, label));
+/// A label without points.
+pub(crate) fn calibrate(points: &[(f32, bool)]) -> Result<Curve> {
+    let mut sorted = points.to_vec();
+    sorted.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    let attacks = sorted.iter().filter(|point| point.1).count() as f64;
+    let all = (attacks, sorted.len() as f64 - attacks);
+    ensure!(all.0 > 0.0 && all.1 > 0.0, "a label without points");
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut last = None;
+    for (margin, attack) in sorted {
+        let (attacks, others) = if attack { (1.0, 0.0) } else { (0.0, 1.0) };
+        let weight = attacks / all.0 + others / all.1;
+        let new = Block { at: f64::from(margin) * weight, weight, attacks, others };
+        // Of one margin is of one block, whatever its label.
+        match blocks.last_mut() {
+            Some(block) if last == Some(margin) => block.take(new),
+            _ => blocks.push(new),
+        }
+        last = Some(margin);
+    }
+    let mut pooled: Vec<Block> = Vec::new();
+    for block in blocks {
+        pooled.push(block);
+        while let [.., a, b] = pooled[..]
+            && b.log_odds(all) <= a.log_odds(all)
+        {
+            pooled.pop();
+            if let Some(open) = pooled.last_mut() {
+                open.take(b);
+            }
         }
     }
-    let x = Array2::from_shape_fn((picked.len(), 1), |(n, _)| f64::from(picked[n].0));
-    let y: Array1<bool> = picked.iter().map(|p| p.1).collect();
-    let fitted =
-        LogisticRegression::default().alpha(1e-3).max_iterations(200).fit(&Dataset::new(x, y))?;
-    let sign = if fitted.labels().pos.class { 1.0 } else { -1.0 };
-    let moved = sign * fitted.intercept() + ((1.0 - BASE) / BASE).ln();
-    Ok(((sign * fitted.params()[0]) as f32, moved as f32))
+    while pooled.len() > MAX_KNOTS {
+        let rise = |at: usize| pooled[at + 1].log_odds(all) - pooled[at].log_odds(all);
+        let least = (0..pooled.len() - 1).min_by(|a, b| rise(*a).total_cmp(&rise(*b)));
+        let at = least.context("two blocks")?;
+        let next = pooled.remove(at + 1);
+        pooled[at].take(next);
+    }
+    let knots = pooled.iter().map(|b| ((b.at / b.weight) as f32, b.log_odds(all) as f32)).collect();
+    Curve::new(knots).context("a curve that rises")
 }
 
 #[cfg(test)]
@@ -215,16 +258,35 @@ mod tests {
         assert!(of(0).fold(f32::MAX, f32::min) > of(1).fold(f32::MIN, f32::max));
     }
 
+    /// Against counts: of each half the share of attacks, and nothing falls.
     #[test]
-    fn calibration_orders_and_centres() {
-        let points: Vec<(f32, bool)> = (-40..40)
-            .map(|n| (n as f32 / 10.0, n >= 0 || n % 4 == 0))
-            .chain((-40..0).map(|n| (n as f32 / 10.0, false)))
+    fn calibration_says_what_was_met() {
+        let points: Vec<(f32, bool)> = (0..4000)
+            .map(|n| (if n % 2 == 0 { -1.0 } else { 1.0 }, n % 10 == 1 || n % 20 == 0))
             .collect();
-        let (slope, intercept) = calibrate(&points).unwrap();
-        assert!(slope > 0.5, "{slope}");
-        let even = -intercept / slope;
-        assert!((-3.0..1.0).contains(&even), "{even}");
+        let curve = calibrate(&points).unwrap();
+        // 400 of 600 attacks and 1600 of 3400 others are at 1, 200 and 1800 at -1.
+        let odds = |a: f64, b: f64| ((a / 600.0) / (b / 3400.0)).ln() as f32;
+        assert!((curve.log_odds(1.0) - odds(400.0, 1600.0)).abs() < 0.01, "{curve:?}");
+        assert!((curve.log_odds(-1.0) - odds(200.0, 1800.0)).abs() < 0.01, "{curve:?}");
         assert!(calibrate(&points[..1]).is_err());
+    }
+
+    #[test]
+    fn calibration_pools_what_falls_and_has_few_knots() {
+        let mut random = jotwatch_models::train::Random::new(3);
+        let points: Vec<(f32, bool)> = (0..20_000)
+            .map(|_| {
+                let margin = random.below(8000) as f32 / 1000.0 - 4.0;
+                let share = 1.0 / (1.0 + f64::from(-2.0 * margin).exp());
+                (margin, random.chance(share))
+            })
+            .collect();
+        let curve = calibrate(&points).unwrap();
+        assert!((4..=MAX_KNOTS).contains(&curve.knots().len()));
+        // Half of the points are attacks: the curve is the one that they were drawn from.
+        for margin in [-1.5_f32, -0.5, 0.0, 0.5, 1.5] {
+            assert!((curve.log_odds(margin) - 2.0 * margin).abs() < 0.5, "{margin} {curve:?}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 pub(crate) mod behaviour;
 pub(crate) mod data;
 pub(crate) mod fit;
+mod fragment;
 pub(crate) mod sessions;
 pub(crate) mod synth;
 
@@ -14,7 +15,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use jotwatch_models::payload::Weights;
+use jotwatch_models::payload::{Curve, Weights};
 
 use crate::{progress, setup};
 use data::{Label, Sample, Source};
@@ -51,7 +52,7 @@ pub(crate) const FALSE_POSITIVES: f64 = 0.003;
 
 /// No threshold is below this margin, even if the sources at hand would allow it: few of them have
 /// requests with any evidence, and the next may have more.
-const LOWEST: f32 = 1.2;
+const LOWEST: f32 = 1.0;
 
 /// What is trained on when `held_out` is not: all else, without what it also has.
 fn training<'a>(
@@ -94,7 +95,7 @@ impl<'a> Foreign<'a> {
         Ok(Self { rows })
     }
 
-    /// Threshold margin, slope and intercept, from all sources but `without`.
+    /// Threshold margin and calibration, from all sources but `without`.
     ///
     /// # Errors
     /// That a label has no rows.
@@ -113,48 +114,49 @@ impl<'a> Foreign<'a> {
                 threshold = threshold.max(benign[at]);
             }
         }
-        let points: Vec<(f32, bool)> = rows()
-            .filter_map(|(s, margin)| match s.label {
+        let curve = self.curve(|_, sample| Some(sample.source) != without)?;
+        Ok(Settings { threshold, curve })
+    }
+
+    /// The calibration from the rows (place, request) that `keep` takes.
+    ///
+    /// # Errors
+    /// That a label has no rows.
+    pub(crate) fn curve(&self, keep: impl Fn(usize, &Sample) -> bool) -> Result<Curve> {
+        let kept = self.rows.iter().enumerate().filter(|(at, (sample, _))| keep(*at, sample));
+        let points: Vec<(f32, bool)> = kept
+            .filter_map(|(_, (sample, margin))| match sample.label {
                 Label::Benign => Some((*margin, false)),
                 Label::Attack(_) => Some((*margin, true)),
-                Label::Fragment | Label::Redirect => None,
+                Label::Fragment | Label::Redirect | Label::Harmless => None,
             })
             .collect();
-        let (slope, intercept) = fit::calibrate(&points)?;
-        Ok(Settings { threshold, slope, intercept })
+        fit::calibrate(&points)
     }
 }
 
 /// What stands between a margin and a verdict.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// The margin above which a request is taken for an attack.
     pub(crate) threshold: f32,
-    pub(crate) slope: f32,
-    pub(crate) intercept: f32,
-}
-
-impl Settings {
-    pub(crate) fn probability(self, margin: f32) -> f32 {
-        1.0 / (1.0 + (-(self.slope * margin + self.intercept)).exp())
-    }
+    pub(crate) curve: Curve,
 }
 
 /// Trains on everything, with threshold and calibration from the sources held out in turn.
 ///
 /// # Errors
 /// Data that is missing, or what training says.
-fn build(samples: &[Sample], generated: &[Sample], foreign: &Foreign<'_>) -> Result<Weights> {
+pub(crate) fn build(
+    samples: &[Sample],
+    generated: &[Sample],
+    foreign: &Foreign<'_>,
+) -> Result<Weights> {
     let weights = fit::train(&training(samples, generated, None), fit::all_groups)?;
     let settings = foreign.settings(None)?;
     // A hair above, so that the margin itself does not pass.
-    let threshold = settings.probability(settings.threshold) + 1e-6;
-    Ok(Weights {
-        slope: settings.slope,
-        intercept: settings.intercept,
-        threshold: threshold.min(1.0),
-        ..weights
-    })
+    const HAIR: f32 = 1.0 / 512.0;
+    Ok(Weights { curve: settings.curve, threshold: settings.threshold + HAIR, ..weights })
 }
 
 /// Trains and writes the artifacts, or compares them.

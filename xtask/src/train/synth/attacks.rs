@@ -79,6 +79,13 @@ pub(super) const ATTACKS: &[(Class, usize, &str)] = &[
         «sep»«cmd»«sep»
         «cmd»;
         «cmd»|
+        «w»=«cmd»;$«w»
+        «sep»x='«cmd»';$x
+        «sep»x=$'«cmd»';$x
+        x=\"«cmd»\";$x
+        «sep» type %SYSTEMROOT%\\«w».ini
+        type %WINDIR%\\«w»\\«w»
+        echo %USERNAME%
     "),
     (Class::Xxe, 8, "
         <?xml version=\"1.0\"?><!DOCTYPE «w» [<!ENTITY «w» SYSTEM \"«xxe»\">]><«w»>&«w»;</«w»>
@@ -91,6 +98,12 @@ pub(super) const ATTACKS: &[(Class, usize, &str)] = &[
         <!--#exec cmd=\"«cmd»\" -->
         <!--#include file=\"/etc/«file»\" -->
         <!--#echo var=\"«w»\" -->
+        <!--#include virtual=\"/«w»/«w»\" -->
+        <!--#printenv -->
+        <!--#config errmsg=\"«w»\"-->
+        <pre><!--#exec cmd=\"«cmd»\" --></pre>
+        <pre><!--#echo var=\"«w»\" --></pre>
+        <!--#exec cmd=\"«cmd»\" --><br/>
         <esi:include src=\"http://«host»/«w»\"/>
     "),
     (Class::Ssti, 6, "
@@ -338,6 +351,10 @@ pub(super) const ATTACKS: &[(Class, usize, &str)] = &[
         \\x3cscript\\x3e«js»
         <<script>«js»//<</script>
         <img \"\"\"><script>«js»</script>\">
+        «w»=eval;«w»=alert;«w»(«w»(«n»));//
+        «brk»;a=alert;a(«n»)//
+        _=alert;_(«n»)
+        with(document)«js»
         <isindex type=image src=1 onerror=«js»>
         <marquee onstart=«js»>
     "),
@@ -397,5 +414,31 @@ pub(super) const ATTACKS: &[(Class, usize, &str)] = &[
         ..0x2f..0x2f«target»
         ..2f..2f..2f«target»
         /..%uf025..%uf025«target»
+        /./\\/././\\/././\\/./
+        /.\\/\\.\\.\\/\\.\\
+        /./././././././././
+        /..\\
+        //..\\/..\\/..\\
+        /...\\...\\...\\
+        ..0x2f..0x2f
+        /0x2e0x2e/0x2e0x2e/
+        /..//..//..//
+        ..2f«w»2f«w»
+        «drive»\\«serverdir»\\«w»\\«w».«w»
+        \\«serverdir»\\«w»\\«w».«w»
+        /«serverdir»/«w»/«w»/«w».«w»
+        /etc/«w»
+        /etc/«w».d/«w»
+        /etc/«w».«w»
+        /etc/«w»-«w»
+        /etc/«w»/«w».«w»
+        /etc/«w»/«w»/«w»
+        /etc/«w».d/«w».«w»
+        «drive»/«w».«own»
+        «drive»\\«w»\\«w»
+        /.../.../
+        /..0x5c..0x5c«target»
+        /..%2f..%2f
+        //..//..//..//
     "),
 ];

@@ -37,6 +37,26 @@ pub(super) const CODE: &[(usize, Form, &str)] = &[
         «writing» «text».
     ",
     ),
+    (
+        30,
+        Form::Text,
+        "
+        «search»
+        «search» «w»
+        «w» «search»
+        «search»; «w»
+        «python»
+        «python»␤    «python»␤    «python»
+        «script»
+        «script»␤  «script»␤«script»
+        «braces»
+        «braces»␤    «braces»␤    «braces»
+        «server»
+        «server»␤«server»
+        «page»
+        «page»␤«page»
+    ",
+    ),
 ];
 
 /// Lists for the slots above.
@@ -76,5 +96,33 @@ pub(super) const LISTS: &[(&str, &str)] = &[
     (
         "writing",
         "The «w» will select «w» from the «w», and insert them into the «w». ¦ What does «w»(*) mean, and is there a «w»() «w»? ¦ He is 5'«n»\" and she is 6'«n»\". ¦ I've put the «w» file at C:\\Users\\«w»\\«w».log, «contraction» it? ¦ Use `«w» --«w»` or `«w».«method»(«literal»)` to «text». ¦ «contraction» the difference between '«w»' and \"«w»\"? ¦ Call `«method»()` before `«method»()`; «text» (see `«w»::«w»`). ¦ In SQL, «w» joins are like unions of «w» where «w» is null; «text». ¦ To drop a table's «w», update the «w» and delete from «w» what «text». ¦ Order by date or group by «w»; limit «n» «w». ¦ «text» \"«text»\" -- «name», '«n» ¦ Run «w» && «w», then «text» | «w» > «w».txt. ¦ $ «w» --«w» | «w» ¦ The path /usr/share/«w» holds «text». ¦ Edit /etc/«w»/«w».conf and restart «w». ¦ Open «W»'s '«w»' tab; it's under \"«w»\" (or '«w»').",
+    ),
+    (
+        "keyword",
+        "select ¦ union ¦ drop ¦ order by ¦ group by ¦ having ¦ where ¦ insert ¦ update ¦ delete ¦ like ¦ between ¦ null ¦ case ¦ limit ¦ create ¦ alter ¦ exec ¦ sleep ¦ count ¦ char ¦ benchmark ¦ version ¦ user ¦ database ¦ values ¦ join ¦ table ¦ time ¦ more ¦ sort ¦ find ¦ test ¦ type ¦ file ¦ cut ¦ date ¦ who ¦ script ¦ alert ¦ object ¦ style ¦ cookie ¦ document ¦ window ¦ frame",
+    ),
+    (
+        "search",
+        "«keyword» «w» («n» «w») ¦ «keyword» («w») ¦ «keyword» («n» «w») ¦ «keyword» «w», «n» «w» ¦ «w» «keyword» & «w» ¦ «keyword» & «w» «w» ¦ «w» & «keyword» ¦ «w»; «keyword» «w» ¦ «keyword» «w» -- «w» ¦ «keyword» «n» «w» ¦ «n» «keyword» «w» ¦ «keyword» \"«w»\" «w» ¦ '«n»s «keyword» «w» ¦ «name» «keyword» ¦ «keyword»'s «w» ¦ «n»=«n» «w» ¦ «n» = «w» «n» ¦ «w» = «keyword» «w» ¦ «n»\" «w» or «n»\" «w» ¦ «n»' x «n»' «keyword» ¦ «n» or «n» «keyword» ¦ «n» and «n».«n» «w» ¦ «w» «n» or «w» «n» ¦ «w» <«n» and >«n» ¦ «keyword»: the «w» «w» ¦ «keyword» | «w» | «n» ¦ $«n» «keyword» ¦ #«n» «keyword» ¦ «keyword» «keyword» «w»",
+    ),
+    (
+        "python",
+        "«w» = [«w» for «w» in «w» if «w» != '«w»'] ¦ def «w»(self, «w», «w»=None, *args, **kwargs): ¦ return '%s=%d' % («w», «n») ¦ logger.info('«w» %s: %r', «w», «w») ¦ if not «w» or «w» == '': ¦ print(f'{«w»:>«n»} {«w»}') ¦ with open(«w», 'rb') as «w»: ¦ raise «W»Error('«text»: %s' % «w») ¦ «w»['«w»'] = «w».get('«w»', «n») ¦ assert «w» == «n», '«text»' ¦ import os, «w» ¦ from «w».«w» import «w» as «w» ¦ @«w».«w»('/«w»/<int:«w»>') ¦ if __name__ == '__main__': ¦ super().__init__(«w», «w») ¦ class «W»(«w».«W»): ¦ def __init__(self, «w»): ¦ return {'«w»': «n», '«w»': [«n», «n»]} ¦ «w».«w»('«w»').«w»(lambda x: x['«w»'] > «n») ¦ time.sleep(«n») ¦ os.path.join(«w», '«w»', '«w».«w»') ¦ «w» = «w» if «w» == '«w»' or «w» > «n» else None ¦ re.sub(r'\\s+', ' ', «w») ¦ \"\"\"«text»\"\"\" ¦ while «w» < len(«w») and «w»[«w»] != '\"': ¦ «w».append((«w», '«w»')) ¦ «w» = '«w»' + «w» + \"«w»\"",
+    ),
+    (
+        "script",
+        "const { «w», «w» } = «w»; ¦ const «w» = await «w».json(); ¦ «w».forEach(«w» => «w».push(«w».«w»)); ¦ if («w» === '«w»' || «w» !== \"\") { ¦ return `${«w»}: ${«w».«w»}`; ¦ document.getElementById('«w»').«w» = «w»; ¦ «w».addEventListener('«w»', «w»); ¦ «w».innerHTML = '<li>' + «w» + '</li>'; ¦ $('.«w»').on('«w»', function () { «w»(); }); ¦ export default function «W»({ «w», «w» }) { ¦ module.exports = { «w», «w» }; ¦ const «w» = require('«w»'); ¦ setTimeout(() => «w»(«n»), «n»); ¦ throw new Error('«text»'); ¦ let «w» = «w» ? '«w»' : \"«w»\"; ¦ for (let i = 0; i < «w».length; i++) { ¦ «w» = «w» && «w».«w» || {}; ¦ console.log('«w»', «w» + \"«w»\"); ¦ «w»: { «w»: '«w»', «w»: [«n», «n»] }, ¦ <«W» «w»={«w»} onClick={() => «w»(«w»)} /> ¦ interface «W» { «w»: string; «w»?: number } ¦ window.«w» = window.«w» || []; ¦ var «w» = «w».«w»('«w»=' + «w»); ¦ try { JSON.parse(«w») } catch («w») { «w» = null } ¦ «w».then(«w» => «w».text()).catch(console.error);",
+    ),
+    (
+        "braces",
+        "if («w» != null && !«w».isEmpty() || «w» == '«w»') { ¦ char «w»[«n»]; ¦ printf(\"%s: %d\\n\", «w», «n»); ¦ #include \"«w»/«w».h\" ¦ #if defined(«W») && !defined(«W») ¦ for (int i = 0; i < «n»; ++i) «w»[i] = '\\0'; ¦ switch («w») { case 'a': return «n»; case '\"': break; } ¦ public String «w»() { return «w» + \"'\" + «w» + \"'\"; } ¦ private final Map<String, List<«W»>> «w» = new HashMap<>(); ¦ throw new «W»Exception(\"«text» \" + «w»); ¦ func («w» *«W») «w»(«w» string) error { ¦ if err := «w».«w»(«w»); err != nil { ¦ fmt.Sprintf(\"%s=%v\", «w», «w») ¦ var «w» = «w».Where(x => x.«W» > «n»).Select(x => x.«W»); ¦ public int «W» { get; set; } = «n»; ¦ $«w» = $«w»['«w»'] ?? '«w»'; ¦ foreach ($«w» as $«w» => $«w») { ¦ echo '«w»: ' . $«w»->«w» . \"\\n\"; ¦ <?= $«w» ?> ¦ «w».each { |«w»| puts \"#{«w»}: #{«w»}\" } ¦ return «w» ? '«w»' : «w» || '«w»'; ¦ std::string «w» = \"«w»\" + «w»; ¦ while (*«w» == ' ' || *«w» == '\\t') «w»++; ¦ assert(«w» != NULL && \"«text»\"); ¦ x = («w» & 0x«n») | («w» << «n»); ¦ Thread.sleep(«n»);",
+    ),
+    (
+        "server",
+        "#!/usr/bin/env «w» ¦ for «w» in *.«w»; do «w» \"$«w»\"; done ¦ if [ -n \"$«w»\" ] && [ -f \"$«w»\" ]; then ¦ export «W»=\"$HOME/«w»:$PATH\" ¦ «w»=${«W»:-«w»} ¦ while read -r «w»; do «w»; done < «w».txt ¦ server { listen «n»; server_name «w».com; } ¦ RewriteRule ^«w»/(.*)$ /«w».php?«w»=$1 [L] ¦ image: ${«W»}/«w»:${«W»:-latest} ¦ run: «w» install && «w» run «w» ¦ CMD [\"«w»\", \"«w».js\"] ¦ <«w»Id>«w»</«w»Id> ¦ {\"«w»\": {\"«w»\": [\"«w» --«w»\"]}, \"«w»\": true} ¦ \"scripts\": {\"test\": \"«w» --«w» && «w» .\"} ¦ Error: «text», «w» '/tmp/«w».«w»' ¦ Traceback (most recent call last): File \"«w».py\", line «n», in «w» ¦ «W»Exception: «text» at «w».«W».«w»(«W».java:«n») ¦ «w»: command not found ¦ fatal: «text» (or any of the parent «w»): .«w» ¦ «w» [«n»]: user '«w»' logged in from «n».«n».«n».«n»",
+    ),
+    (
+        "page",
+        "<p class='«w»'>«text»</p> ¦ <li><a href='/«w»/«w»'>«w»</a></li> ¦ <!-- «w» --> ¦ <br> ¦ </div> ¦ <td>{{ «w».«w» }}</td> ¦ {% for «w» in «w» %}<li>{{ «w» }}</li>{% endfor %} ¦ {{ «w» | «w»:'«w»' }} ¦ <%= «w».«w» %> ¦ <input name='«w»' type='text' placeholder='«text»'> ¦ <h1>«text»</h1><hr> ¦ <a href='https://www.«w».com/«w»?«w»=«n»&«w»=«w»#«w»' target='_blank'>«w»</a> ¦ <a href='#«w»'>«W»</a> | <a href='/'>«W»</a> ¦ .«w» > .«w»:hover { margin: 0 auto; } ¦ @media (min-width: «n»px) { ¦ <label>«w» <select name='«w»'><option value='«n»'>«w»</option></select></label> ¦ the `<«w»>` element and `<«w» «w»>` «text» ¦ «text» <em>«w»</em> &amp; <strong>«w»</strong> ¦ <html lang='en'><head><title>«text»</title></head><body> ¦ <img alt='«w»' src='/«w»/«w».jpg' width='«n»'>",
     ),
 ];

@@ -33,6 +33,10 @@ pub(super) const LISTS: &[(&str, &str)] = &[
         "root",
         "var ¦ usr ¦ usr/local ¦ opt ¦ root ¦ proc ¦ etc ¦ tmp ¦ var/www ¦ var/log ¦ usr/local/apache ¦ boot ¦ opt/lampp ¦ volumes",
     ),
+    (
+        "serverdir",
+        "xampp ¦ wamp ¦ inetpub ¦ Program Files\\«W» ¦ Program Files (x86)\\«W» ¦ ProgramData ¦ apache2 ¦ apache ¦ logs ¦ windows ¦ php",
+    ),
     ("own", "log ¦ ini ¦ conf ¦ cnf ¦ cfg ¦ err ¦ bak ¦ xml ¦ sys ¦ dat"),
     ("drive", "c: ¦ C: ¦ d: ¦ D: ¦ C:\\windows ¦ C:/xampp ¦ c:\\apache"),
     (
