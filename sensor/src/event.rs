@@ -10,9 +10,11 @@
 
 mod enforcement;
 mod exchange;
+mod filter;
 mod json;
 #[cfg(test)]
 pub(crate) mod samples;
+mod shorten;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -30,6 +32,8 @@ use siphasher::sip128::SipHasher13;
 pub use self::{
     enforcement::{AuditEvent, Enforcement, Peer},
     exchange::{EXCHANGE_PATH_MAX, ExchangeLine},
+    filter::{Filter, Head},
+    shorten::{EVENT_MIN, shorten},
     text::{CLAIM_MAX, CLAIMS_BYTES_MAX, CLAIMS_MAX, Claims, Text},
 };
 use crate::{
@@ -66,9 +70,6 @@ pub const FINDINGS_MAX: usize = 32;
 pub const REASON_MAX: usize = 256;
 /// Causes of loss that an event shows.
 pub const CAUSES_MAX: usize = 64;
-/// Every event fits into this many bytes when it is written by [`Event::write_within`].
-pub const EVENT_MIN: usize = 1024;
-
 /// A token's keyed fingerprint.
 pub type Fingerprint = [u8; 16];
 
@@ -178,6 +179,15 @@ pub struct Event {
     pub severity: Severity,
     /// What happened.
     pub body: Body,
+}
+
+/// Others that an event stands for: alerts of the same cause that were not told of by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Joined {
+    /// How many, beside the event itself.
+    pub count: u64,
+    /// When the first of them happened.
+    pub since: Time,
 }
 
 /// What happened.

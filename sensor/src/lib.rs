@@ -24,6 +24,7 @@ pub mod fingerprint_key;
 pub mod flow;
 pub mod history;
 pub mod http;
+pub mod journal;
 pub mod keyring;
 pub mod keys;
 pub mod learn;

@@ -44,15 +44,21 @@ struct Gathered {
 }
 
 /// A folder with a configuration in it: private folders for the daemon, no syslog unless `extra`
-/// names one, and `extra`, which begins with keys of `[sinks]`.
+/// names one, no alerts joined unless `join_seconds` says so, and `extra`, which begins with keys of
+/// `[sinks]`.
 pub fn configuration(dir: &Path, extra: &str) -> Result<PathBuf> {
     let path = dir.join("config.toml");
     let shown = dir.display();
+    // Tests count every event; what joins them has tests of its own.
+    let (events, extra) = match extra.contains("[events]\n") {
+        true => ("", extra.replacen("[events]\n", "[events]\njoin_seconds = 0\n", 1)),
+        false => ("[events]\njoin_seconds = 0\n", extra.to_owned()),
+    };
     let syslog = if extra.contains("[[sinks.syslog]]") { "" } else { "syslog = []\n" };
     fs::write(
         &path,
         format!(
-            "[daemon]\nruntime_dir = \"{shown}/run\"\nstate_dir = \"{shown}/state\"\n\
+            "[daemon]\nruntime_dir = \"{shown}/run\"\nstate_dir = \"{shown}/state\"\n{events}\
              [sinks]\n{syslog}{extra}\n"
         ),
     )?;

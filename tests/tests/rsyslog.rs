@@ -9,6 +9,7 @@
 use std::{
     fs,
     net::UdpSocket,
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -19,7 +20,8 @@ use jotwatch::{
         Body, Event, EventIds, Kind, RequestEvent, RequestView, ResponseView, Verdict, severity,
     },
     finding::{Finding, FindingId},
-    sinks::{Sinks, SinksConfig, SyslogConfig},
+    journal::Keep,
+    sinks::{Delivery, Sinks, SinksConfig, SyslogConfig},
     time::Time,
 };
 use jotwatch_tests::services::{NotInstalled, rsyslog::Rsyslog};
@@ -72,14 +74,20 @@ fn alert(number: u64) -> Event {
     }
 }
 
-fn start(address: String) -> Sinks {
+fn start(address: String, dir: &Path, name: &str) -> Sinks {
     let syslog = SyslogConfig {
         address: address.try_into().unwrap(),
         hostname: Some("web1".to_owned()),
         ..SyslogConfig::default()
     };
     let config = SinksConfig { stdout: false, file: Vec::new(), syslog: vec![syslog] };
-    Sinks::start(&config).unwrap().0
+    let delivery = Delivery {
+        dir: dir.join(name),
+        keep: Keep { bytes: 64 << 20, age: Duration::from_secs(3600) },
+        join: Duration::ZERO,
+        key: [1; 16],
+    };
+    Sinks::start(&config, &delivery).unwrap().0
 }
 
 fn check(line: &str, input: &str, number: u64) {
@@ -117,7 +125,7 @@ fn alerts_arrive_intact() {
         started => started.unwrap(),
     };
 
-    let local = start(dir.path().join("log").display().to_string());
+    let local = start(dir.path().join("log").display().to_string(), dir.path(), "local");
     for number in 0..50 {
         local.send(alert(number));
     }
@@ -126,7 +134,7 @@ fn alerts_arrive_intact() {
         check(line, "imuxsock", number as u64);
     }
 
-    let udp = start(format!("udp://{port}"));
+    let udp = start(format!("udp://{port}"), dir.path(), "udp");
     udp.send(alert(50));
     wait("a line over UDP", || rsyslog.lines().len() == 51);
     check(&rsyslog.lines()[50], "imudp", 50);

@@ -92,6 +92,18 @@ fn show(status: &Status, out: &mut impl Write) -> io::Result<()> {
             rest.listen, rest.scored, rest.suspicious
         )?;
     }
+    let delivery = &status.delivery;
+    writeln!(
+        out,
+        "\nevents\n  {} told, {} joined with others, {} lost before they were kept, {} bytes kept",
+        delivery.journal.appended,
+        delivery.joined,
+        delivery.dropped.iter().sum::<u64>(),
+        delivery.journal.bytes
+    )?;
+    if let Some(error) = &delivery.journal.error {
+        writeln!(out, "  {} not on disk yet: {error}", delivery.journal.unwritten)?;
+    }
     writeln!(out, "\nsinks")?;
     for sink in &status.sinks {
         write!(

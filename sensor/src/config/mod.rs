@@ -36,7 +36,7 @@ pub use self::{
     scoring::{HistoryConfig, ScoringConfig, read_behaviour},
     services::{MemorySettings, RouteConfig, ServiceConfig},
 };
-use crate::{finding::Severity, sinks::SinksConfig, weak::WeakSecrets};
+use crate::{finding::Severity, journal::Keep, sinks::SinksConfig, weak::WeakSecrets};
 
 /// Where `jotwatch run` looks for its configuration unless `--config` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/jotwatch/config.toml";
@@ -215,11 +215,32 @@ pub struct EventConfig {
     /// The 16-byte secret, as 32 hexadecimal digits, under which tokens are fingerprinted. The
     /// daemon makes one in its state folder when the file is absent.
     pub fingerprint_key_file: Option<PathBuf>,
+    /// Alerts of one cause within this time are joined; 0 joins none.
+    pub join_seconds: u64,
+    /// Bytes of events that are kept in the state folder, until they are delivered and for people.
+    keep_bytes: Spanned<u64>,
+    /// How long they are kept.
+    pub keep_days: u64,
+}
+
+impl EventConfig {
+    /// How much of what was told is kept.
+    #[must_use]
+    pub fn keep(&self) -> Keep {
+        let age = Duration::from_secs(self.keep_days.saturating_mul(86_400));
+        Keep { bytes: *self.keep_bytes.get_ref(), age }
+    }
 }
 
 impl Default for EventConfig {
     fn default() -> Self {
-        Self { min_severity: Severity::Low, fingerprint_key_file: None }
+        Self {
+            min_severity: Severity::Low,
+            fingerprint_key_file: None,
+            join_seconds: 10,
+            keep_bytes: Spanned::new(0..0, 256 << 20),
+            keep_days: 30,
+        }
     }
 }
 
@@ -313,6 +334,7 @@ fn check(config: &Config) -> Result<(), Complaint> {
     within(&config.scoring.save_seconds, "save_seconds", 1, 86_400)?;
     within(&config.scoring.other_subjects, "other_subjects", 1_000, 16_000_000)?;
     within(&config.tokens.max_bytes, "max_bytes", 256, 1 << 20)?;
+    within(&config.events.keep_bytes, "keep_bytes", 16 << 20, 1 << 40)?;
     scoring::check(&config.scoring)?;
     revocation::check(&config.revocation)?;
     rest::check(&config.rest)?;

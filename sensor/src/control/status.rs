@@ -10,7 +10,7 @@ use crate::{
     memory::MemoryCounters,
     pipeline,
     rest::RestStatus,
-    sinks::SinkStatus,
+    sinks::{DeliveryStatus, SinkStatus},
 };
 
 /// The answer to `status`: what runs, what it saw, and what it lost.
@@ -51,6 +51,9 @@ pub struct Status {
     /// What services asked over HTTP; absent where none is listened to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rest: Option<RestStatus>,
+    /// How events get to the sinks.
+    #[serde(default)]
+    pub delivery: DeliveryStatus,
     /// Where events go.
     pub sinks: Vec<SinkStatus>,
 }

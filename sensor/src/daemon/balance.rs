@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What was lost, by cause; the names are stable. Counts up from the daemon's start.
-fn losses(kernel: &Counters, stats: &Stats, undelivered: u64) -> [(&'static str, u64); 13] {
+fn losses(kernel: &Counters, stats: &Stats, events: LostEvents) -> [(&'static str, u64); 14] {
     [
         ("ring-full-requests", kernel.get(Counter::RequestsLost)),
         ("ring-full-records", kernel.get(Counter::RingFullRecords)),
@@ -25,7 +25,8 @@ fn losses(kernel: &Counters, stats: &Stats, undelivered: u64) -> [(&'static str,
         ("key-set-incomplete", stats.key_sets.incomplete),
         ("secret-search-full", stats.secrets.dropped),
         ("unknown-keys-full", stats.unknown_keys.dropped),
-        ("sink-queue-full", undelivered),
+        ("event-queue-full", events.queue_full),
+        ("journal-full", events.journal_full),
     ]
 }
 
@@ -50,6 +51,15 @@ pub(super) fn of(kernel: &Counters, stats: &Stats) -> RequestBalance {
     }
 }
 
+/// Events that were lost since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LostEvents {
+    /// On their way to the journal.
+    pub(super) queue_full: u64,
+    /// Over all sinks, those that gave way in the journal before they were delivered.
+    pub(super) journal_full: u64,
+}
+
 /// Remembers what was told, so that each loss is told once.
 pub(super) struct Losses {
     since: Time,
@@ -67,10 +77,10 @@ impl Losses {
         now: Time,
         kernel: &Counters,
         stats: &Stats,
-        undelivered: u64,
+        events: LostEvents,
     ) -> Option<SensorState> {
         let mut causes = Vec::new();
-        for (cause, total) in losses(kernel, stats, undelivered) {
+        for (cause, total) in losses(kernel, stats, events) {
             let told = self.told.insert(cause, total).unwrap_or(0);
             if total > told {
                 causes.push((cause, total - told));

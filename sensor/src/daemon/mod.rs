@@ -35,7 +35,7 @@ use smallvec::SmallVec;
 
 pub(crate) use self::feeds::clients_of_files;
 use self::{
-    balance::Losses,
+    balance::{Losses, LostEvents},
     cgroups::Cgroups,
     feedback::Feedback,
     files::{Files, Fresh},
@@ -58,13 +58,14 @@ use crate::{
     feeds::FeedTable,
     fingerprint_key,
     history::Recorder,
+    journal,
     keyring::{FetchMark, Keyring},
     learn,
     pipeline::{Pipeline, Settings},
     policy::Mode,
     rest::Server as RestServer,
     services::{Service, Services},
-    sinks::Sinks,
+    sinks::{Delivery, Sinks},
     time::Time,
     token::FingerprintKey,
     trust,
@@ -165,7 +166,7 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
         .with_context(|| format!("state in {}", config.daemon.state_dir.display()))?;
     let control = control::Server::bind(&config.daemon.runtime_dir)?;
     let rest = RestServer::start(&config.rest)?;
-    let (sinks, warnings) = Sinks::start(&config.sinks)?;
+    let (sinks, warnings) = Sinks::start(&config.sinks, &delivery(&config, salt))?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -430,7 +431,6 @@ impl Daemon {
         ensure!(!new.capture.ports.is_empty(), "capture.ports is empty");
         for (key, changed) in [
             ("capture", old.capture != new.capture),
-            ("sinks", old.sinks != new.sinks),
             ("daemon", old.daemon != new.daemon),
             ("memory", old.memory != new.memory),
             ("scoring.subjects", old.scoring.subject_limits() != new.scoring.subject_limits()),
@@ -456,6 +456,7 @@ impl Daemon {
         let other_keys = self.config.issuers != config.issuers || self.config.keys != config.keys;
         let keyring = other_keys.then(|| Keyring::start(&config)).transpose()?;
         let rest = rest::Next::prepare(self.rest.as_ref(), &config.rest)?;
+        let (sinks, warnings) = self.sinks.prepare(&config.sinks)?;
         self.guarding.reconfigure(&config, &services)?;
         // The last that may fail; what is below does not.
         if let Err(error) = self.pipeline.lists().denied.replace_files(deny_files) {
@@ -476,6 +477,13 @@ impl Daemon {
         self.pipeline.revoke(&revoked);
         (self.files, self.clients) = (files, clients);
         self.sinks.reopen();
+        self.sinks.set_delivery(&delivery(&config, self.salt));
+        if let Err(error) = self.sinks.apply(sinks) {
+            tracing::error!("{error}");
+        }
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
         self.recorder.write_to(config.scoring.history.place());
         self.choose(choice);
         let before = std::mem::replace(&mut self.config, config);
@@ -516,6 +524,7 @@ impl Daemon {
                 .collect(),
             models: self.models_status(),
             rest: self.rest.as_ref().map(RestServer::status),
+            delivery: self.sinks.delivery(),
             sinks: self.sinks.status(),
         })
     }
@@ -555,8 +564,11 @@ impl Daemon {
             Err(error) => return tracing::error!("{error}"),
         };
         let stats = self.pipeline.stats();
-        let dropped = self.sinks.status().iter().flat_map(|sink| sink.dropped).sum();
-        if let Some(loss) = self.losses.since_last(now, &kernel, &stats, dropped) {
+        let events = LostEvents {
+            queue_full: self.sinks.delivery().dropped.iter().sum(),
+            journal_full: self.sinks.status().iter().flat_map(|sink| sink.dropped).sum(),
+        };
+        if let Some(loss) = self.losses.since_last(now, &kernel, &stats, events) {
             self.tell(loss);
         }
     }
@@ -629,6 +641,15 @@ fn settings(
     let settings =
         settings.with_weak_secrets(config.tokens.weak_secrets()?).with_models(choice.models());
     Ok(Settings { service_wait: SERVICE_WAIT, ..settings })
+}
+
+fn delivery(config: &Config, key: [u8; 16]) -> Delivery {
+    Delivery {
+        dir: journal::folder(&config.daemon.state_dir),
+        keep: config.events.keep(),
+        join: Duration::from_secs(config.events.join_seconds),
+        key,
+    }
 }
 
 fn start_search(settings: &Settings) -> anyhow::Result<Option<SecretSearch>> {

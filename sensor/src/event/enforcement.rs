@@ -1,6 +1,6 @@
 //! What was done about a request, and who changed what is denied or allowed.
 
-use super::{EventId, json::Object, text::Text, write::Cut};
+use super::{EventId, FINDINGS_MAX, json::Object, text::Text};
 use crate::{
     enforce::entry::{MAX_NAME, MAX_REASON, Written},
     feedback::Label,
@@ -29,20 +29,16 @@ pub struct Enforcement {
 }
 
 impl Enforcement {
-    pub(super) fn write(&self, object: &mut Object<'_>, cut: Cut) {
+    pub(super) fn write(&self, object: &mut Object<'_>) {
         object.name("mode", self.mode.as_str());
         object.name("action", self.action);
         object.flag("dry_run", self.dry_run);
-        if !self.denied.is_empty() && !cut.bare() {
+        if !self.denied.is_empty() {
             object.names("denied", self.denied.iter().map(|scope| scope.as_str()));
             object.number("deny_seconds", self.deny_seconds);
         }
-        let most = if cut.bare() { 1 } else { cut.findings() };
-        let reasons = self.reasons.findings.iter().take(most);
+        let reasons = self.reasons.findings.iter().take(FINDINGS_MAX);
         object.names("reasons", reasons.map(|id| id.as_str()));
-        if cut.bare() {
-            return;
-        }
         if let Some(score) = self.reasons.score {
             object.number("score", score.into());
         }
@@ -89,13 +85,12 @@ pub struct AuditEvent {
 }
 
 impl AuditEvent {
-    pub(super) fn write(&self, event: &mut Object<'_>, cut: Cut) {
+    pub(super) fn write(&self, event: &mut Object<'_>) {
         event.name("change", self.change);
         if let Some(entry) = &self.entry {
             let mut object = Object::new(event.key("entry"));
             let name = |object: &mut Object<'_>, name, value: &str| {
-                let limit = MAX_NAME.min(cut.text());
-                object.text_within(name, &Text::new(value.as_bytes(), MAX_NAME), limit);
+                object.text(name, Text::new(value.as_bytes(), MAX_NAME).as_str());
             };
             match entry {
                 Written::Token { token_key } => {
@@ -132,13 +127,13 @@ impl AuditEvent {
             event.time("until", until);
         }
         if let Some(reason) = self.reason.as_ref().filter(|reason| !reason.is_empty()) {
-            event.bytes("reason", reason.as_bytes(), MAX_REASON.min(cut.text()));
+            event.bytes("reason", reason.as_bytes(), MAX_REASON);
         }
         if let Some(count) = self.count {
             event.number("count", count);
         }
         if let Some(file) = &self.file {
-            event.bytes("file", file.as_bytes(), MAX_REASON.min(cut.text()));
+            event.bytes("file", file.as_bytes(), MAX_REASON);
         }
         if let Some(id) = self.event {
             event.hex("event", &id.0);

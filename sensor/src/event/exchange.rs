@@ -1,10 +1,6 @@
 //! The line of `replay --exchanges`: every request, not only the suspicious.
 
-use super::{
-    Fingerprint, HOST_MAX, METHOD_MAX,
-    json::Object,
-    write::{Cut, findings},
-};
+use super::{Fingerprint, HOST_MAX, METHOD_MAX, json::Object, write::findings};
 use crate::{capture::FlowKey, finding::Finding, time::Time};
 
 /// Bytes of a request target that an exchange line shows: as many as a head can have.
@@ -67,7 +63,7 @@ impl ExchangeLine<'_> {
             Some(token) => line.hex("token", &token),
             None => line.null("token"),
         }
-        findings(&mut line, self.findings, Cut::NOTHING);
+        findings(&mut line, self.findings);
         line.end();
         out.push(b'\n');
     }

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::text::{Text, escape, is_plain};
+use super::text::{escape, is_plain};
 use crate::{redact, time::Time};
 
 /// Appends `text` as a JSON string.
@@ -59,14 +59,6 @@ impl<'a> Object<'a> {
     /// A string member of text that is fit to be shown.
     pub(super) fn text(&mut self, name: &'static str, value: &str) {
         shown(self.key(name), value.as_bytes());
-    }
-
-    /// A string member of at most `limit` bytes and a mark.
-    pub(super) fn text_within(&mut self, name: &'static str, value: &Text, limit: usize) {
-        match value.head(limit) {
-            (whole, true) => self.text(name, whole),
-            (head, false) => self.text(name, &format!("{head}…")),
-        }
     }
 
     /// A string member of bytes from the network: redacted, escaped and cut as [`Text`].

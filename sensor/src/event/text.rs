@@ -40,21 +40,21 @@ impl Text {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
 
-    /// The text's first `limit` bytes or less, ending at a character and not in the middle of an
-    /// escape, and whether that is all.
-    pub(super) fn head(&self, limit: usize) -> (&str, bool) {
-        let mut end = self.0.floor_char_boundary(limit);
-        if end < self.0.len() {
-            let last = self.0.as_bytes().get(end.saturating_sub(3)..end).unwrap_or_default();
-            let escape = last.iter().rposition(|&b| b == b'\\').map_or(0, |at| last.len() - at);
-            let from = end - escape;
-            if escape > 0 && self.0.as_bytes().get(from + 1) == Some(&b'x') {
-                end = from;
-            }
+/// A text's first `limit` bytes or less, ending at a character and not in the middle of an escape,
+/// and whether that is all.
+pub(super) fn head(text: &str, limit: usize) -> (&str, bool) {
+    let mut end = text.floor_char_boundary(limit);
+    if end < text.len() {
+        let last = text.as_bytes().get(end.saturating_sub(3)..end).unwrap_or_default();
+        let escape = last.iter().rposition(|&b| b == b'\\').map_or(0, |at| last.len() - at);
+        let from = end - escape;
+        if escape > 0 && text.as_bytes().get(from + 1) == Some(&b'x') {
+            end = from;
         }
-        (self.0.get(..end).unwrap_or_default(), end == self.0.len())
     }
+    (text.get(..end).unwrap_or_default(), end == text.len())
 }
 
 /// Whether every byte is printable ASCII that needs no escape, neither here nor in JSON.

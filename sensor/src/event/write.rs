@@ -7,80 +7,11 @@ use std::{
 };
 
 use super::{
-    Body, CAUSES_MAX, DETAIL_MAX, Event, FINDINGS_MAX, KeyEvent, Kind, REASON_MAX, RequestEvent,
-    SCHEMA, SERVICE_TEXT_MAX, SensorEvent, SensorState, TOKENS_MAX, TokenView, json::Object,
+    Body, CAUSES_MAX, DETAIL_MAX, Event, FINDINGS_MAX, Joined, KeyEvent, Kind, REASON_MAX,
+    RequestEvent, SCHEMA, SERVICE_TEXT_MAX, SensorEvent, SensorState, TOKENS_MAX, TokenView,
+    json::Object,
 };
 use crate::{capture::Service, finding::Finding, score::Reason};
-
-/// What an event leaves out to fit a limit, in the order of [`Cut::STEPS`].
-#[derive(Clone, Copy)]
-pub(super) struct Cut {
-    claims: bool,
-    context: bool,
-    text: usize,
-    detail: usize,
-    findings: usize,
-    tokens: usize,
-    causes: usize,
-}
-
-impl Cut {
-    /// Bytes of each text.
-    pub(super) const fn text(self) -> usize {
-        self.text
-    }
-
-    /// Nothing but what the schema requires.
-    pub(super) const fn bare(self) -> bool {
-        self.tokens == 0
-    }
-
-    /// Findings of each list.
-    pub(super) const fn findings(self) -> usize {
-        self.findings
-    }
-
-    pub(super) const NOTHING: Self = Self {
-        claims: true,
-        context: true,
-        text: usize::MAX,
-        detail: DETAIL_MAX,
-        findings: FINDINGS_MAX,
-        tokens: TOKENS_MAX,
-        causes: CAUSES_MAX,
-    };
-    const STEPS: [Self; 5] = [
-        Self { claims: false, ..Self::NOTHING },
-        Self { claims: false, context: false, text: 512, ..Self::NOTHING },
-        Self {
-            claims: false,
-            context: false,
-            text: 128,
-            detail: 64,
-            findings: 16,
-            tokens: 4,
-            causes: 32,
-        },
-        Self {
-            claims: false,
-            context: false,
-            text: 48,
-            detail: 0,
-            findings: 8,
-            tokens: 1,
-            causes: 16,
-        },
-        Self {
-            claims: false,
-            context: false,
-            text: 12,
-            detail: 0,
-            findings: 2,
-            tokens: 0,
-            causes: 4,
-        },
-    ];
-}
 
 impl Event {
     /// What it is about.
@@ -108,23 +39,12 @@ impl Event {
 
     /// Appends the event as a JSON object without a line end.
     pub fn write(&self, out: &mut Vec<u8>) {
-        self.write_cut(out, Cut::NOTHING, false);
+        self.write_with(out, None);
     }
 
-    /// Appends the event as a JSON object of at most `limit` bytes, or of [`super::EVENT_MIN`] where
-    /// that is more. What does not fit is left out member by member, never in the middle of one:
-    /// the claims first, then user agent and cgroup, then long texts, details, tokens and
-    /// findings. An event that left something out says `"shortened":true`.
-    pub fn write_within(&self, out: &mut Vec<u8>, limit: usize) {
-        let start = out.len();
-        self.write(out);
-        for cut in Cut::STEPS {
-            if out.len() - start <= limit {
-                return;
-            }
-            out.truncate(start);
-            self.write_cut(out, cut, true);
-        }
+    /// Appends it as one that stands for others, too.
+    pub fn write_joined(&self, out: &mut Vec<u8>, joined: Option<Joined>) {
+        self.write_with(out, joined);
     }
 
     /// Writes the event and a line feed. `line` is scratch that is kept between calls.
@@ -138,7 +58,7 @@ impl Event {
         to.write_all(line)
     }
 
-    fn write_cut(&self, out: &mut Vec<u8>, cut: Cut, shortened: bool) {
+    fn write_with(&self, out: &mut Vec<u8>, joined: Option<Joined>) {
         let mut event = Object::new(out);
         event.name("schema", SCHEMA);
         event.hex("id", &self.id.0);
@@ -146,30 +66,33 @@ impl Event {
         event.name("kind", self.kind().as_str());
         event.name("severity", self.severity.as_str());
         match &self.body {
-            Body::Request(body) => body.write(&mut event, cut),
+            Body::Request(body) => body.write(&mut event),
             Body::Flow(body) => {
                 event.name("reason", body.reason.as_str());
                 event.endpoint("client", body.client);
-                served(&mut event, body.server, body.service.as_deref(), cut);
-                findings(&mut event, &body.findings, cut);
+                served(&mut event, body.server, body.service.as_deref());
+                findings(&mut event, &body.findings);
             }
-            Body::Key(body) => body.write(&mut event, cut),
-            Body::Sensor(body) => body.write(&mut event, cut),
-            Body::Audit(body) => body.write(&mut event, cut),
+            Body::Key(body) => body.write(&mut event),
+            Body::Sensor(body) => body.write(&mut event),
+            Body::Audit(body) => body.write(&mut event),
         }
-        if shortened {
-            event.key("shortened").extend_from_slice(b"true");
+        if let Some(joined) = joined {
+            let mut object = Object::new(event.key("joined"));
+            object.number("count", joined.count);
+            object.time("since", joined.since);
+            object.end();
         }
         event.end();
     }
 }
 
 impl RequestEvent {
-    fn write(&self, event: &mut Object<'_>, cut: Cut) {
+    fn write(&self, event: &mut Object<'_>) {
         event.name("verdict", self.verdict.as_str());
         if let Some(enforcement) = &self.enforcement {
             let mut object = Object::new(event.key("enforcement"));
-            enforcement.write(&mut object, cut);
+            enforcement.write(&mut object);
             object.end();
         }
         event.endpoint_with("client", self.client, |client| {
@@ -180,16 +103,16 @@ impl RequestEvent {
                 client.number("asn", asn.into());
             }
         });
-        served(event, self.server, self.service.as_deref(), cut);
+        served(event, self.server, self.service.as_deref());
         event.number("exchange", self.exchange);
 
         let mut request = Object::new(event.key("request"));
-        request.text_within("method", &self.request.method, cut.text);
-        request.text_within("path", &self.request.path, cut.text);
+        request.text("method", self.request.method.as_str());
+        request.text("path", self.request.path.as_str());
         if let Some(host) = &self.request.host {
-            request.text_within("host", host, cut.text);
+            request.text("host", host.as_str());
         }
-        if let (Some(agent), true) = (&self.request.user_agent, cut.context) {
+        if let Some(agent) = &self.request.user_agent {
             request.text("user_agent", agent.as_str());
         }
         request.number("bytes", self.request.bytes);
@@ -208,59 +131,56 @@ impl RequestEvent {
         event.name("outcome", self.outcome);
         if let Some(score) = &self.score {
             event.number("score", score.value.into());
-            if !cut.bare() {
-                if let Some(profile) = score.profile {
-                    event.name("profile", profile.as_str());
-                }
-                let reasons = score.reasons().iter().take(cut.findings);
-                event.array("reasons", reasons, |object, reason| write_reason(object, reason, cut));
+            if let Some(profile) = score.profile {
+                event.name("profile", profile.as_str());
             }
+            event.array("reasons", score.reasons(), write_reason);
         }
-        event.array("tokens", self.tokens.iter().take(cut.tokens), |object, token| {
-            token.write(object, cut);
+        event.array("tokens", self.tokens.iter().take(TOKENS_MAX), |object, token| {
+            token.write(object);
         });
-        findings(event, &self.findings, cut);
+        findings(event, &self.findings);
     }
 }
 
 impl TokenView {
-    fn write(&self, token: &mut Object<'_>, cut: Cut) {
+    fn write(&self, token: &mut Object<'_>) {
         token.hex("fingerprint", &self.fingerprint);
         token.name("deny_key", &self.deny_key.to_string());
-        token.text_within("location", &self.location, cut.text);
+        token.text("location", self.location.as_str());
         if let Some(scheme) = &self.scheme {
-            token.text_within("scheme", scheme, cut.text);
+            token.text("scheme", scheme.as_str());
         }
         token.name("kind", self.kind);
         for (name, value) in [("alg", &self.alg), ("kid", &self.kid), ("typ", &self.typ)] {
             if let Some(value) = value {
-                token.text_within(name, value, cut.text);
+                token.text(name, value.as_str());
             }
         }
         if let Some(whose) = self.verified_by {
             token.name("verified_by", whose);
         }
-        if cut.claims && !self.claims.is_empty() {
+        if !self.claims.is_empty() {
             let out = token.key("claims");
             out.push(b'{');
             out.extend_from_slice(self.claims.members().as_bytes());
             out.push(b'}');
         }
         if !self.findings.is_empty() {
-            findings(token, &self.findings, cut);
+            findings(token, &self.findings);
         }
     }
 }
 
 impl KeyEvent {
-    fn write(&self, event: &mut Object<'_>, cut: Cut) {
+    fn write(&self, event: &mut Object<'_>) {
         event.endpoint("client", self.client);
-        served(event, self.server, self.service.as_deref(), cut);
+        served(event, self.server, self.service.as_deref());
         if let Some(issuer) = &self.issuer {
-            event.text_within("issuer", issuer, cut.text);
+            event.text("issuer", issuer.as_str());
         }
         if let Some(kid) = &self.kid {
-            event.text_within("kid", kid, cut.text);
+            event.text("kid", kid.as_str());
         }
         if let Some(alg) = self.alg {
             event.name("alg", alg);
@@ -268,18 +188,18 @@ impl KeyEvent {
         if let Some(token) = &self.token {
             event.hex("token", token);
         }
-        findings(event, &self.findings, cut);
+        findings(event, &self.findings);
     }
 }
 
 impl SensorEvent {
-    fn write(&self, event: &mut Object<'_>, cut: Cut) {
+    fn write(&self, event: &mut Object<'_>) {
         event.name("state", self.state.as_str());
         event.text("version", &self.version);
         if let SensorState::Loss { since, causes } = &self.state {
             event.time("since", *since);
             let mut loss = Object::new(event.key("loss"));
-            for &(cause, count) in causes.iter().take(cut.causes) {
+            for &(cause, count) in causes.iter().take(CAUSES_MAX) {
                 loss.number(cause, count);
             }
             loss.end();
@@ -287,7 +207,7 @@ impl SensorEvent {
     }
 }
 
-fn served(event: &mut Object<'_>, server: SocketAddr, service: Option<&Service>, cut: Cut) {
+fn served(event: &mut Object<'_>, server: SocketAddr, service: Option<&Service>) {
     event.endpoint("server", server);
     let Some(service) = service else { return };
     let mut object = Object::new(event.key("service"));
@@ -295,9 +215,9 @@ fn served(event: &mut Object<'_>, server: SocketAddr, service: Option<&Service>,
         object.number("pid", pid.into());
     }
     if let Some(command) = &service.command {
-        object.bytes("command", command.as_bytes(), SERVICE_TEXT_MAX.min(cut.text));
+        object.bytes("command", command.as_bytes(), SERVICE_TEXT_MAX);
     }
-    if let (Some(cgroup), true) = (&service.cgroup, cut.context) {
+    if let Some(cgroup) = &service.cgroup {
         object.bytes("cgroup", cgroup.as_bytes(), SERVICE_TEXT_MAX);
     }
     if let Some(listen) = service.listen {
@@ -307,33 +227,30 @@ fn served(event: &mut Object<'_>, server: SocketAddr, service: Option<&Service>,
 }
 
 /// Writes findings, the gravest first where not all of them fit.
-pub(super) fn findings(object: &mut Object<'_>, findings: &[Finding], cut: Cut) {
-    if findings.len() <= cut.findings {
-        object.array("findings", findings, |object, finding| write_finding(object, finding, cut));
+pub(super) fn findings(object: &mut Object<'_>, findings: &[Finding]) {
+    if findings.len() <= FINDINGS_MAX {
+        object.array("findings", findings, write_finding);
     } else {
         let mut gravest = findings.iter().collect::<Vec<_>>();
         gravest.sort_by_key(|f| std::cmp::Reverse(f.severity));
-        let gravest = gravest.into_iter().take(cut.findings);
-        object.array("findings", gravest, |object, finding| write_finding(object, finding, cut));
+        let gravest = gravest.into_iter().take(FINDINGS_MAX);
+        object.array("findings", gravest, write_finding);
     }
 }
 
-fn write_reason(object: &mut Object<'_>, reason: &Reason, cut: Cut) {
+fn write_reason(object: &mut Object<'_>, reason: &Reason) {
     object.name("source", reason.source.as_str());
     object.name("id", reason.id);
     object.number("score", reason.score.into());
-    if cut.detail > 0 {
-        object.bytes("detail", reason.detail.as_bytes(), REASON_MAX.min(cut.detail));
-    }
+    object.bytes("detail", reason.detail.as_bytes(), REASON_MAX);
 }
 
-fn write_finding(object: &mut Object<'_>, finding: &Finding, cut: Cut) {
+fn write_finding(object: &mut Object<'_>, finding: &Finding) {
     object.name("id", finding.id.as_str());
     object.name("severity", finding.severity.as_str());
     match &finding.detail {
-        _ if cut.detail == 0 => {}
         // Our own words need neither redaction nor a limit.
-        Cow::Borrowed(detail) if detail.len() <= cut.detail => object.text("detail", detail),
-        detail => object.bytes("detail", detail.as_bytes(), cut.detail),
+        Cow::Borrowed(detail) if detail.len() <= DETAIL_MAX => object.text("detail", detail),
+        detail => object.bytes("detail", detail.as_bytes(), DETAIL_MAX),
     }
 }

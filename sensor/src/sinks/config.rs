@@ -4,6 +4,9 @@ use std::{fmt, path::PathBuf};
 
 use serde::Deserialize;
 
+use super::outlet::Spec;
+use crate::event::Filter;
+
 /// The least `message_bytes`: what RFC 5424, section 6.1, asks every receiver to take.
 pub const MESSAGE_MIN: usize = 2048;
 /// The default of `message_bytes`: rsyslog's own limit unless it is told otherwise.
@@ -48,6 +51,25 @@ impl Default for SinksConfig {
 pub struct FileConfig {
     /// The file; its directory exists.
     pub path: PathBuf,
+    /// Set aside as `PATH.1` before it has more bytes. Default never.
+    #[serde(default)]
+    pub max_bytes: Option<u64>,
+    /// Set aside when it is this old. Default never.
+    #[serde(default)]
+    pub max_hours: Option<u64>,
+    /// Files that were set aside and stay; default [`KEEP_DEFAULT`].
+    #[serde(default = "keep_default")]
+    pub keep: usize,
+    /// Which events it gets.
+    #[serde(default)]
+    pub filter: Filter,
+}
+
+/// The default of `keep`.
+pub const KEEP_DEFAULT: usize = 7;
+
+const fn keep_default() -> usize {
+    KEEP_DEFAULT
 }
 
 /// A syslog receiver (RFC 5424).
@@ -65,6 +87,8 @@ pub struct SyslogConfig {
     /// [`MESSAGE_DEFAULT`].
     #[serde(deserialize_with = "message_bytes")]
     pub message_bytes: usize,
+    /// Which events it gets.
+    pub filter: Filter,
 }
 
 impl Default for SyslogConfig {
@@ -74,7 +98,18 @@ impl Default for SyslogConfig {
             facility: Facility::default(),
             hostname: None,
             message_bytes: MESSAGE_DEFAULT,
+            filter: Filter::default(),
         }
+    }
+}
+
+impl SinksConfig {
+    /// The sinks in the order of the config.
+    pub(super) fn specs(&self) -> Vec<Spec> {
+        let stdout = self.stdout.then_some(Spec::Stdout);
+        let files = self.file.iter().cloned().map(Spec::File);
+        let syslog = self.syslog.iter().cloned().map(Spec::Syslog);
+        stdout.into_iter().chain(files).chain(syslog).collect()
     }
 }
 

@@ -1,21 +1,34 @@
 //! JSON lines to stdout or to a file.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Write},
     os::{fd::AsFd, unix::fs::OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::Arc,
+    time::{Duration, SystemTime},
 };
 
-use crate::event::Event;
+use super::{FileConfig, outlet::Outlet};
+use crate::journal::Record;
+
+/// When a file is set aside.
+#[derive(Clone, Debug)]
+struct Rotation {
+    path: PathBuf,
+    max_bytes: Option<u64>,
+    max_age: Option<Duration>,
+    /// Files that were set aside and stay.
+    keep: usize,
+}
 
 /// A file, or stdout, that takes JSON lines.
 pub(super) struct Lines {
-    name: String,
     /// Absent for stdout.
-    path: Option<PathBuf>,
+    rotation: Option<Rotation>,
     file: File,
+    /// Bytes in the file, and since when.
+    len: u64,
+    begun: SystemTime,
     buffer: Vec<u8>,
     /// A line of which only the first bytes could be written; it counts as taken over.
     torn: Vec<u8>,
@@ -28,49 +41,49 @@ impl Lines {
         // The descriptor itself: the standard library's buffer does not tell how much was
         // written when a write fails.
         let fd = io::stdout().as_fd().try_clone_to_owned()?;
-        Ok(Self::new("stdout".to_owned(), None, fd.into()))
+        Self::new(None, fd.into())
     }
 
-    pub(super) fn file(path: &Path) -> io::Result<Self> {
-        let name = format!("file:{}", path.display());
-        Ok(Self::new(name, Some(path.to_owned()), open(path)?))
+    pub(super) fn file(config: &FileConfig) -> io::Result<Self> {
+        let rotation = Rotation {
+            path: config.path.clone(),
+            max_bytes: config.max_bytes,
+            max_age: config.max_hours.map(|hours| Duration::from_secs(hours * 3600)),
+            keep: config.keep,
+        };
+        let file = open(&rotation.path)?;
+        Self::new(Some(rotation), file)
     }
 
-    fn new(name: String, path: Option<PathBuf>, file: File) -> Self {
-        Self { name, path, file, buffer: Vec::new(), torn: Vec::new(), torn_at: 0 }
+    fn new(rotation: Option<Rotation>, file: File) -> io::Result<Self> {
+        let (len, begun) = state(&file)?;
+        let torn = Vec::new();
+        Ok(Self { rotation, file, len, begun, buffer: Vec::new(), torn, torn_at: 0 })
     }
 
     /// Over any descriptor.
     #[cfg(test)]
-    pub(super) fn over(name: &str, file: File) -> Self {
-        Self::new(name.to_owned(), None, file)
+    pub(super) fn over(file: File) -> io::Result<Self> {
+        Self::new(None, file)
     }
 
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub(super) fn deliver(&mut self, batch: &[Arc<Event>]) -> (usize, io::Result<()>) {
-        if let Err(error) = self.mend() {
-            return (0, Err(error));
+    /// Sets the file aside where it would get too large, or has become too old.
+    fn rotate(&mut self, more: usize) -> io::Result<()> {
+        let Some(rotation) = &self.rotation else { return Ok(()) };
+        let large = rotation.max_bytes.is_some_and(|max| self.len + more as u64 > max);
+        let age = SystemTime::now().duration_since(self.begun).unwrap_or_default();
+        let old = rotation.max_age.is_some_and(|max| age >= max);
+        if self.len == 0 || !(large || old) {
+            return Ok(());
         }
-        self.buffer.clear();
-        for event in batch {
-            event.write(&mut self.buffer);
-            self.buffer.push(b'\n');
+        for number in (1..rotation.keep).rev() {
+            set_aside(&aside(&rotation.path, number), &aside(&rotation.path, number + 1))?;
         }
-        let (written, result) = write(&mut self.file, &self.buffer);
-        let (done, rest) = self.buffer.split_at(written.min(self.buffer.len()));
-        let mut taken = memchr::memchr_iter(b'\n', done).count();
-        let begun = done.len() - memchr::memrchr(b'\n', done).map_or(0, |at| at + 1);
-        if begun > 0 {
-            let (_, head) = done.split_at(done.len() - begun);
-            let tail = rest.split_inclusive(|&b| b == b'\n').next().unwrap_or_default();
-            self.torn = [head, tail].concat();
-            self.torn_at = begun;
-            taken += 1;
+        match rotation.keep {
+            0 => fs::remove_file(&rotation.path)?,
+            _ => set_aside(&rotation.path, &aside(&rotation.path, 1))?,
         }
-        (taken, result)
+        self.reopen()
     }
 
     /// Completes the line that was torn.
@@ -84,17 +97,65 @@ impl Lines {
         }
         result
     }
+}
 
-    pub(super) fn reopen(&mut self) -> io::Result<()> {
-        let Some(path) = &self.path else { return Ok(()) };
-        let file = open(path)?;
+impl Outlet for Lines {
+    fn deliver(&mut self, batch: &[Record]) -> (usize, io::Result<()>) {
+        self.buffer.clear();
+        for record in batch {
+            self.buffer.extend_from_slice(&record.line);
+            self.buffer.push(b'\n');
+        }
+        if let Err(error) = self.mend().and_then(|()| self.rotate(self.buffer.len())) {
+            return (0, Err(error));
+        }
+        let (written, result) = write(&mut self.file, &self.buffer);
+        self.len += written as u64;
+        let (done, rest) = self.buffer.split_at(written.min(self.buffer.len()));
+        let mut taken = memchr::memchr_iter(b'\n', done).count();
+        let begun = done.len() - memchr::memrchr(b'\n', done).map_or(0, |at| at + 1);
+        if begun > 0 {
+            let (_, head) = done.split_at(done.len() - begun);
+            let tail = rest.split_inclusive(|&b| b == b'\n').next().unwrap_or_default();
+            self.torn = [head, tail].concat();
+            self.torn_at = begun;
+            taken += 1;
+        }
+        (taken, result)
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        let Some(rotation) = &self.rotation else { return Ok(()) };
+        let file = open(&rotation.path)?;
         // The old file gets the rest of its last line; where it can't, the new one gets it whole.
         if self.mend().is_err() {
             self.torn_at = 0;
         }
+        (self.len, self.begun) = state(&file)?;
         self.file = file;
         Ok(())
     }
+}
+
+/// `PATH.1` for the file that was set aside last.
+fn aside(path: &Path, number: usize) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
+}
+
+fn set_aside(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Bytes of a file, and when it was begun: where the file system does not tell, its last change.
+fn state(file: &File) -> io::Result<(u64, SystemTime)> {
+    let metadata = file.metadata()?;
+    let begun = metadata.created().or_else(|_| metadata.modified())?;
+    Ok((metadata.len(), begun))
 }
 
 fn open(path: &Path) -> io::Result<File> {

@@ -1,10 +1,15 @@
 //! Where events go: JSON lines on stdout or in a file, and syslog.
 //!
-//! Every sink has a thread and a bounded queue of its own: one that is slow, full or gone never
-//! holds up the pipeline or another sink. [`Sinks::send`] does not block; an event that finds the
-//! queue full is counted by severity. A sink that fails keeps its queue and tries again.
+//! [`Sinks::send`] hands an event to a thread that joins alerts of one cause and appends what is
+//! told to the [`journal`](crate::journal). Every sink reads the journal in a thread of its own:
+//! one that is slow, full or gone never holds up the pipeline or another sink, and gets what it
+//! missed when it is back, in order, also after the sensor was killed. What it had can come again
+//! then; ids tell.
+#![forbid(unsafe_code)]
 
 mod config;
+mod feeder;
+mod join;
 mod lines;
 mod outlet;
 mod syslog;
@@ -14,8 +19,10 @@ mod worker;
 
 use std::{
     io,
+    path::PathBuf,
     sync::{
         Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread::{self, Thread},
@@ -23,37 +30,46 @@ use std::{
 };
 
 pub use self::config::{
-    Facility, FileConfig, MESSAGE_DEFAULT, MESSAGE_MAX, MESSAGE_MIN, SinksConfig, SyslogAddress,
-    SyslogConfig,
+    Facility, FileConfig, KEEP_DEFAULT, MESSAGE_DEFAULT, MESSAGE_MAX, MESSAGE_MIN, SinksConfig,
+    SyslogAddress, SyslogConfig,
 };
 use self::{
-    outlet::Outlet,
-    worker::{Message, Shared},
+    feeder::{Feeder, Message},
+    join::Joiner,
+    outlet::Spec,
+    worker::{Shared, Worker},
 };
-use crate::{event::Event, finding::Severity};
+use crate::{
+    event::Event,
+    finding::Severity,
+    journal::{Journal, JournalStatus, Keep, Position},
+};
 
-/// Events that wait for one sink. What comes while the queue is full is dropped and counted.
-pub const QUEUE_MAX: usize = 4096;
+/// Events between the pipeline and the journal, a kilobyte or two each. What comes while as many
+/// wait is dropped and counted: the disk, or the processor, does not keep up.
+pub const QUEUE_MAX: usize = 16_384;
 
-/// A sink that can't be started: one line that names it.
+/// How events are kept until they are delivered, and for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// The folder of the journal.
+    pub dir: PathBuf,
+    /// How much of it is kept.
+    pub keep: Keep,
+    /// Alerts of one cause within this time are joined; none where it is zero.
+    pub join: Duration,
+    /// A secret that causes are told apart by.
+    pub key: [u8; 16],
+}
+
+/// A sink, or the journal before them, that can't be started.
 #[derive(Debug, thiserror::Error)]
-pub enum SinkError {
-    /// The file can't be opened for appending.
-    #[error("sink {sink}: can't open for appending: {source}")]
-    Open {
-        /// The sink's name, `file:PATH`.
-        sink: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// stdout is closed, or there is no thread to be had.
-    #[error("sink {sink}: {source}")]
-    Start {
-        /// The sink's name.
-        sink: String,
-        /// Why.
-        source: io::Error,
-    },
+#[error("sink {sink}: {source}")]
+pub struct SinkError {
+    /// The sink's name, or `journal` and its folder.
+    pub sink: String,
+    /// Why.
+    pub source: io::Error,
 }
 
 /// How a sink fares.
@@ -75,18 +91,45 @@ pub struct SinkStatus {
     pub failing: bool,
 }
 
+/// How delivery fares as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct DeliveryStatus {
+    /// Alerts that others of the same cause stand for.
+    pub joined: u64,
+    /// Events that no sink will get, because the journal's thread did not keep up, by severity in
+    /// the order of [`Severity::ALL`].
+    pub dropped: [u64; Severity::ALL.len()],
+    /// What is kept on disk.
+    pub journal: JournalStatus,
+}
+
 /// One running sink.
 struct Handle {
+    spec: Spec,
     name: String,
-    queue: SyncSender<Message>,
     shared: Arc<Shared>,
+    position: Arc<Position>,
     thread: Thread,
     ended: Receiver<()>,
 }
 
 /// The sinks of the config, running.
 pub struct Sinks {
+    queue: SyncSender<Message>,
+    dropped: [AtomicU64; Severity::ALL.len()],
+    joined: Arc<AtomicU64>,
+    journal: Arc<Journal>,
+    fed: Receiver<()>,
     handles: Vec<Handle>,
+}
+
+/// Sinks that are ready to be started.
+pub struct Prepared(Vec<Ready>);
+
+struct Ready {
+    spec: Spec,
+    /// `None` where one like it runs.
+    outlet: Option<Box<dyn outlet::Outlet>>,
 }
 
 impl Sinks {
@@ -94,34 +137,125 @@ impl Sinks {
     /// trying: a syslog socket that is not there.
     ///
     /// # Errors
-    /// A file that can't be opened, a closed stdout, no thread.
-    pub fn start(config: &SinksConfig) -> Result<(Self, Vec<String>), SinkError> {
-        let mut outlets = Vec::new();
-        let mut warnings = Vec::new();
-        if config.stdout {
-            outlets.push(Outlet::stdout()?);
-        }
-        for file in &config.file {
-            outlets.push(Outlet::file(&file.path)?);
-        }
-        for syslog in &config.syslog {
-            let (outlet, warning) = Outlet::syslog(syslog);
-            outlets.push(outlet);
-            warnings.extend(warning);
-        }
-        let handles = outlets.into_iter().map(Handle::start).collect::<Result<_, _>>()?;
-        Ok((Self { handles }, warnings))
+    /// A file that can't be opened, a closed stdout, a journal that can't be opened, no thread.
+    pub fn start(
+        config: &SinksConfig,
+        delivery: &Delivery,
+    ) -> Result<(Self, Vec<String>), SinkError> {
+        let broken =
+            |source| SinkError { sink: format!("journal {}", delivery.dir.display()), source };
+        let (prepared, warnings) = Self::prepare_beside(&[], config)?;
+        let (journal, writer) = Journal::open(&delivery.dir, delivery.keep).map_err(broken)?;
+        let joined = Arc::new(AtomicU64::new(0));
+        let joiner = Joiner::new(delivery.join, &delivery.key);
+        let (queue, events) = sync_channel(QUEUE_MAX);
+        let (alive, fed) = sync_channel(0);
+        let mut sinks = Self {
+            queue,
+            dropped: Default::default(),
+            joined: Arc::clone(&joined),
+            journal,
+            fed,
+            handles: Vec::new(),
+        };
+        // Before anything is appended, or a new sink begins behind it.
+        sinks.apply(prepared)?;
+        let feeder = Feeder::start(&delivery.dir, joiner, writer, joined).map_err(broken)?;
+        thread::Builder::new()
+            .name("events".into())
+            .spawn(move || {
+                feeder.run(&events);
+                drop(alive);
+            })
+            .map_err(broken)?;
+        Ok((sinks, warnings))
     }
 
-    /// Hands an event to every sink. Never blocks.
+    /// Makes everything ready for other sinks, and changes nothing yet.
+    ///
+    /// # Errors
+    /// A file that can't be opened, a closed stdout.
+    pub fn prepare(&self, config: &SinksConfig) -> Result<(Prepared, Vec<String>), SinkError> {
+        Self::prepare_beside(&self.handles, config)
+    }
+
+    fn prepare_beside(
+        running: &[Handle],
+        config: &SinksConfig,
+    ) -> Result<(Prepared, Vec<String>), SinkError> {
+        let mut ready = Vec::new();
+        let mut warnings = Vec::new();
+        for spec in config.specs() {
+            let outlet = match running.iter().any(|handle| handle.spec == spec) {
+                true => None,
+                false => {
+                    let (outlet, warning) = spec.open()?;
+                    warnings.extend(warning);
+                    Some(outlet)
+                }
+            };
+            ready.push(Ready { spec, outlet });
+        }
+        Ok((Prepared(ready), warnings))
+    }
+
+    /// Runs these sinks and no others; those that run already go on. What a sink that ends has not
+    /// delivered is forgotten.
+    ///
+    /// # Errors
+    /// The place of a sink in the journal can't be kept, no thread.
+    pub fn apply(&mut self, prepared: Prepared) -> Result<(), SinkError> {
+        let mut before = std::mem::take(&mut self.handles);
+        for Ready { spec, outlet } in prepared.0 {
+            let runs = before.iter().position(|handle| handle.spec == spec);
+            match (outlet, runs) {
+                (_, Some(at)) => self.handles.push(before.swap_remove(at)),
+                (Some(outlet), None) => {
+                    let name = self.free_name(&spec);
+                    // One of the same name that was changed: its place is taken over.
+                    if let Some(at) = before.iter().position(|handle| handle.name == name) {
+                        before.swap_remove(at).stop(&self.journal);
+                    }
+                    let handle = Handle::start(spec, name, outlet, &self.journal)?;
+                    self.handles.push(handle);
+                }
+                (None, None) => {}
+            }
+        }
+        for handle in before {
+            handle.stop(&self.journal);
+        }
+        let names = self.handles.iter().map(|handle| handle.name.as_str()).collect::<Vec<_>>();
+        if let Err(error) = self.journal.forget_but(&names) {
+            tracing::warn!("places of former sinks stay: {error}");
+        }
+        Ok(())
+    }
+
+    /// How much is kept, and what is joined, from now on.
+    pub fn set_delivery(&self, delivery: &Delivery) {
+        self.journal.keep(delivery.keep);
+        // A queue that is full leaves it as it was until the next reload: events go first.
+        let _ = self.queue.try_send(Message::Join(delivery.join));
+    }
+
+    /// Several sinks may go to one place, with different filters.
+    fn free_name(&self, spec: &Spec) -> String {
+        let name = spec.name();
+        let taken = |name: &String| self.handles.iter().any(|handle| handle.name == *name);
+        let numbered = (2..).map(|number| format!("{name}#{number}"));
+        let mut names = std::iter::once(name.clone()).chain(numbered);
+        names.find(|name| !taken(name)).unwrap_or(name)
+    }
+
+    /// Hands an event on. Never blocks.
     pub fn send(&self, event: Event) {
-        let event = Arc::new(event);
-        for handle in &self.handles {
-            handle.shared.sent();
-            match handle.queue.try_send(Message::Event(Arc::clone(&event))) {
-                Ok(()) => {}
-                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                    handle.shared.dropped(event.severity);
+        let severity = event.severity;
+        match self.queue.try_send(Message::Event(Box::new(event))) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                if let Some(count) = self.dropped.get(severity as usize) {
+                    count.fetch_add(1, Relaxed);
                 }
             }
         }
@@ -132,66 +266,88 @@ impl Sinks {
     pub fn reopen(&self) {
         for handle in &self.handles {
             handle.shared.ask_reopen();
-            // Wakes an idle sink; one with a full queue is awake.
-            let _ = handle.queue.try_send(Message::Wake);
             handle.thread.unpark();
         }
+        self.journal.wake();
     }
 
     /// How every sink fares, in the order of the config.
     #[must_use]
     pub fn status(&self) -> Vec<SinkStatus> {
-        self.handles.iter().map(Handle::status).collect()
+        self.handles.iter().map(|handle| handle.status(&self.journal)).collect()
+    }
+
+    /// How delivery fares as a whole.
+    #[must_use]
+    pub fn delivery(&self) -> DeliveryStatus {
+        DeliveryStatus {
+            joined: self.joined.load(Relaxed),
+            dropped: self.dropped.each_ref().map(|count| count.load(Relaxed)),
+            journal: self.journal.status(),
+        }
     }
 
     /// Delivers what waits, for at most `deadline` overall, and ends the sinks. What could not be
-    /// delivered is counted as dropped, or as queued where a sink hangs in a write.
+    /// delivered waits in the journal for the next start; stdout's is lost and counted.
     #[must_use]
     pub fn shutdown(self, deadline: Duration) -> Vec<SinkStatus> {
         let until = Instant::now() + deadline;
-        let mut waiting = Vec::with_capacity(self.handles.len());
-        for Handle { name, queue, shared, thread, ended } in self.handles {
-            shared.stop(until);
-            // Closing the queue ends the thread once the queue is empty.
-            drop(queue);
-            thread.unpark();
-            waiting.push((name, shared, ended));
-        }
-        waiting
-            .into_iter()
-            .map(|(name, shared, ended)| {
-                // The sender is dropped when the thread ends: then, or at the deadline, this
-                // returns. A thread in a write that hangs is left behind.
-                let grace = Duration::from_millis(50);
-                let _ = ended.recv_timeout(until.saturating_duration_since(Instant::now()) + grace);
-                shared.status(name)
-            })
-            .collect()
+        let Self { queue, fed, journal, handles, .. } = self;
+        // Closing the queue ends the thread that reads it, and with it the journal.
+        drop(queue);
+        let _ = fed.recv_timeout(deadline);
+        let stopped = handles.into_iter().map(|handle| handle.stopping(until)).collect::<Vec<_>>();
+        journal.wake();
+        stopped.into_iter().map(|handle| handle.wait(until).status(&journal)).collect()
     }
 }
 
 impl Handle {
-    fn start(outlet: Outlet) -> Result<Self, SinkError> {
-        let name = outlet.name().to_owned();
+    fn start(
+        spec: Spec,
+        name: String,
+        outlet: Box<dyn outlet::Outlet>,
+        journal: &Arc<Journal>,
+    ) -> Result<Self, SinkError> {
+        let failed = |source| SinkError { sink: name.clone(), source };
+        let lasting = spec.is_lasting().then_some(name.as_str());
+        let reader = journal.reader(lasting, spec.filter()).map_err(failed)?;
+        let position = reader.position();
         let shared = Arc::new(Shared::default());
-        let (queue, events) = sync_channel(QUEUE_MAX);
-        let (end, ended) = sync_channel::<()>(0);
+        let (alive, ended) = sync_channel(0);
+        let worker = Worker::new(outlet, reader, Arc::clone(&shared));
         let thread = thread::Builder::new()
-            .name("sink".to_owned())
-            .spawn({
-                let shared = Arc::clone(&shared);
-                move || {
-                    worker::run(outlet, &events, &shared);
-                    drop(end);
-                }
+            .name("sink".into())
+            .spawn(move || {
+                worker.run();
+                drop(alive);
             })
-            .map_err(|source| SinkError::Start { sink: name.clone(), source })?
-            .thread()
-            .clone();
-        Ok(Self { name, queue, shared, thread, ended })
+            .map_err(failed)?;
+        Ok(Self { spec, name, shared, position, thread: thread.thread().clone(), ended })
     }
 
-    fn status(&self) -> SinkStatus {
-        self.shared.status(self.name.clone())
+    fn status(&self, journal: &Journal) -> SinkStatus {
+        self.shared.status(self.name.clone(), journal, &self.position)
+    }
+
+    fn stopping(self, until: Instant) -> Self {
+        self.shared.stop(until);
+        self.thread.unpark();
+        self
+    }
+
+    /// Until it has ended. A thread in a write that hangs is left behind.
+    fn wait(self, until: Instant) -> Self {
+        let grace = Duration::from_millis(50);
+        let _ = self.ended.recv_timeout(until.saturating_duration_since(Instant::now()) + grace);
+        self
+    }
+
+    /// Ends it, at once unless it hangs in a write.
+    fn stop(self, journal: &Journal) {
+        let now = Instant::now();
+        let stopping = self.stopping(now);
+        journal.wake();
+        let _ = stopping.wait(now);
     }
 }

@@ -1,62 +1,81 @@
-//! A way out for events, behind its queue.
+//! What delivers events, one way or another.
 
-use std::{io, path::Path, sync::Arc};
+use std::io;
 
-use super::{SinkError, SyslogConfig, lines::Lines, syslog::Syslog};
-use crate::event::Event;
+use super::{FileConfig, SinkError, SyslogConfig, lines::Lines, syslog::Syslog};
+use crate::{event::Filter, journal::Record};
 
-/// Where a sink writes.
-pub(super) enum Outlet {
-    /// JSON lines.
-    Lines(Lines),
-    /// RFC 5424 messages.
-    Syslog(Box<Syslog>),
+/// Something that takes events over from the thread of a sink.
+pub(super) trait Outlet: Send {
+    /// Hands over from the front of `batch`: how many, and why not the next one.
+    fn deliver(&mut self, batch: &[Record]) -> (usize, io::Result<()>);
+
+    /// How many may be handed over before [`Outlet::confirm`] says that they arrived. 0 where
+    /// what was handed over has arrived.
+    fn window(&self) -> usize {
+        0
+    }
+
+    /// Returns when the receiver has all that was handed over. After an error all of it since the
+    /// last confirmation is delivered again.
+    fn confirm(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Opens files and connections anew with the next delivery, for `SIGHUP`.
+    fn reopen(&mut self) -> io::Result<()>;
 }
 
-impl Outlet {
-    pub(super) fn stdout() -> Result<Self, SinkError> {
-        Lines::stdout()
-            .map(Self::Lines)
-            .map_err(|source| SinkError::Start { sink: "stdout".to_owned(), source })
-    }
+/// A sink of the config.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Spec {
+    Stdout,
+    File(FileConfig),
+    Syslog(SyslogConfig),
+}
 
-    pub(super) fn file(path: &Path) -> Result<Self, SinkError> {
-        Lines::file(path)
-            .map(Self::Lines)
-            .map_err(|source| SinkError::Open { sink: format!("file:{}", path.display()), source })
-    }
-
-    /// With the reason where the receiver is not there yet.
-    pub(super) fn syslog(config: &SyslogConfig) -> (Self, Option<String>) {
-        let mut syslog = Syslog::new(config);
-        let warning = syslog.probe().err().map(|error| {
-            format!("sink {}: {error}; trying again with the next event", syslog.name())
-        });
-        (Self::Syslog(Box::new(syslog)), warning)
-    }
-
-    pub(super) fn name(&self) -> &str {
+impl Spec {
+    /// What it is called in `status`, and what its place in the journal is kept under.
+    pub(super) fn name(&self) -> String {
         match self {
-            Self::Lines(lines) => lines.name(),
-            Self::Syslog(syslog) => syslog.name(),
+            Self::Stdout => "stdout".to_owned(),
+            Self::File(file) => format!("file:{}", file.path.display()),
+            Self::Syslog(syslog) => format!("syslog:{}", syslog.address),
         }
     }
 
-    /// Delivers from the front of `batch`: how many it took over, and why not the next one.
-    pub(super) fn deliver(&mut self, batch: &[Arc<Event>]) -> (usize, io::Result<()>) {
+    /// Whether it gets what it missed while the sensor was not running.
+    pub(super) const fn is_lasting(&self) -> bool {
+        !matches!(self, Self::Stdout)
+    }
+
+    pub(super) fn filter(&self) -> Filter {
         match self {
-            Self::Lines(lines) => lines.deliver(batch),
-            Self::Syslog(syslog) => syslog.deliver(batch),
+            Self::Stdout => Filter::default(),
+            Self::File(file) => file.filter.clone(),
+            Self::Syslog(syslog) => syslog.filter.clone(),
         }
     }
 
-    pub(super) fn reopen(&mut self) -> io::Result<()> {
-        match self {
-            Self::Lines(lines) => lines.reopen(),
-            Self::Syslog(syslog) => {
-                syslog.disconnect();
-                Ok(())
+    /// With what is said of a receiver that is not there yet.
+    pub(super) fn open(&self) -> Result<(Box<dyn Outlet>, Option<String>), SinkError> {
+        let failed = |source| SinkError { sink: self.name(), source };
+        Ok(match self {
+            Self::Stdout => (Box::new(Lines::stdout().map_err(failed)?), None),
+            Self::File(file) => {
+                let lines = Lines::file(file).map_err(|error| {
+                    let said = format!("can't open for appending: {error}");
+                    failed(io::Error::new(error.kind(), said))
+                })?;
+                (Box::new(lines), None)
             }
-        }
+            Self::Syslog(config) => {
+                let mut syslog = Syslog::new(config);
+                let missing = syslog.probe().err().map(|error| {
+                    format!("sink {}: {error}; trying again with the next event", self.name())
+                });
+                (Box::new(syslog), missing)
+            }
+        })
     }
 }

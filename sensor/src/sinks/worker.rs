@@ -1,18 +1,18 @@
-//! The thread of a sink: takes events from its queue and delivers them, again and again until it
+//! The thread of a sink: reads events from the journal and delivers them, again and again until it
 //! works or the sensor ends.
 
 use std::{
+    io,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-        mpsc::Receiver,
     },
     thread,
     time::{Duration, Instant},
 };
 
 use super::{SinkStatus, outlet::Outlet};
-use crate::{event::Event, finding::Severity};
+use crate::journal::{Journal, Position, Read, Reader, Record};
 
 /// Events delivered in one go at most.
 const BATCH_MAX: usize = 64;
@@ -21,21 +21,15 @@ const BATCH_MAX: usize = 64;
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// The longest pause between attempts.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
-
-/// What the queue carries.
-pub(super) enum Message {
-    /// An event to deliver.
-    Event(Arc<Event>),
-    /// Look at the flags.
-    Wake,
-}
+/// What was handed over is confirmed after this time, also where its window is not full.
+const CONFIRM_AFTER: Duration = Duration::from_secs(1);
+/// How long a sink that has nothing to do waits before it looks around.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// What a sink's thread and its owner share.
 #[derive(Default)]
 pub(super) struct Shared {
-    sent: AtomicU64,
     delivered: AtomicU64,
-    dropped: [AtomicU64; Severity::ALL.len()],
     errors: AtomicU64,
     failing: AtomicBool,
     last_error: Mutex<Option<String>>,
@@ -44,16 +38,6 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn sent(&self) {
-        self.sent.fetch_add(1, Relaxed);
-    }
-
-    pub(super) fn dropped(&self, severity: Severity) {
-        if let Some(count) = self.dropped.get(severity as usize) {
-            count.fetch_add(1, Relaxed);
-        }
-    }
-
     pub(super) fn ask_reopen(&self) {
         self.reopen.store(true, Relaxed);
     }
@@ -67,21 +51,19 @@ impl Shared {
         *self.stop.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn failed(&self, error: String) {
+    fn failed(&self, error: &io::Error) {
         self.errors.fetch_add(1, Relaxed);
         self.failing.store(true, Relaxed);
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some(error.to_string());
     }
 
-    pub(super) fn status(&self, name: String) -> SinkStatus {
-        let delivered = self.delivered.load(Relaxed);
-        let dropped = self.dropped.each_ref().map(|count| count.load(Relaxed));
-        let done = dropped.iter().fold(delivered, |sum, n| sum + n);
+    pub(super) fn status(&self, name: String, journal: &Journal, at: &Position) -> SinkStatus {
         SinkStatus {
             name,
-            delivered,
-            dropped,
-            queued: self.sent.load(Relaxed).saturating_sub(done),
+            delivered: self.delivered.load(Relaxed),
+            dropped: at.lost(),
+            queued: journal.behind(at),
             errors: self.errors.load(Relaxed),
             last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             failing: self.failing.load(Relaxed),
@@ -89,62 +71,159 @@ impl Shared {
     }
 }
 
-/// Runs until the queue is closed and empty, or closed and the time to stop has come.
-pub(super) fn run(mut outlet: Outlet, queue: &Receiver<Message>, shared: &Shared) {
-    let mut batch = Vec::with_capacity(BATCH_MAX);
-    while let Ok(message) = queue.recv() {
-        let more = std::iter::from_fn(|| queue.try_recv().ok()).take(BATCH_MAX - 1);
-        batch.extend(std::iter::once(message).chain(more).filter_map(|message| match message {
-            Message::Event(event) => Some(event),
-            Message::Wake => None,
-        }));
-        if !deliver(&mut outlet, &mut batch, shared) {
-            let rest = std::iter::from_fn(|| queue.try_recv().ok());
-            for message in batch.drain(..).map(Message::Event).chain(rest) {
-                if let Message::Event(event) = message {
-                    shared.dropped(event.severity);
-                }
-            }
-            return;
-        }
-    }
+/// A sink at work.
+pub(super) struct Worker {
+    outlet: Box<dyn Outlet>,
+    reader: Reader,
+    shared: Arc<Shared>,
+    /// Read, and not handed over.
+    batch: Vec<Record>,
+    /// Handed over, and not confirmed.
+    unconfirmed: usize,
+    /// Since when.
+    since: Instant,
+    pause: Duration,
 }
 
-/// Delivers the whole batch; false where the time to stop came first.
-fn deliver(outlet: &mut Outlet, batch: &mut Vec<Arc<Event>>, shared: &Shared) -> bool {
-    let mut pause = Duration::ZERO;
-    loop {
-        let result = if shared.reopen.swap(false, Relaxed) { outlet.reopen() } else { Ok(()) };
-        let (taken, result) = match result {
-            Ok(()) => outlet.deliver(batch),
-            Err(error) => {
+/// Whether to go on.
+enum Next {
+    GoOn,
+    End,
+}
+
+impl Worker {
+    pub(super) fn new(outlet: Box<dyn Outlet>, reader: Reader, shared: Arc<Shared>) -> Self {
+        Self {
+            outlet,
+            reader,
+            shared,
+            batch: Vec::with_capacity(BATCH_MAX),
+            unconfirmed: 0,
+            since: Instant::now(),
+            pause: Duration::ZERO,
+        }
+    }
+
+    /// Runs until everything is delivered and nothing more comes, or until the time to stop.
+    pub(super) fn run(mut self) {
+        loop {
+            let next = self.turn().unwrap_or_else(|error| {
+                self.shared.failed(&error);
+                self.back_off()
+            });
+            match next {
+                Next::GoOn => {}
+                Next::End => break,
+            }
+        }
+        self.reader.abandon();
+    }
+
+    fn turn(&mut self) -> io::Result<Next> {
+        if self.shared.reopen.swap(false, Relaxed) {
+            // What is on its way is confirmed first, or would be sent twice.
+            let result = self.confirm().and_then(|()| self.outlet.reopen());
+            if let Err(error) = result {
                 // Asked for again: the old file must not stay in use unseen.
-                shared.ask_reopen();
-                (0, Err(error))
+                self.shared.ask_reopen();
+                return Err(error);
             }
-        };
-        shared.delivered.fetch_add(taken as u64, Relaxed);
-        batch.drain(..taken.min(batch.len()));
-        match result {
-            Ok(()) => {
-                shared.failing.store(false, Relaxed);
-                return true;
+        }
+        if self.shared.stops_at().is_some_and(|until| until <= Instant::now()) {
+            return Ok(Next::End);
+        }
+        if self.batch.is_empty() {
+            let wait = match self.unconfirmed {
+                0 => IDLE,
+                _ => CONFIRM_AFTER.saturating_sub(self.since.elapsed()),
+            };
+            let room = self.room();
+            match self.reader.read(&mut self.batch, room, wait)? {
+                Read::Some => {}
+                Read::Nothing if self.unconfirmed > 0 => self.confirm()?,
+                Read::Nothing => return Ok(Next::GoOn),
+                Read::End => {
+                    self.confirm()?;
+                    return Ok(Next::End);
+                }
             }
-            Err(error) => shared.failed(error.to_string()),
         }
-        if taken > 0 {
-            pause = Duration::ZERO;
+        self.hand_over()?;
+        if self.unconfirmed > 0 && (self.room() == 0 || self.since.elapsed() >= CONFIRM_AFTER) {
+            self.confirm()?;
         }
+        Ok(Next::GoOn)
+    }
+
+    /// How many more may be handed over.
+    fn room(&self) -> usize {
+        match self.outlet.window() {
+            0 => BATCH_MAX,
+            window => window.saturating_sub(self.unconfirmed).min(BATCH_MAX),
+        }
+    }
+
+    fn hand_over(&mut self) -> io::Result<()> {
+        let mut result = Ok(());
+        if !self.batch.is_empty() {
+            let taken;
+            (taken, result) = self.outlet.deliver(&self.batch);
+            self.batch.drain(..taken.min(self.batch.len()));
+            if taken > 0 {
+                self.pause = Duration::ZERO;
+                if self.unconfirmed == 0 {
+                    self.since = Instant::now();
+                }
+                self.unconfirmed += taken;
+            }
+        }
+        if self.outlet.window() == 0 {
+            self.arrived()?;
+        } else if self.unconfirmed == 0 {
+            self.reader.confirm(self.place())?;
+        }
+        if result.is_ok() {
+            self.shared.failing.store(false, Relaxed);
+        }
+        result
+    }
+
+    fn confirm(&mut self) -> io::Result<()> {
+        if self.unconfirmed > 0 {
+            self.outlet.confirm()?;
+            self.arrived()?;
+        }
+        Ok(())
+    }
+
+    /// All that was handed over has arrived.
+    fn arrived(&mut self) -> io::Result<()> {
+        self.shared.delivered.fetch_add(self.unconfirmed as u64, Relaxed);
+        self.unconfirmed = 0;
+        self.reader.confirm(self.place())
+    }
+
+    /// The number of the event that is handed over next.
+    fn place(&self) -> u64 {
+        self.batch.first().map_or(self.reader.next(), |record| record.sequence)
+    }
+
+    /// What was not confirmed is delivered again, behind a pause.
+    fn back_off(&mut self) -> Next {
+        self.unconfirmed = 0;
+        self.batch.clear();
+        self.reader.rewind();
         let now = Instant::now();
-        let left = match shared.stops_at() {
-            Some(until) if until <= now => return false,
+        let left = match self.shared.stops_at() {
+            Some(until) if until <= now => return Next::End,
             Some(until) => until - now,
             None => BACKOFF_MAX,
         };
-        if !pause.is_zero() {
+        if !self.pause.is_zero() {
             // Ends early when the owner stops or reopens the sink.
-            thread::park_timeout(pause.min(left));
+            thread::park_timeout(self.pause.min(left));
         }
-        pause = (pause * 2).clamp(BACKOFF_MIN, BACKOFF_MAX);
+        self.pause = (self.pause * 2).clamp(BACKOFF_MIN, BACKOFF_MAX);
+        Next::GoOn
     }
 }

@@ -1,0 +1,183 @@
+//! Messages after RFC 5424.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::super::{Facility, MESSAGE_MIN, SyslogConfig};
+use crate::event::{EVENT_MIN, shorten};
+
+/// The id of our structured data. 32473 is the enterprise number that RFC 5612 keeps for
+/// documentation; the project has none of its own.
+const SD_ID: &str = "jotwatch@32473";
+/// `APP-NAME`.
+const APP_NAME: &str = "jotwatch";
+/// Bytes of `HOSTNAME` (RFC 5424, section 6).
+const HOSTNAME_MAX: usize = 255;
+/// Findings named in the structured data; the message has them all.
+const SD_FINDINGS_MAX: usize = 4;
+/// Bytes of the service's command in the structured data; the kernel keeps 15.
+const SD_COMMAND_MAX: usize = 32;
+
+/// The severity of RFC 5424, table 2: critical, error, warning, notice, informational.
+pub(in crate::sinks) fn severity_code(severity: &str) -> u8 {
+    match severity {
+        "critical" => 2,
+        "high" => 3,
+        "medium" => 4,
+        "low" => 5,
+        _ => 6,
+    }
+}
+
+/// What all messages of one sink have in common.
+pub(in crate::sinks) struct Format {
+    facility: Facility,
+    hostname: String,
+    pid: u32,
+    limit: usize,
+}
+
+impl Format {
+    pub(in crate::sinks) fn new(config: &SyslogConfig) -> Self {
+        let hostname = match &config.hostname {
+            Some(name) => name.clone(),
+            None => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        };
+        let mut hostname = hostname.chars().filter(char::is_ascii_graphic).collect::<String>();
+        hostname.truncate(HOSTNAME_MAX);
+        if hostname.is_empty() {
+            hostname.push('-');
+        }
+        Self {
+            facility: config.facility,
+            hostname,
+            pid: std::process::id(),
+            limit: config.message_bytes,
+        }
+    }
+
+    /// Messages of at most this many bytes from now on.
+    pub(super) fn shrink(&mut self) {
+        self.limit = (self.limit / 2).max(MESSAGE_MIN);
+    }
+
+    /// The message of an event, at most `limit` bytes; `None` of what is no event.
+    ///
+    /// `MSG` is the event as JSON in ASCII, other characters as `\u` escapes: RFC 5424 wants a
+    /// byte order mark before UTF-8, and JSON forbids one.
+    pub(in crate::sinks) fn message(&self, line: &[u8]) -> Option<String> {
+        let event = serde_json::from_slice::<Value>(line).ok()?;
+        let mut out = String::with_capacity(line.len() + 512);
+        let severity = text(&event, "/severity");
+        let pri = self.facility.code() * 8 + severity_code(severity);
+        let _ = write!(
+            out,
+            "<{pri}>1 {} {} {APP_NAME} {} {} [{SD_ID}",
+            text(&event, "/time"),
+            self.hostname,
+            self.pid,
+            text(&event, "/kind")
+        );
+        structured_data(&mut out, &event);
+        out.push_str("] ");
+        let room = self.limit.saturating_sub(out.len());
+        let start = out.len();
+        ascii(&mut out, line);
+        let mut limit = room;
+        while out.len() - start > room && limit >= EVENT_MIN {
+            out.truncate(start);
+            let json = shorten(&event, limit);
+            ascii(&mut out, &json);
+            // Escapes are longer than what they stand for.
+            limit = match limit {
+                EVENT_MIN => 0,
+                _ => (limit / 2).max(EVENT_MIN),
+            };
+        }
+        Some(out)
+    }
+}
+
+fn text<'a>(event: &'a Value, pointer: &str) -> &'a str {
+    event.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Writes the parameters that a receiver filters by.
+fn structured_data(out: &mut String, event: &Value) {
+    for name in ["id", "severity", "verdict"] {
+        if let Some(Value::String(value)) = event.get(name) {
+            param(out, name, value);
+        }
+    }
+    if let Some(method) = event.pointer("/request/method").and_then(Value::as_str) {
+        param(out, "method", method);
+    }
+    if let Some(status) = event.pointer("/response/status") {
+        let _ = write!(out, " status=\"{status}\"");
+    }
+    let by_kind = match text(event, "/kind") {
+        "flow" => "reason",
+        "sensor" => "state",
+        "audit" => "change",
+        _ => "",
+    };
+    if let Some(Value::String(value)) = event.get(by_kind) {
+        param(out, by_kind, value);
+    }
+    for name in ["client", "server"] {
+        if let Some(end) = event.get(name) {
+            let ip = text(end, "/ip");
+            let port = end.get("port").and_then(Value::as_u64).unwrap_or_default();
+            match ip.contains(':') {
+                true => param(out, name, &format!("[{ip}]:{port}")),
+                false => param(out, name, &format!("{ip}:{port}")),
+            }
+        }
+    }
+    if let Some(command) = event.pointer("/service/command").and_then(Value::as_str) {
+        param(out, "service", command.get(..SD_COMMAND_MAX).unwrap_or(command));
+    }
+    if let Some(score) = event.get("score") {
+        let _ = write!(out, " score=\"{score}\"");
+    }
+    let findings = event.get("findings").and_then(Value::as_array);
+    let named = findings.into_iter().flatten().map(|f| (text(f, "/severity"), text(f, "/id")));
+    let mut named = named.map(|(severity, id)| (severity_code(severity), id)).collect::<Vec<_>>();
+    if !named.is_empty() {
+        named.sort_unstable();
+        named.dedup();
+        let ids = named.into_iter().map(|(_, id)| id).take(SD_FINDINGS_MAX).collect::<Vec<_>>();
+        param(out, "findings", &ids.join(","));
+    }
+    if let Some(count) = event.pointer("/joined/count") {
+        let _ = write!(out, " joined=\"{count}\"");
+    }
+}
+
+/// A parameter: `"`, `\` and `]` escaped (RFC 5424, section 6.3.3).
+fn param(out: &mut String, name: &str, value: &str) {
+    out.push(' ');
+    out.push_str(name);
+    out.push_str("=\"");
+    for c in value.chars() {
+        if matches!(c, '"' | '\\' | ']') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out.push('"');
+}
+
+/// Appends JSON with everything over ASCII as `\u` escapes (RFC 8259, section 7).
+fn ascii(out: &mut String, json: &[u8]) {
+    for c in String::from_utf8_lossy(json).chars() {
+        if c.is_ascii() {
+            out.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        }
+    }
+}
