@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf};
 
 use serde::Deserialize;
 
-use super::outlet::Spec;
+use super::{format::Format, outlet::Spec};
 use crate::event::Filter;
 
 /// The least `message_bytes`: what RFC 5424, section 6.1, asks every receiver to take.
@@ -60,6 +60,9 @@ pub struct FileConfig {
     /// Files that were set aside and stay; default [`KEEP_DEFAULT`].
     #[serde(default = "keep_default")]
     pub keep: usize,
+    /// The shape of each line.
+    #[serde(default)]
+    pub format: Format,
     /// Which events it gets.
     #[serde(default)]
     pub filter: Filter,

@@ -8,7 +8,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{FileConfig, outlet::Outlet};
+use super::{
+    FileConfig,
+    format::{Format, Origin},
+    outlet::Outlet,
+};
 use crate::journal::Record;
 
 /// When a file is set aside.
@@ -25,6 +29,7 @@ struct Rotation {
 pub(super) struct Lines {
     /// Absent for stdout.
     rotation: Option<Rotation>,
+    format: Format,
     file: File,
     /// Bytes in the file, and since when.
     len: u64,
@@ -41,7 +46,7 @@ impl Lines {
         // The descriptor itself: the standard library's buffer does not tell how much was
         // written when a write fails.
         let fd = io::stdout().as_fd().try_clone_to_owned()?;
-        Self::new(None, fd.into())
+        Self::new(None, Format::Json, fd.into())
     }
 
     pub(super) fn file(config: &FileConfig) -> io::Result<Self> {
@@ -52,19 +57,19 @@ impl Lines {
             keep: config.keep,
         };
         let file = open(&rotation.path)?;
-        Self::new(Some(rotation), file)
+        Self::new(Some(rotation), config.format, file)
     }
 
-    fn new(rotation: Option<Rotation>, file: File) -> io::Result<Self> {
+    fn new(rotation: Option<Rotation>, format: Format, file: File) -> io::Result<Self> {
         let (len, begun) = state(&file)?;
         let torn = Vec::new();
-        Ok(Self { rotation, file, len, begun, buffer: Vec::new(), torn, torn_at: 0 })
+        Ok(Self { rotation, format, file, len, begun, buffer: Vec::new(), torn, torn_at: 0 })
     }
 
     /// Over any descriptor.
     #[cfg(test)]
     pub(super) fn over(file: File) -> io::Result<Self> {
-        Self::new(None, file)
+        Self::new(None, Format::Json, file)
     }
 
     /// Sets the file aside where it would get too large, or has become too old.
@@ -103,7 +108,7 @@ impl Outlet for Lines {
     fn deliver(&mut self, batch: &[Record]) -> (usize, io::Result<()>) {
         self.buffer.clear();
         for record in batch {
-            self.buffer.extend_from_slice(&record.line);
+            self.buffer.extend_from_slice(&self.format.line(&record.line, Origin::own()));
             self.buffer.push(b'\n');
         }
         if let Err(error) = self.mend().and_then(|()| self.rotate(self.buffer.len())) {

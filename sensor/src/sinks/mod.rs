@@ -8,10 +8,15 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod ecs;
 mod feeder;
+mod format;
 mod join;
 mod lines;
+mod ocsf;
 mod outlet;
+#[cfg(test)]
+mod published;
 mod syslog;
 #[cfg(test)]
 mod tests;
@@ -29,9 +34,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use self::config::{
-    Facility, FileConfig, KEEP_DEFAULT, MESSAGE_DEFAULT, MESSAGE_MAX, MESSAGE_MIN, SinksConfig,
-    SyslogAddress, SyslogConfig,
+pub use self::{
+    config::{
+        Facility, FileConfig, KEEP_DEFAULT, MESSAGE_DEFAULT, MESSAGE_MAX, MESSAGE_MIN, SinksConfig,
+        SyslogAddress, SyslogConfig,
+    },
+    format::Format,
 };
 use self::{
     feeder::{Feeder, Message},

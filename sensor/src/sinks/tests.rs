@@ -136,6 +136,7 @@ fn file(path: &Path) -> FileConfig {
         max_bytes: None,
         max_hours: None,
         keep: KEEP_DEFAULT,
+        format: Format::Json,
         filter: Filter::default(),
     }
 }
