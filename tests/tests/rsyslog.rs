@@ -80,7 +80,12 @@ fn start(address: String, dir: &Path, name: &str) -> Sinks {
         hostname: Some("web1".to_owned()),
         ..SyslogConfig::default()
     };
-    let config = SinksConfig { stdout: false, file: Vec::new(), syslog: vec![syslog] };
+    let config = SinksConfig {
+        stdout: false,
+        file: Vec::new(),
+        syslog: vec![syslog],
+        ..SinksConfig::default()
+    };
     let delivery = Delivery {
         dir: dir.join(name),
         keep: Keep { bytes: 64 << 20, age: Duration::from_secs(3600) },

@@ -115,6 +115,10 @@ fn show(status: &Status, out: &mut impl Write) -> io::Result<()> {
             sink.dropped.iter().sum::<u64>(),
             sink.errors
         )?;
+        match sink.refused.iter().sum::<u64>() {
+            0 => {}
+            refused => write!(out, ", refused {refused}")?,
+        }
         match &sink.last_error {
             Some(error) => writeln!(out, " ({error})")?,
             None => writeln!(out)?,

@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf};
 
 use serde::Deserialize;
 
-use super::{format::Format, outlet::Spec};
+use super::{OtlpConfig, WebhookConfig, format::Format, outlet::Spec};
 use crate::event::Filter;
 
 /// The least `message_bytes`: what RFC 5424, section 6.1, asks every receiver to take.
@@ -37,11 +37,21 @@ pub struct SinksConfig {
     pub file: Vec<FileConfig>,
     /// Syslog receivers.
     pub syslog: Vec<SyslogConfig>,
+    /// Receivers over HTTP.
+    pub webhook: Vec<WebhookConfig>,
+    /// Receivers of the OpenTelemetry protocol.
+    pub otlp: Vec<OtlpConfig>,
 }
 
 impl Default for SinksConfig {
     fn default() -> Self {
-        Self { stdout: true, file: Vec::new(), syslog: vec![SyslogConfig::default()] }
+        Self {
+            stdout: true,
+            file: Vec::new(),
+            syslog: vec![SyslogConfig::default()],
+            webhook: Vec::new(),
+            otlp: Vec::new(),
+        }
     }
 }
 
@@ -112,7 +122,9 @@ impl SinksConfig {
         let stdout = self.stdout.then_some(Spec::Stdout);
         let files = self.file.iter().cloned().map(Spec::File);
         let syslog = self.syslog.iter().cloned().map(Spec::Syslog);
-        stdout.into_iter().chain(files).chain(syslog).collect()
+        let webhooks = self.webhook.iter().cloned().map(Spec::Webhook);
+        let otlp = self.otlp.iter().filter(|otlp| otlp.logs).cloned().map(Spec::Otlp);
+        stdout.into_iter().chain(files).chain(syslog).chain(webhooks).chain(otlp).collect()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where events go: JSON lines on stdout or in a file, and syslog.
+//! Where events go: JSON lines on stdout or in a file, syslog, and receivers over HTTP.
 //!
 //! [`Sinks::send`] hands an event to a thread that joins alerts of one cause and appends what is
 //! told to the [`journal`](crate::journal). Every sink reads the journal in a thread of its own:
@@ -11,15 +11,18 @@ mod config;
 mod ecs;
 mod feeder;
 mod format;
+mod http;
 mod join;
 mod lines;
 mod ocsf;
+pub mod otlp;
 mod outlet;
 #[cfg(test)]
 mod published;
 mod syslog;
 #[cfg(test)]
 mod tests;
+mod webhook;
 mod worker;
 
 use std::{
@@ -40,6 +43,9 @@ pub use self::{
         SyslogAddress, SyslogConfig,
     },
     format::Format,
+    http::{Target, Url},
+    otlp::OtlpConfig,
+    webhook::{BatchAs, WebhookConfig},
 };
 use self::{
     feeder::{Feeder, Message},
@@ -83,12 +89,16 @@ pub struct SinkError {
 /// How a sink fares.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SinkStatus {
-    /// `stdout`, `file:PATH`, `syslog:PATH` or `syslog:udp://HOST:PORT`.
+    /// `stdout`, `file:PATH`, `syslog:PATH`, `syslog:udp://HOST:PORT`, `webhook:https://HOST` or
+    /// `otlp:https://HOST`.
     pub name: String,
     /// Events that it took over. With UDP: that were sent.
     pub delivered: u64,
     /// Events that it will never get, by severity in the order of [`Severity::ALL`].
     pub dropped: [u64; Severity::ALL.len()],
+    /// Events that the receiver does not want, as `dropped`.
+    #[serde(default)]
+    pub refused: [u64; Severity::ALL.len()],
     /// Events that wait.
     pub queued: u64,
     /// Failed attempts to connect or write.

@@ -2,8 +2,11 @@
 
 use std::io;
 
-use super::{FileConfig, SinkError, SyslogConfig, lines::Lines, syslog::Syslog};
-use crate::{event::Filter, journal::Record};
+use super::{
+    FileConfig, OtlpConfig, SinkError, SyslogConfig, WebhookConfig, lines::Lines, otlp::Otlp,
+    syslog::Syslog, webhook::Webhook,
+};
+use crate::{event::Filter, finding::Severity, journal::Record};
 
 /// Something that takes events over from the thread of a sink.
 pub(super) trait Outlet: Send {
@@ -22,6 +25,12 @@ pub(super) trait Outlet: Send {
         Ok(())
     }
 
+    /// Takes the count of what was handed over and will never be taken: the receiver does not want
+    /// it. By severity in the order of [`Severity::ALL`].
+    fn refused(&mut self) -> [u64; Severity::ALL.len()] {
+        Default::default()
+    }
+
     /// Opens files and connections anew with the next delivery, for `SIGHUP`.
     fn reopen(&mut self) -> io::Result<()>;
 }
@@ -32,6 +41,8 @@ pub(super) enum Spec {
     Stdout,
     File(FileConfig),
     Syslog(SyslogConfig),
+    Webhook(WebhookConfig),
+    Otlp(OtlpConfig),
 }
 
 impl Spec {
@@ -41,6 +52,8 @@ impl Spec {
             Self::Stdout => "stdout".to_owned(),
             Self::File(file) => format!("file:{}", file.path.display()),
             Self::Syslog(syslog) => format!("syslog:{}", syslog.address),
+            Self::Webhook(webhook) => format!("webhook:{}", webhook.target.url),
+            Self::Otlp(otlp) => format!("otlp:{}", otlp.target.url),
         }
     }
 
@@ -54,6 +67,8 @@ impl Spec {
             Self::Stdout => Filter::default(),
             Self::File(file) => file.filter.clone(),
             Self::Syslog(syslog) => syslog.filter.clone(),
+            Self::Webhook(webhook) => webhook.filter.clone(),
+            Self::Otlp(otlp) => otlp.filter.clone(),
         }
     }
 
@@ -76,6 +91,8 @@ impl Spec {
                 });
                 (Box::new(syslog), missing)
             }
+            Self::Webhook(config) => (Box::new(Webhook::new(config).map_err(failed)?), None),
+            Self::Otlp(config) => (Box::new(Otlp::new(config).map_err(failed)?), None),
         })
     }
 }

@@ -148,7 +148,7 @@ fn line(event: &Event) -> Vec<u8> {
 }
 
 fn only(syslog: SyslogConfig) -> SinksConfig {
-    SinksConfig { stdout: false, file: Vec::new(), syslog: vec![syslog] }
+    SinksConfig { stdout: false, file: Vec::new(), syslog: vec![syslog], ..SinksConfig::default() }
 }
 
 fn local(path: &Path) -> SyslogConfig {
@@ -451,6 +451,7 @@ fn sinks_get_what_their_filter_lets_pass() {
         stdout: false,
         file: vec![grave, file(&dir.path().join("all"))],
         syslog: Vec::new(),
+        ..SinksConfig::default()
     };
     let (sinks, _) = start(&config, dir.path());
     let mut grave = 0;
@@ -471,7 +472,12 @@ fn sinks_get_what_their_filter_lets_pass() {
 fn alerts_of_one_cause_are_joined_and_counted() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("events.json");
-    let config = SinksConfig { stdout: false, file: vec![file(&path)], syslog: Vec::new() };
+    let config = SinksConfig {
+        stdout: false,
+        file: vec![file(&path)],
+        syslog: Vec::new(),
+        ..SinksConfig::default()
+    };
     let join = Duration::from_secs(3600);
     let delivery = Delivery { join, ..delivery(dir.path()) };
     let (sinks, _) = Sinks::start(&config, &delivery).unwrap();
@@ -493,7 +499,12 @@ fn alerts_of_one_cause_are_joined_and_counted() {
 fn what_is_held_back_outlasts_a_kill() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("events.json");
-    let config = SinksConfig { stdout: false, file: vec![file(&path)], syslog: Vec::new() };
+    let config = SinksConfig {
+        stdout: false,
+        file: vec![file(&path)],
+        syslog: Vec::new(),
+        ..SinksConfig::default()
+    };
     let join = Duration::from_secs(3600);
     let delivery = Delivery { join, ..delivery(dir.path()) };
     let (sinks, _) = Sinks::start(&config, &delivery).unwrap();
@@ -536,6 +547,7 @@ fn other_sinks_take_over_while_it_runs() {
         stdout: false,
         file: files.iter().map(|path| file(path)).collect(),
         syslog: Vec::new(),
+        ..SinksConfig::default()
     };
     let (mut sinks, _) = start(&config(&[&gone, &kept]), dir.path());
     sinks.send(numbered(0));
@@ -559,7 +571,12 @@ fn a_file_is_set_aside_by_size() {
     let path = dir.path().join("events.json");
     let len = line(&numbered(0)).len() as u64 + 1;
     let rotated = FileConfig { max_bytes: Some(len * 3), keep: 2, ..file(&path) };
-    let config = SinksConfig { stdout: false, file: vec![rotated], syslog: Vec::new() };
+    let config = SinksConfig {
+        stdout: false,
+        file: vec![rotated],
+        syslog: Vec::new(),
+        ..SinksConfig::default()
+    };
     let (sinks, _) = start(&config, dir.path());
     for number in 0..9 {
         sinks.send(numbered(number));
@@ -584,8 +601,12 @@ fn a_sink_that_hangs_holds_up_nothing() {
     // Nobody reads from it: the kernel's queue fills, then writing waits.
     let _socket = receiver(&path);
     let file = dir.path().join("events.json");
-    let config =
-        SinksConfig { stdout: false, file: vec![self::file(&file)], syslog: vec![local(&path)] };
+    let config = SinksConfig {
+        stdout: false,
+        file: vec![self::file(&file)],
+        syslog: vec![local(&path)],
+        ..SinksConfig::default()
+    };
     let (sinks, _) = start(&config, dir.path());
     for number in 0..2000 {
         sinks.send(numbered(number));
@@ -603,7 +624,12 @@ fn a_sink_that_hangs_holds_up_nothing() {
 fn a_file_is_private_appended_to_and_reopened() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("events.json");
-    let config = SinksConfig { stdout: false, file: vec![file(&path)], syslog: Vec::new() };
+    let config = SinksConfig {
+        stdout: false,
+        file: vec![file(&path)],
+        syslog: Vec::new(),
+        ..SinksConfig::default()
+    };
     for round in 1..=2 {
         let (sinks, _) = start(&config, dir.path());
         sinks.send(samples::request());
@@ -641,7 +667,12 @@ fn a_file_is_private_appended_to_and_reopened() {
 #[test]
 fn a_file_that_can_not_be_opened_is_one_clear_line() {
     let path = Path::new("/nonexistent/dir/events.json");
-    let config = SinksConfig { stdout: false, file: vec![file(path)], syslog: Vec::new() };
+    let config = SinksConfig {
+        stdout: false,
+        file: vec![file(path)],
+        syslog: Vec::new(),
+        ..SinksConfig::default()
+    };
     let dir = tempfile::tempdir().unwrap();
     let Err(error) = Sinks::start(&config, &delivery(dir.path())) else { panic!() };
     let line = error.to_string();

@@ -12,10 +12,13 @@ use std::{
 };
 
 use super::{SinkStatus, outlet::Outlet};
-use crate::journal::{Journal, Position, Read, Reader, Record};
+use crate::{
+    finding::Severity,
+    journal::{Journal, Position, Read, Reader, Record},
+};
 
 /// Events delivered in one go at most.
-const BATCH_MAX: usize = 64;
+pub(super) const BATCH_MAX: usize = 64;
 /// The pause after the second failure in a row; the first is followed by another attempt at once,
 /// for a receiver that was restarted.
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
@@ -30,6 +33,7 @@ const IDLE: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub(super) struct Shared {
     delivered: AtomicU64,
+    refused: [AtomicU64; Severity::ALL.len()],
     errors: AtomicU64,
     failing: AtomicBool,
     last_error: Mutex<Option<String>>,
@@ -63,6 +67,7 @@ impl Shared {
             name,
             delivered: self.delivered.load(Relaxed),
             dropped: at.lost(),
+            refused: self.refused.each_ref().map(|count| count.load(Relaxed)),
             queued: journal.behind(at),
             errors: self.errors.load(Relaxed),
             last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
@@ -80,6 +85,8 @@ pub(super) struct Worker {
     batch: Vec<Record>,
     /// Handed over, and not confirmed.
     unconfirmed: usize,
+    /// Of these, what the receiver does not want.
+    unwanted: u64,
     /// Since when.
     since: Instant,
     pause: Duration,
@@ -99,6 +106,7 @@ impl Worker {
             shared,
             batch: Vec::with_capacity(BATCH_MAX),
             unconfirmed: 0,
+            unwanted: 0,
             since: Instant::now(),
             pause: Duration::ZERO,
         }
@@ -169,6 +177,11 @@ impl Worker {
             let taken;
             (taken, result) = self.outlet.deliver(&self.batch);
             self.batch.drain(..taken.min(self.batch.len()));
+            let refused = self.outlet.refused();
+            for (count, more) in self.shared.refused.iter().zip(refused) {
+                count.fetch_add(more, Relaxed);
+            }
+            self.unwanted += refused.iter().sum::<u64>();
             if taken > 0 {
                 self.pause = Duration::ZERO;
                 if self.unconfirmed == 0 {
@@ -198,7 +211,8 @@ impl Worker {
 
     /// All that was handed over has arrived.
     fn arrived(&mut self) -> io::Result<()> {
-        self.shared.delivered.fetch_add(self.unconfirmed as u64, Relaxed);
+        let arrived = (self.unconfirmed as u64).saturating_sub(std::mem::take(&mut self.unwanted));
+        self.shared.delivered.fetch_add(arrived, Relaxed);
         self.unconfirmed = 0;
         self.reader.confirm(self.place())
     }
@@ -210,7 +224,7 @@ impl Worker {
 
     /// What was not confirmed is delivered again, behind a pause.
     fn back_off(&mut self) -> Next {
-        self.unconfirmed = 0;
+        (self.unconfirmed, self.unwanted) = (0, 0);
         self.batch.clear();
         self.reader.rewind();
         let now = Instant::now();
