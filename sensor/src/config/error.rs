@@ -21,6 +21,14 @@ pub enum Error {
         /// Its size in bytes.
         len: u64,
     },
+    /// There are more files in a folder than belong there.
+    #[error("{}: more than {max} files", path.display())]
+    TooMany {
+        /// The folder.
+        path: PathBuf,
+        /// How many are read.
+        max: usize,
+    },
     /// A place in the file is wrong.
     #[error("{}:{line}:{column}: {message}", path.display())]
     Invalid {
@@ -50,16 +58,25 @@ impl Error {
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         Self::Invalid {
             path: path.into(),
-            line: before.matches('\n').count() + 1,
+            line: line(text, span.start),
             column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
             message,
         }
     }
 
     pub(super) fn from_toml(error: &toml::de::Error, text: &str, path: &std::path::Path) -> Self {
-        let message = error.message().lines().collect::<Vec<_>>().join(" ");
-        Self::at(error.span().unwrap_or_default(), propose(&message), text, path)
+        Self::at(error.span().unwrap_or_default(), said(error), text, path)
     }
+}
+
+/// What TOML's reader says, in one line, with the name that was most likely meant.
+pub(super) fn said(error: &toml::de::Error) -> String {
+    propose(&error.message().lines().collect::<Vec<_>>().join(" "))
+}
+
+/// The line of a byte, counted from 1.
+pub(super) fn line(text: &str, byte: usize) -> usize {
+    text.get(..byte).unwrap_or(text).matches('\n').count() + 1
 }
 
 /// A message with the whole key in it: in the place of the key's last name, where it begins with

@@ -5,9 +5,11 @@
 #![forbid(unsafe_code)]
 
 mod clients;
+pub mod credential;
 mod enforcement;
 mod error;
 mod feeds;
+mod include;
 mod issuers;
 mod key;
 mod rest;
@@ -16,7 +18,6 @@ mod scoring;
 mod services;
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -25,6 +26,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use toml::Spanned;
 
+use self::include::Sources;
 pub use self::{
     clients::{ClientsConfig, ProxyHeader},
     enforcement::{AllowConfig, EnforcementConfig, MAX_DENY_FILES, MAX_RULES, RuleConfig},
@@ -41,7 +43,7 @@ use crate::{finding::Severity, journal::Keep, sinks::SinksConfig, weak::WeakSecr
 /// Where `jotwatch run` looks for its configuration unless `--config` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/jotwatch/config.toml";
 
-/// Largest configuration file that is read.
+/// Largest configuration that is read, all of its files together.
 pub const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// The whole configuration.
@@ -214,6 +216,7 @@ pub struct EventConfig {
     pub min_severity: Severity,
     /// The 16-byte secret, as 32 hexadecimal digits, under which tokens are fingerprinted. The
     /// daemon makes one in its state folder when the file is absent.
+    #[serde(deserialize_with = "credential::optional")]
     pub fingerprint_key_file: Option<PathBuf>,
     /// Alerts of one cause within this time are joined; 0 joins none.
     pub join_seconds: u64,
@@ -260,13 +263,14 @@ impl Default for DaemonConfig {
     }
 }
 
-/// Reads and checks a configuration file.
+/// Reads and checks a configuration file, with those in `conf.d` beside it.
 ///
 /// # Errors
-/// The file can't be read, is over [`MAX_CONFIG_BYTES`], is not TOML, or holds a key or a value
-/// that is not known; the error names the file and, where there is one, the line.
+/// A file can't be read, is not TOML, or holds a key or a value that is not known, all together are
+/// over [`MAX_CONFIG_BYTES`], or two set the same key; the error names the file and, where there is
+/// one, the line.
 pub fn load(path: &Path) -> Result<Config, Error> {
-    parse(&read(path)?, path)
+    assemble(&Sources::read(path)?)
 }
 
 /// Reads the one key that says where the running daemon's control socket is, and checks nothing
@@ -287,19 +291,9 @@ pub fn load_runtime_dir(path: &Path) -> Result<PathBuf, Error> {
     struct RuntimeDir {
         runtime_dir: Option<PathBuf>,
     }
-    let text = read(path)?;
-    let runtime: Runtime =
-        toml::from_str(&text).map_err(|error| Error::from_toml(&error, &text, path))?;
-    Ok(runtime.daemon.runtime_dir.unwrap_or_else(|| DaemonConfig::default().runtime_dir))
-}
-
-fn read(path: &Path) -> Result<String, Error> {
-    let unreadable = |source| Error::Unreadable { path: path.into(), source };
-    let len = fs::metadata(path).map_err(unreadable)?.len();
-    if len > MAX_CONFIG_BYTES {
-        return Err(Error::TooLarge { path: path.into(), len });
-    }
-    fs::read_to_string(path).map_err(unreadable)
+    let runtime_dir = Sources::read(path)?
+        .last(|text| toml::from_str(text).map(|runtime: Runtime| runtime.daemon.runtime_dir))?;
+    Ok(runtime_dir.unwrap_or_else(|| DaemonConfig::default().runtime_dir))
 }
 
 /// Reads and checks a configuration; `path` is for the errors.
@@ -307,9 +301,14 @@ fn read(path: &Path) -> Result<String, Error> {
 /// # Errors
 /// As [`load`].
 pub fn parse(text: &str, path: &Path) -> Result<Config, Error> {
-    let config: Config =
-        toml::from_str(text).map_err(|error| Error::from_toml(&error, text, path))?;
-    check(&config).map_err(|(span, message)| Error::at(span, message, text, path))?;
+    assemble(&Sources::single(text, path))
+}
+
+fn assemble(sources: &Sources) -> Result<Config, Error> {
+    let table = sources.merged()?;
+    let config = Config::deserialize(toml::Deserializer::from(table))
+        .map_err(|error| sources.toml_error(&error))?;
+    check(&config).map_err(|(span, message)| sources.error(span, message))?;
     Ok(config)
 }
 
