@@ -61,7 +61,7 @@ type Result<T = (), E = Unavailable> = std::result::Result<T, E>;
 /// A part of the set-up that can be asked for alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Part {
-    /// bpftool, ip, unshare, wrk, tshark.
+    /// bpftool, ip, tmux, unshare, wrk, tshark.
     Tools,
     /// Debian's nginx, unpacked.
     Nginx,
@@ -84,7 +84,7 @@ impl Part {
     pub(crate) fn ensure(self) -> Result {
         match self {
             Self::Tools => {
-                ensure_tools(&["bpftool", "ip", "unshare", "wrk", "tshark"], "live tests")
+                ensure_tools(&["bpftool", "ip", "tmux", "unshare", "wrk", "tshark"], "live tests")
             }
             Self::Nginx => ensure_nginx(),
             Self::Rsyslog => ensure_rsyslog(),

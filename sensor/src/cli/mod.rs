@@ -7,6 +7,7 @@
 mod check_config;
 mod detach;
 mod doctor;
+mod events;
 mod feedback;
 mod history;
 mod inspect;
@@ -15,7 +16,9 @@ mod model;
 mod replay;
 mod run;
 mod score;
+mod shown;
 mod status;
+mod top;
 mod train;
 
 use std::{
@@ -25,6 +28,8 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+
+use crate::config::{DEFAULT_PATH, DaemonConfig, load_folders};
 
 /// Watches bearer tokens on a Linux host: captures HTTP with eBPF, judges JSON Web Tokens, alerts.
 #[derive(Debug, Parser)]
@@ -46,6 +51,8 @@ enum Command {
     Deny(lists::DenyArguments),
     Allow(lists::AllowArguments),
     Status(status::Arguments),
+    Events(events::Arguments),
+    Top(top::Arguments),
     Doctor(doctor::Arguments),
     Detach(detach::Arguments),
     CheckConfig(check_config::Arguments),
@@ -69,6 +76,8 @@ pub fn main() -> ExitCode {
         Command::Deny(arguments) => lists::deny(arguments),
         Command::Allow(arguments) => lists::allow(arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Events(arguments) => events::run(arguments),
+        Command::Top(arguments) => top::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Detach(arguments) => detach::run(&arguments),
         Command::CheckConfig(arguments) => check_config::run(&arguments),
@@ -140,17 +149,18 @@ fn refuse(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// Where the running daemon listens, also if its file is wrong by now.
-fn runtime_dir(path: Option<&PathBuf>) -> anyhow::Result<PathBuf> {
-    use crate::config::{DEFAULT_PATH, DaemonConfig, load_runtime_dir};
-
+/// The folders of the running daemon, also if its file is wrong by now.
+fn folders(path: Option<&PathBuf>) -> anyhow::Result<DaemonConfig> {
     match path {
-        Some(path) => Ok(load_runtime_dir(path)?),
-        None if PathBuf::from(DEFAULT_PATH).exists() => {
-            Ok(load_runtime_dir(DEFAULT_PATH.as_ref())?)
-        }
-        None => Ok(DaemonConfig::default().runtime_dir),
+        Some(path) => Ok(load_folders(path)?),
+        None if PathBuf::from(DEFAULT_PATH).exists() => Ok(load_folders(DEFAULT_PATH.as_ref())?),
+        None => Ok(DaemonConfig::default()),
     }
+}
+
+/// Where the running daemon listens.
+fn runtime_dir(path: Option<&PathBuf>) -> anyhow::Result<PathBuf> {
+    Ok(folders(path)?.runtime_dir)
 }
 
 /// Sends the daemon's own messages to standard error, at `info` unless `JOTWATCH_LOG` says

@@ -273,27 +273,31 @@ pub fn load(path: &Path) -> Result<Config, Error> {
     assemble(&Sources::read(path)?)
 }
 
-/// Reads the one key that says where the running daemon's control socket is, and checks nothing
-/// else: whoever asks the daemon may do so while the file is being changed, or is of another
-/// version.
+/// Reads the folders of the running daemon, and checks nothing else: whoever asks the daemon, or
+/// reads what it has written, may do so while the file is being changed, or is of another version.
 ///
 /// # Errors
-/// The file can't be read, is over [`MAX_CONFIG_BYTES`], is not TOML, or `daemon.runtime_dir` is
-/// no path.
-pub fn load_runtime_dir(path: &Path) -> Result<PathBuf, Error> {
+/// The file can't be read, is over [`MAX_CONFIG_BYTES`], is not TOML, or a folder is no path.
+pub fn load_folders(path: &Path) -> Result<DaemonConfig, Error> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
-    struct Runtime {
-        daemon: RuntimeDir,
+    struct Outer {
+        daemon: Folders,
     }
     #[derive(Default, Deserialize)]
     #[serde(default)]
-    struct RuntimeDir {
+    struct Folders {
         runtime_dir: Option<PathBuf>,
+        state_dir: Option<PathBuf>,
     }
-    let runtime_dir = Sources::read(path)?
-        .last(|text| toml::from_str(text).map(|runtime: Runtime| runtime.daemon.runtime_dir))?;
-    Ok(runtime_dir.unwrap_or_else(|| DaemonConfig::default().runtime_dir))
+    let sources = Sources::read(path)?;
+    let folder = |of: fn(Folders) -> Option<PathBuf>| {
+        sources.last(|text| toml::from_str(text).map(|outer: Outer| of(outer.daemon)))
+    };
+    let mut folders = DaemonConfig::default();
+    folders.runtime_dir = folder(|daemon| daemon.runtime_dir)?.unwrap_or(folders.runtime_dir);
+    folders.state_dir = folder(|daemon| daemon.state_dir)?.unwrap_or(folders.state_dir);
+    Ok(folders)
 }
 
 /// Reads and checks a configuration; `path` is for the errors.
@@ -371,21 +375,25 @@ mod tests {
     }
 
     #[test]
-    fn the_runtime_folder_is_read_from_a_file_that_is_otherwise_wrong() {
+    fn the_folders_are_read_from_a_file_that_is_otherwise_wrong() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("c.toml");
         let reads = |text: &str| {
             std::fs::write(&path, text).unwrap();
-            super::load_runtime_dir(&path).map_err(|e| e.to_string())
+            let folders = super::load_folders(&path).map_err(|e| e.to_string())?;
+            Ok::<_, String>((folders.runtime_dir, folders.state_dir))
         };
         assert_eq!(
             reads("[newer]\n[daemon]\nruntime_dir = \"/r\"\nlater = 1\n[capture]\nports = 1\n"),
-            Ok("/r".into())
+            Ok(("/r".into(), "/var/lib/jotwatch".into()))
         );
-        assert_eq!(reads("[capture]\nports = 1\n"), Ok("/run/jotwatch".into()));
+        assert_eq!(
+            reads("[capture]\nports = 1\n"),
+            Ok(("/run/jotwatch".into(), "/var/lib/jotwatch".into()))
+        );
         assert!(reads("[daemon]\nruntime_dir = 3\n").unwrap_err().contains(":2:15: "));
         std::fs::remove_file(&path).unwrap();
-        assert!(super::load_runtime_dir(&path).is_err());
+        assert!(super::load_folders(&path).is_err());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod change;
+mod live;
 mod models;
 mod status;
 
@@ -27,6 +28,9 @@ use zeroize::Zeroizing;
 
 pub use self::{
     change::{Change, Changed, List, Listed, ListedFile, MAX_LISTED, Target, TokenText},
+    live::{
+        LiveRequest, LiveService, LiveView, MAX_LIVE_EVENTS, MAX_LIVE_REQUESTS, MAX_LIVE_SERVICES,
+    },
     models::{
         FeedbackAnswer, FeedbackRequest, LabelCounts, LabelList, ListedLabel, ModelRequest,
         ModelStatus, ModelsStatus, ShadowStatus,
@@ -64,6 +68,11 @@ pub enum Request {
     Feedback(FeedbackRequest),
     /// A change of the behaviour model in force.
     Model(ModelRequest),
+    /// What passes, for somebody who watches.
+    Live {
+        /// Events from this number on.
+        after: u64,
+    },
 }
 
 /// A request and where its answer goes.

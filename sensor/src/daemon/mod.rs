@@ -19,6 +19,7 @@ mod outlet;
 mod profiles_file;
 mod rest;
 mod secret_search;
+mod view;
 
 use std::{
     path::PathBuf,
@@ -46,12 +47,13 @@ use self::{
     models::Choice,
     profiles_file::ProfilesFile,
     secret_search::SecretSearch,
+    view::View,
 };
 use crate::{
     capture::{Input, live},
     clients::Clients,
     config::{self, Config, DEFAULT_PATH, IssuerConfig},
-    control::{self, EnforcementStatus, ServiceMode, Status},
+    control::{self, EnforcementStatus, LiveView, MAX_LIVE_EVENTS, ServiceMode, Status},
     enforce::{Enforcer, StateFile},
     event::{Body, Event, EventIds, Kind, SensorEvent, SensorState},
     feedback::LabelFile,
@@ -198,6 +200,7 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
         feeds: Vec::new(),
         tables: Vec::new(),
         clients,
+        view: View::default(),
         losses: Losses::new(now()),
         ids: EventIds::new(&salt),
         started: now(),
@@ -262,6 +265,8 @@ struct Daemon {
     cgroups: Cgroups,
     state_file: StateFile,
     sinks: Sinks,
+    /// What passes, while somebody watches.
+    view: View,
     losses: Losses,
     ids: EventIds,
     started: Time,
@@ -290,6 +295,9 @@ impl Daemon {
                     control::Request::Allow(change) => self.allow(change, call.by),
                     control::Request::Feedback(request) => self.feedback(request, call.by),
                     control::Request::Model(request) => self.model(request, call.by),
+                    control::Request::Live { after } => {
+                        self.live_view(*after).and_then(|view| Ok(serde_json::to_value(view)?))
+                    }
                 };
                 call.answer(match answer {
                     Ok(value) => value,
@@ -309,6 +317,7 @@ impl Daemon {
                 self.learned_file.save(&self.pipeline, now);
                 self.state_file.save(self.pipeline.lists());
                 self.enforcer.tidy();
+                self.view.rest();
             }
             let every = self.config.scoring.save_every();
             self.profiles_file.step(self.pipeline.features(), now, every);
@@ -526,6 +535,22 @@ impl Daemon {
             rest: self.rest.as_ref().map(RestServer::status),
             delivery: self.sinks.delivery(),
             sinks: self.sinks.status(),
+        })
+    }
+
+    fn live_view(&mut self, after: u64) -> anyhow::Result<LiveView> {
+        let status = self.status()?;
+        let (requests, services) = self.view.answer();
+        let (events, next) = self.sinks.latest(after, MAX_LIVE_EVENTS);
+        let events = events.iter().map(|record| serde_json::from_slice(&record.line));
+        Ok(LiveView {
+            status,
+            cpu_us: view::cpu_us(),
+            resident_bytes: view::resident_bytes(),
+            requests,
+            services,
+            events: events.collect::<Result<_, _>>()?,
+            next,
         })
     }
 

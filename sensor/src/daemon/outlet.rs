@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Daemon, secret_search::SecretSearch};
+use super::{Daemon, secret_search::SecretSearch, view::View};
 use crate::{
     capture::live::Capture,
     enforce::{Cut, CutOutcome, Enforcer},
-    event::Event,
+    event::{Event, ExchangeLine},
     history::Recorder,
     keyring::{FetchMark, Keyring},
     pipeline::{Assessed, Output, Pipeline},
@@ -33,12 +33,21 @@ pub(super) struct Outlet<'a> {
     pub(super) search: Option<&'a SecretSearch>,
     enforcer: &'a mut Enforcer,
     recorder: &'a Recorder,
+    view: &'a mut View,
     wishes: Wishes,
 }
 
 impl Output for Outlet<'_> {
     fn event(&mut self, event: Event) {
         self.sinks.send(event);
+    }
+
+    fn wants_exchanges(&self) -> bool {
+        self.view.is_watched()
+    }
+
+    fn exchange(&mut self, line: &ExchangeLine<'_>) {
+        self.view.take(line);
     }
 
     fn wants_assessed(&self) -> bool {
@@ -89,6 +98,7 @@ impl Daemon {
             search: self.search.as_ref(),
             enforcer: &mut self.enforcer,
             recorder: &self.recorder,
+            view: &mut self.view,
             wishes: Wishes::default(),
         };
         let done = work(&mut self.pipeline, &mut self.capture, &mut out);

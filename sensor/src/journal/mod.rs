@@ -170,6 +170,16 @@ impl Journal {
         state.end().saturating_sub(position.confirmed.load(Relaxed).max(state.oldest()))
     }
 
+    /// Those of the last events that stand in memory, from number `after` on and at most `max`, and
+    /// the number behind them.
+    #[must_use]
+    pub fn latest(&self, after: u64, max: usize) -> (Vec<Record>, u64) {
+        let state = self.state();
+        let from = state.tail.partition_point(|record| record.sequence < after);
+        let from = from.max(state.tail.len().saturating_sub(max));
+        (state.tail.iter().skip(from).cloned().collect(), state.end())
+    }
+
     /// How it fares.
     #[must_use]
     pub fn status(&self) -> JournalStatus {

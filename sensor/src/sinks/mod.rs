@@ -56,7 +56,7 @@ use self::{
 use crate::{
     event::Event,
     finding::Severity,
-    journal::{Journal, JournalStatus, Keep, Position},
+    journal::{Journal, JournalStatus, Keep, Position, Record},
 };
 
 /// Events between the pipeline and the journal, a kilobyte or two each. What comes while as many
@@ -293,6 +293,12 @@ impl Sinks {
     #[must_use]
     pub fn status(&self) -> Vec<SinkStatus> {
         self.handles.iter().map(|handle| handle.status(&self.journal)).collect()
+    }
+
+    /// The last events from number `after` on, at most `max`, and the number behind them.
+    #[must_use]
+    pub fn latest(&self, after: u64, max: usize) -> (Vec<Record>, u64) {
+        self.journal.latest(after, max)
     }
 
     /// How delivery fares as a whole.
