@@ -9,6 +9,7 @@ pub mod day;
 pub mod judge;
 pub mod mmdb;
 pub mod net;
+pub mod receiver;
 pub mod sensor;
 pub mod services;
 pub mod signer;
