@@ -29,6 +29,7 @@ pub mod keyring;
 pub mod keys;
 pub mod learn;
 pub mod memory;
+pub mod metrics;
 pub mod networks;
 pub mod pipeline;
 pub mod policy;

@@ -12,6 +12,7 @@ mod feeds;
 mod include;
 mod issuers;
 mod key;
+mod metrics;
 mod rest;
 mod revocation;
 mod scoring;
@@ -33,6 +34,7 @@ pub use self::{
     error::Error,
     feeds::{FeedColumn, FeedConfig, FeedEntries, FeedFormat, MAX_FEEDS},
     issuers::{IssuerConfig, KeysConfig, MAX_ISSUERS},
+    metrics::MetricsConfig,
     rest::{Listen, RestConfig},
     revocation::RevocationConfig,
     scoring::{HistoryConfig, ScoringConfig, read_behaviour},
@@ -73,6 +75,8 @@ pub struct Config {
     pub scoring: ScoringConfig,
     /// Scores for services that ask over HTTP.
     pub rest: RestConfig,
+    /// What the daemon counts, for Prometheus.
+    pub metrics: MetricsConfig,
     /// What is done about bad requests.
     pub enforcement: EnforcementConfig,
     /// How much of tokens is remembered, and for how long.
@@ -341,6 +345,7 @@ fn check(config: &Config) -> Result<(), Complaint> {
     scoring::check(&config.scoring)?;
     revocation::check(&config.revocation)?;
     rest::check(&config.rest)?;
+    metrics::check(&config.metrics)?;
     services::check(&config.services)?;
     enforcement::check(&config.enforcement)?;
     feeds::check(&config.feeds, &config.enforcement.feeds, config.keys.allow_http)?;

@@ -85,7 +85,7 @@ impl RestConfig {
     }
 }
 
-fn parse(text: &str) -> Result<Listen, &'static str> {
+pub(super) fn parse(text: &str) -> Result<Listen, &'static str> {
     if let Some(path) = text.strip_prefix("unix:") {
         let path = Path::new(path);
         // sun_path of unix(7), with the end of the name that it is bound under first.

@@ -8,13 +8,14 @@ use crate::{
     features::ProfileStats,
     keyring::IssuerStatus,
     memory::MemoryCounters,
+    metrics::EventTally,
     pipeline,
     rest::RestStatus,
     sinks::{DeliveryStatus, SinkStatus},
 };
 
 /// The answer to `status`: what runs, what it saw, and what it lost.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Status {
     /// Version of the daemon.
     pub version: String,
@@ -51,6 +52,9 @@ pub struct Status {
     /// What services asked over HTTP; absent where none is listened to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rest: Option<RestStatus>,
+    /// What events tell of, and how late.
+    #[serde(default)]
+    pub events: EventTally,
     /// How events get to the sinks.
     #[serde(default)]
     pub delivery: DeliveryStatus,

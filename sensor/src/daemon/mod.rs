@@ -14,6 +14,7 @@ mod learned_file;
 mod lists;
 mod lock;
 mod memory_file;
+mod metrics;
 mod models;
 mod outlet;
 mod profiles_file;
@@ -44,6 +45,7 @@ use self::{
     learned_file::LearnedFile,
     lock::WatchLock,
     memory_file::MemoryFile,
+    metrics::Metrics,
     models::Choice,
     profiles_file::ProfilesFile,
     secret_search::SecretSearch,
@@ -63,6 +65,7 @@ use crate::{
     journal,
     keyring::{FetchMark, Keyring},
     learn,
+    metrics::Tally,
     pipeline::{Pipeline, Settings},
     policy::Mode,
     rest::Server as RestServer,
@@ -168,6 +171,7 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
         .with_context(|| format!("state in {}", config.daemon.state_dir.display()))?;
     let control = control::Server::bind(&config.daemon.runtime_dir)?;
     let rest = RestServer::start(&config.rest)?;
+    let metrics = Metrics::start(&config)?;
     let (sinks, warnings) = Sinks::start(&config.sinks, &delivery(&config, salt))?;
     for warning in warnings {
         tracing::warn!("{warning}");
@@ -197,6 +201,8 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
         memory_file,
         files,
         rest,
+        metrics,
+        tally: Tally::default(),
         feeds: Vec::new(),
         tables: Vec::new(),
         clients,
@@ -246,6 +252,9 @@ struct Daemon {
     files: Files,
     /// Where services may ask for scores.
     rest: Option<RestServer>,
+    /// Who wants metrics.
+    metrics: Metrics,
+    tally: Tally,
     feeds: Vec<feeds::State>,
     /// What is known of clients beside the feeds.
     clients: Clients,
@@ -286,6 +295,7 @@ impl Daemon {
             self.take_files();
             self.refresh_tables();
             self.answer_rest();
+            self.answer_metrics();
             for call in control.pending() {
                 let answer = match &call.request {
                     control::Request::Status => {
@@ -332,7 +342,8 @@ impl Daemon {
     /// Waits until there is something to read, to judge or to answer, but not for long.
     fn wait(&mut self) -> Result<(), live::Error> {
         let calls = self.rest.as_ref().map(RestServer::waiting);
-        self.capture.poll(POLL, [self.guarding.waiting(), calls].into_iter().flatten())
+        let scrapes = Some(self.metrics.source.waiting());
+        self.capture.poll(POLL, [self.guarding.waiting(), calls, scrapes].into_iter().flatten())
     }
 
     /// Brings the look-up tables in line with what is denied and allowed.
@@ -466,6 +477,7 @@ impl Daemon {
         let keyring = other_keys.then(|| Keyring::start(&config)).transpose()?;
         let rest = rest::Next::prepare(self.rest.as_ref(), &config.rest)?;
         let (sinks, warnings) = self.sinks.prepare(&config.sinks)?;
+        let metrics = self.metrics.prepare(&config)?;
         self.guarding.reconfigure(&config, &services)?;
         // The last that may fail; what is below does not.
         if let Err(error) = self.pipeline.lists().denied.replace_files(deny_files) {
@@ -498,6 +510,7 @@ impl Daemon {
         let before = std::mem::replace(&mut self.config, config);
         self.settle_models();
         self.take_rest(rest);
+        self.metrics.take(metrics);
         self.know_feeds(Some(&before));
         self.locate();
         if let Err(error) = self.capture.hurry(cuts(&self.config)) {
@@ -533,6 +546,7 @@ impl Daemon {
                 .collect(),
             models: self.models_status(),
             rest: self.rest.as_ref().map(RestServer::status),
+            events: self.tally.counts(),
             delivery: self.sinks.delivery(),
             sinks: self.sinks.status(),
         })

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{Daemon, secret_search::SecretSearch, view::View};
+use super::{Daemon, now, secret_search::SecretSearch, view::View};
 use crate::{
     capture::live::Capture,
     enforce::{Cut, CutOutcome, Enforcer},
     event::{Event, ExchangeLine},
     history::Recorder,
     keyring::{FetchMark, Keyring},
+    metrics::Tally,
     pipeline::{Assessed, Output, Pipeline},
     sinks::Sinks,
     weak::{Search, Searched, WeakSecrets},
@@ -29,6 +30,7 @@ const MAX_WHOLE: usize = 16;
 /// Hands events to the sinks, and gathers what capture is to do.
 pub(super) struct Outlet<'a> {
     sinks: &'a Sinks,
+    tally: &'a mut Tally,
     keyring: &'a Keyring,
     pub(super) search: Option<&'a SecretSearch>,
     enforcer: &'a mut Enforcer,
@@ -39,6 +41,7 @@ pub(super) struct Outlet<'a> {
 
 impl Output for Outlet<'_> {
     fn event(&mut self, event: Event) {
+        self.tally.count(&event, now());
         self.sinks.send(event);
     }
 
@@ -94,6 +97,7 @@ impl Daemon {
     ) -> T {
         let mut out = Outlet {
             sinks: &self.sinks,
+            tally: &mut self.tally,
             keyring: &self.keyring,
             search: self.search.as_ref(),
             enforcer: &mut self.enforcer,

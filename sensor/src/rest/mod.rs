@@ -48,11 +48,9 @@ use tokio::{
     sync::oneshot,
 };
 
+use self::service::{Shared, lock, router};
+pub(crate) use self::wake::Waker;
 pub use self::{input::Vouched, key::Key, service::OPENAPI};
-use self::{
-    service::{Shared, lock, router},
-    wake::Waker,
-};
 use crate::{
     config::{Listen, RestConfig},
     pipeline::Assessment,

@@ -10,24 +10,24 @@ use rustix::event::{EventfdFlags, eventfd};
 /// A counter of the kernel's (`eventfd(2)`) that is readable from [`Waker::wake`] until
 /// [`Waker::clear`].
 #[derive(Debug)]
-pub(super) struct Waker(OwnedFd);
+pub(crate) struct Waker(OwnedFd);
 
 impl Waker {
     /// One that is not readable.
     ///
     /// # Errors
     /// There are no more descriptors.
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Self(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
     }
 
     /// Makes it readable. A counter that is full is readable as it is.
-    pub(super) fn wake(&self) {
+    pub(crate) fn wake(&self) {
         let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
     }
 
     /// Makes it unreadable, until somebody wakes again. One that was not readable stays so.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         let _ = rustix::io::read(&self.0, &mut [0; 8]);
     }
 }

@@ -57,6 +57,7 @@ use crate::{
     event::Event,
     finding::Severity,
     journal::{Journal, JournalStatus, Keep, Position, Record},
+    metrics::Histogram,
 };
 
 /// Events between the pipeline and the journal, a kilobyte or two each. What comes while as many
@@ -87,7 +88,7 @@ pub struct SinkError {
 }
 
 /// How a sink fares.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct SinkStatus {
     /// `stdout`, `file:PATH`, `syslog:PATH`, `syslog:udp://HOST:PORT`, `webhook:https://HOST` or
     /// `otlp:https://HOST`.
@@ -107,6 +108,9 @@ pub struct SinkStatus {
     pub last_error: Option<String>,
     /// Whether the last attempt failed.
     pub failing: bool,
+    /// From what an event is about to its delivery, of the newest of each hand-over.
+    #[serde(default)]
+    pub latency: Histogram,
 }
 
 /// How delivery fares as a whole.

@@ -8,13 +8,16 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use super::{SinkStatus, outlet::Outlet};
 use crate::{
+    event::Head,
     finding::Severity,
     journal::{Journal, Position, Read, Reader, Record},
+    metrics::Histogram,
+    time::Time,
 };
 
 /// Events delivered in one go at most.
@@ -36,6 +39,7 @@ pub(super) struct Shared {
     refused: [AtomicU64; Severity::ALL.len()],
     errors: AtomicU64,
     failing: AtomicBool,
+    latency: Mutex<Histogram>,
     last_error: Mutex<Option<String>>,
     reopen: AtomicBool,
     stop: Mutex<Option<Instant>>,
@@ -62,6 +66,16 @@ impl Shared {
         *last = Some(error.to_string());
     }
 
+    /// Notes how long an event took.
+    fn arrived(&self, line: &[u8]) {
+        let happened = Head::of(line).and_then(|head| Time::parse(&head.time).ok());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        if let Some(happened) = happened {
+            let took = (Time::EPOCH + now).since(happened);
+            self.latency.lock().unwrap_or_else(PoisonError::into_inner).record(took);
+        }
+    }
+
     pub(super) fn status(&self, name: String, journal: &Journal, at: &Position) -> SinkStatus {
         SinkStatus {
             name,
@@ -72,6 +86,7 @@ impl Shared {
             errors: self.errors.load(Relaxed),
             last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             failing: self.failing.load(Relaxed),
+            latency: self.latency.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 }
@@ -87,6 +102,8 @@ pub(super) struct Worker {
     unconfirmed: usize,
     /// Of these, what the receiver does not want.
     unwanted: u64,
+    /// The last of these.
+    newest: Option<Arc<[u8]>>,
     /// Since when.
     since: Instant,
     pause: Duration,
@@ -107,6 +124,7 @@ impl Worker {
             batch: Vec::with_capacity(BATCH_MAX),
             unconfirmed: 0,
             unwanted: 0,
+            newest: None,
             since: Instant::now(),
             pause: Duration::ZERO,
         }
@@ -176,6 +194,9 @@ impl Worker {
         if !self.batch.is_empty() {
             let taken;
             (taken, result) = self.outlet.deliver(&self.batch);
+            if let Some(newest) = taken.checked_sub(1).and_then(|last| self.batch.get(last)) {
+                self.newest = Some(Arc::clone(&newest.line));
+            }
             self.batch.drain(..taken.min(self.batch.len()));
             let refused = self.outlet.refused();
             for (count, more) in self.shared.refused.iter().zip(refused) {
@@ -213,6 +234,9 @@ impl Worker {
     fn arrived(&mut self) -> io::Result<()> {
         let arrived = (self.unconfirmed as u64).saturating_sub(std::mem::take(&mut self.unwanted));
         self.shared.delivered.fetch_add(arrived, Relaxed);
+        if let Some(line) = self.newest.take() {
+            self.shared.arrived(&line);
+        }
         self.unconfirmed = 0;
         self.reader.confirm(self.place())
     }
@@ -224,7 +248,7 @@ impl Worker {
 
     /// What was not confirmed is delivered again, behind a pause.
     fn back_off(&mut self) -> Next {
-        (self.unconfirmed, self.unwanted) = (0, 0);
+        (self.unconfirmed, self.unwanted, self.newest) = (0, 0, None);
         self.batch.clear();
         self.reader.rewind();
         let now = Instant::now();

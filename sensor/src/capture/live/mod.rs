@@ -395,7 +395,7 @@ impl Capture {
             tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(wait.subsec_nanos()),
         };
-        let mut fds: SmallVec<[PollFd<'_>; 3]> = smallvec![PollFd::new(&self.ring, PollFlags::IN)];
+        let mut fds: SmallVec<[PollFd<'_>; 4]> = smallvec![PollFd::new(&self.ring, PollFlags::IN)];
         for fd in also {
             fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
         }

@@ -41,11 +41,14 @@ impl Url {
         &self.0
     }
 
-    /// The URL of `path` at the same place.
+    /// The URL of `path` below this one.
     ///
     /// # Errors
-    /// It is over the longest that is taken.
+    /// This one has a query, or it is over the longest that is taken.
     pub fn join(&self, path: &str) -> Result<Self, String> {
+        if self.0.query().is_some() {
+            return Err(format!("url: {path} is put behind it, so it has no query"));
+        }
         let base = self.0.to_string();
         Self::parse(&format!("{}{path}", base.trim_end_matches('/')), true)
     }

@@ -4,6 +4,7 @@
 //! gives to syslog's (appendix B).
 
 pub mod messages;
+mod metrics;
 
 use std::{
     collections::BTreeMap,
@@ -19,6 +20,7 @@ use serde_json::{Value, json};
 use self::messages::{
     Answer, ExportLogs, LogRecord, Resource, ResourceLogs, Scope, ScopeLogs, attributes,
 };
+pub use self::metrics::Exporter;
 use super::{
     format::{Origin, View},
     http::{self, Poster, Raw, Reply, Target},
@@ -317,6 +319,7 @@ mod tests {
             ("url = \"https://o.example\"\nmetrics = true\ninterval_seconds = 0", "from 1 to 3600"),
             ("url = \"https://o.example\"\nmetric = true", "unknown field"),
             ("logs = true", "missing field `url`"),
+            ("url = \"https://o.example/?k=v\"", "it has no query"),
         ] {
             let error = toml::from_str::<OtlpConfig>(text).unwrap_err().to_string();
             assert!(error.contains(said), "{error}");

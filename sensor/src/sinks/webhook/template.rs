@@ -59,9 +59,8 @@ impl Template {
                 rest = behind;
                 continue;
             }
-            match next {
-                '"' if !escaped => quoted = !quoted,
-                _ => {}
+            if next == '"' && !escaped {
+                quoted = !quoted;
             }
             escaped = quoted && !escaped && next == '\\';
             plain.push(next);

@@ -42,8 +42,8 @@ fn files_are_read_at_the_start() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);
     let fails = |text: &str| Webhook::new(&config(text).unwrap()).err().map(|e| e.to_string());
-    std::fs::write(path("short"), "0123456789").unwrap();
-    std::fs::write(path("template"), "{\"a\": {{/serverity}}}").unwrap();
+    fs::write(path("short"), "0123456789").unwrap();
+    fs::write(path("template"), "{\"a\": {{/serverity}}}").unwrap();
     let restrict = |name: &str| {
         use std::os::unix::fs::PermissionsExt as _;
         fs::set_permissions(path(name), fs::Permissions::from_mode(0o600)).unwrap();
@@ -55,7 +55,7 @@ fn files_are_read_at_the_start() {
     assert!(short.contains("at least 32") && !short.contains("0123"), "{short}");
     assert!(of("template_file", "template").contains("no event has \"/serverity\""));
     assert!(of("ca_file", "short").contains("no certificate"));
-    std::fs::write(path("header"), "Splunk 1234\u{7}").unwrap();
+    fs::write(path("header"), "Splunk 1234\u{7}").unwrap();
     restrict("header");
     let text = format!("header_files = {{ Authorization = {:?} }}", path("header"));
     let error = fails(&text).unwrap();
