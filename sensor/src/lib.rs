@@ -12,6 +12,7 @@ pub mod capture;
 pub mod cli;
 pub mod clients;
 pub mod config;
+pub mod confine;
 pub mod control;
 pub mod daemon;
 pub mod enforce;

@@ -9,7 +9,9 @@ mod detach;
 mod doctor;
 mod events;
 mod feedback;
+mod generate;
 mod history;
+mod init;
 mod inspect;
 mod lists;
 mod model;
@@ -56,6 +58,9 @@ enum Command {
     Doctor(doctor::Arguments),
     Detach(detach::Arguments),
     CheckConfig(check_config::Arguments),
+    Init(init::Arguments),
+    Completions(generate::CompletionArguments),
+    Man(generate::ManArguments),
 }
 
 /// Reads the arguments of the process and runs the command that they name.
@@ -81,6 +86,9 @@ pub fn main() -> ExitCode {
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Detach(arguments) => detach::run(&arguments),
         Command::CheckConfig(arguments) => check_config::run(&arguments),
+        Command::Init(arguments) => init::run(&arguments),
+        Command::Completions(arguments) => generate::completions(&arguments),
+        Command::Man(arguments) => generate::man(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

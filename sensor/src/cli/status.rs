@@ -92,6 +92,7 @@ fn show(status: &Status, out: &mut impl Write) -> io::Result<()> {
             rest.listen, rest.scored, rest.suspicious
         )?;
     }
+    writeln!(out, "\ndaemon\n  {}", status.confinement)?;
     let delivery = &status.delivery;
     writeln!(
         out,

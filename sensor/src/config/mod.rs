@@ -259,11 +259,17 @@ pub struct DaemonConfig {
     pub runtime_dir: PathBuf,
     /// Holds what survives a restart.
     pub state_dir: PathBuf,
+    /// Whether the daemon gives up what it does not need.
+    pub confine: bool,
 }
 
 impl Default for DaemonConfig {
     fn default() -> Self {
-        Self { runtime_dir: "/run/jotwatch".into(), state_dir: "/var/lib/jotwatch".into() }
+        Self {
+            runtime_dir: "/run/jotwatch".into(),
+            state_dir: "/var/lib/jotwatch".into(),
+            confine: true,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ModelsStatus;
 use crate::{
+    confine::Confinement,
     enforce::{CutCounts, denylist::DenyCounts, tables::TableCounts},
     features::ProfileStats,
     keyring::IssuerStatus,
@@ -55,6 +56,9 @@ pub struct Status {
     /// What events tell of, and how late.
     #[serde(default)]
     pub events: EventTally,
+    /// What the daemon may still do.
+    #[serde(default)]
+    pub confinement: Confinement,
     /// How events get to the sinks.
     #[serde(default)]
     pub delivery: DeliveryStatus,

@@ -16,6 +16,7 @@ mod lock;
 mod memory_file;
 mod metrics;
 mod models;
+mod notify;
 mod outlet;
 mod profiles_file;
 mod rest;
@@ -47,6 +48,7 @@ use self::{
     memory_file::MemoryFile,
     metrics::Metrics,
     models::Choice,
+    notify::Notifier,
     profiles_file::ProfilesFile,
     secret_search::SecretSearch,
     view::View,
@@ -55,8 +57,9 @@ use crate::{
     capture::{Input, live},
     clients::Clients,
     config::{self, Config, DEFAULT_PATH, IssuerConfig},
+    confine::{self, Confinement},
     control::{self, EnforcementStatus, LiveView, MAX_LIVE_EVENTS, ServiceMode, Status},
-    enforce::{Enforcer, StateFile},
+    enforce::{Enforcer, StateFile, guard::pin_folder},
     event::{Body, Event, EventIds, Kind, SensorEvent, SensorState},
     feedback::LabelFile,
     feeds::FeedTable,
@@ -142,6 +145,11 @@ impl Overrides {
 pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
     // First, or the first folder that can't be written is blamed.
     live::permitted()?;
+    if config.daemon.confine {
+        // Mounts the BPF file system where nobody has, which can't be done later.
+        let _ = pin_folder(config.capture.cgroup.as_deref());
+        confine::shed(config.rest.group.is_some())?;
+    }
     let signals = Signals::catch().context("signals can't be handled")?;
     let cgroup = live::cgroup_path(config.capture.cgroup.as_deref())?;
     let _lock = WatchLock::take(&cgroup, &config.capture.ports)?;
@@ -183,6 +191,8 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
     let learned_file = LearnedFile::open(&config.daemon.state_dir, &mut pipeline, now());
     let (guarding, tables) = Guarding::start(&config, &services, &key)?;
     let mut daemon = Daemon {
+        notifier: Notifier::from_env(),
+        confinement: Confinement::default(),
         guarding,
         services: services.into(),
         cgroups,
@@ -232,6 +242,8 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
     drop(beating);
     daemon.know_feeds(None);
     daemon.take_files();
+    daemon.confine();
+    daemon.ready();
     let result = daemon.watch(&signals, &control);
     daemon.stop();
     result
@@ -240,6 +252,8 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
 struct Daemon {
     overrides: Overrides,
     config: Config,
+    notifier: Notifier,
+    confinement: Confinement,
     key: FingerprintKey,
     salt: [u8; 16],
     cgroup: String,
@@ -287,6 +301,7 @@ impl Daemon {
         let mut loss_due = now() + LOSS_PERIOD;
         let mut save_due = now() + SAVE_PERIOD;
         while !signals.stop.load(Ordering::Relaxed) {
+            self.notifier.alive();
             self.wait()?;
             self.read();
             self.guard();
@@ -315,10 +330,12 @@ impl Daemon {
                 });
             }
             if signals.reload.swap(false, Ordering::Relaxed) {
+                self.notifier.reloading();
                 match self.reload() {
                     Ok(()) => self.tell(SensorState::ConfigReloaded),
                     Err(error) => tracing::error!("not reloaded, nothing is changed: {error:#}"),
                 }
+                self.ready();
             }
             let now = now();
             if now >= save_due {
@@ -337,6 +354,20 @@ impl Daemon {
             }
         }
         Ok(())
+    }
+
+    /// Makes do with less from here on: everything is attached.
+    fn confine(&mut self) {
+        self.confinement = match self.config.daemon.confine {
+            true => confine::seal(),
+            false => confine::current(),
+        };
+        tracing::info!("what the daemon may do: {}", self.confinement);
+    }
+
+    fn ready(&mut self) {
+        let what = format!("watching port {:?}", self.config.capture.ports);
+        self.notifier.ready(&what);
     }
 
     /// Waits until there is something to read, to judge or to answer, but not for long.
@@ -385,6 +416,7 @@ impl Daemon {
         thread::scope(|scope| {
             let worker = scope.spawn(work);
             while !worker.is_finished() {
+                self.notifier.alive();
                 self.wait()?;
                 self.read();
                 self.guard();
@@ -547,6 +579,7 @@ impl Daemon {
             models: self.models_status(),
             rest: self.rest.as_ref().map(RestServer::status),
             events: self.tally.counts(),
+            confinement: self.confinement.clone(),
             delivery: self.sinks.delivery(),
             sinks: self.sinks.status(),
         })
@@ -624,6 +657,7 @@ impl Daemon {
     }
 
     fn stop(mut self) {
+        self.notifier.stopping();
         self.read();
         self.work(|pipeline, _, out| pipeline.finish(out));
         self.memory_file.save(self.pipeline.memory());

@@ -19,7 +19,7 @@ use std::{
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::{Cut, CutOutcome, sock_diag::SockDiag};
-use crate::capture::live;
+use crate::{capture::live, confine};
 
 /// Network namespaces in which a socket is kept; the one unused longest gives way.
 const MAX_NAMESPACES: usize = 64;
@@ -195,6 +195,7 @@ fn make_in(pid: u32, namespace: Namespace) -> io::Result<SockDiag> {
     }
     // A thread of its own: it ends, and with it that anything of this process is elsewhere.
     let entered = thread::Builder::new().name("netns".into()).spawn(move || {
+        confine::enter()?;
         move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
         SockDiag::new()
     })?;
