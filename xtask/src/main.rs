@@ -5,6 +5,7 @@ mod build_ebpf;
 mod demo;
 mod evaluate;
 mod ground;
+mod package;
 mod progress;
 mod setup;
 mod test;
@@ -34,6 +35,8 @@ enum Cmd {
     DemoService { addr: std::net::SocketAddr },
     /// Measure the models on public data that they have not seen
     Evaluate(evaluate::Args),
+    /// Build the Debian package; with --test, install, upgrade, remove and purge it in a root of its own
+    Package(package::Args),
     /// Bring what the live tests, the demo and the benchmarks need to this machine
     Setup {
         /// Only these parts
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Cmd::Demo(args) => demo::run(&args),
         Cmd::DemoService { addr } => demo::run_service(addr),
         Cmd::Evaluate(args) => evaluate::run(&args),
+        Cmd::Package(args) => package::run(&args),
         Cmd::Setup { parts } => setup::run(&parts),
         Cmd::Test(args) => test::run(&args),
         Cmd::Train(args) => train::run(&args),

@@ -22,6 +22,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("node", "nodejs"),
     ("npm", "npm"),
     ("python3", "python3"),
+    ("systemd-analyze", "systemd"),
     ("tshark", "tshark"),
     ("unshare", "util-linux"),
     ("wrk", "wrk"),
