@@ -44,5 +44,6 @@ pub mod time;
 pub mod token;
 pub mod train;
 pub mod trust;
+mod unread;
 pub mod weak;
 mod whole_file;

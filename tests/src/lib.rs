@@ -6,6 +6,7 @@ pub mod binary;
 pub mod capture;
 pub mod cases;
 pub mod day;
+pub mod delivery;
 pub mod judge;
 pub mod mmdb;
 pub mod net;

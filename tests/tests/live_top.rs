@@ -9,10 +9,10 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use jotwatch_tests::{
-    jotwatch,
+    binary::jotwatch,
     net::privileged,
     sensor::Sensor,
-    stand::{PORT, Stand, answer, bearer, end, forged, good, wait},
+    stand::{Stand, answer, bearer, end, forged, good, wait},
 };
 use rustix::process::Signal;
 
@@ -51,13 +51,9 @@ impl Terminal {
 
     /// Waits until the screen shows this.
     fn wait_for(&self, shown: &str) -> Result<String> {
-        let mut last = String::new();
-        wait(shown, || {
-            last = self.screen()?;
-            Ok(last.contains(shown))
-        })
-        .with_context(|| self.screen().unwrap_or_default())?;
-        Ok(last)
+        wait(shown, || Ok(self.screen()?.contains(shown)))
+            .with_context(|| self.screen().unwrap_or_default())?;
+        self.screen()
     }
 }
 

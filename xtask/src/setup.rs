@@ -151,7 +151,13 @@ pub(crate) fn ensure_nginx() -> Result {
 /// `usr/lib/*/rsyslog` directory to find its modules.
 pub(crate) fn ensure_rsyslog() -> Result {
     let libraries = ["libestr0", "libfastjson4", "libsystemd0", "libuuid1", "zlib1g"];
-    ensure_unpacked("rsyslog", "usr/sbin/rsyslogd", &libraries)
+    ensure_unpacked("rsyslog", "usr/sbin/rsyslogd", &libraries)?;
+    // Its driver for TLS, a package of its own, of the same version.
+    let driver = format!("usr/lib/{}-linux-gnu/rsyslog/lmnsd_gtls.so", env::consts::ARCH);
+    if Path::new("/").join(&driver).exists() {
+        return Ok(());
+    }
+    ensure_unpacked("rsyslog-gnutls", &driver, &["libgnutls30"])
 }
 
 /// InfluxDB 1.x (1.6.7 in Debian 12): the machine's, or Debian's package unpacked.

@@ -153,7 +153,10 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
     if let (Some(id), 0) = (&wanted.id, shown) {
         bail!("no event {id} is kept in {}", dir.display());
     }
-    while arguments.follow {
+    if !arguments.follow {
+        return Ok(());
+    }
+    loop {
         match history.next_line()? {
             Some(line) if wanted.is(&line) => show(&line, &mut out)?,
             Some(_) => {}
@@ -163,7 +166,6 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
             }
         }
     }
-    Ok(())
 }
 
 /// As events write it.

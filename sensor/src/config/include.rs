@@ -213,7 +213,7 @@ fn shift_value(value: Spanned<DeValue<'_>>, by: usize) -> Spanned<DeValue<'_>> {
 mod tests {
     use std::{fs, path::Path};
 
-    use crate::config::{Config, load, load_runtime_dir};
+    use crate::config::{Config, load, load_folders};
 
     /// The files, the main one first, of a folder that is called `D` in errors.
     fn reads(files: &[(&str, &str)]) -> Result<Config, String> {
@@ -308,6 +308,6 @@ mod tests {
         fs::write(path("c.toml"), "later = 1\n").unwrap();
         fs::write(path("conf.d/a.toml"), "[daemon]\nruntime_dir = \"/r\"\n").unwrap();
         fs::write(path("conf.d/b.toml"), "[daemon]\n").unwrap();
-        assert_eq!(load_runtime_dir(&path("c.toml")).unwrap(), Path::new("/r"));
+        assert_eq!(load_folders(&path("c.toml")).unwrap().runtime_dir, Path::new("/r"));
     }
 }

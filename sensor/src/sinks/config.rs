@@ -1,10 +1,10 @@
 //! The `[sinks]` table of the config.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, net::Ipv6Addr, path::PathBuf};
 
 use serde::Deserialize;
 
-use super::{OtlpConfig, WebhookConfig, format::Format, outlet::Spec};
+use super::{OtlpConfig, WebhookConfig, format::Format, journald::JournaldConfig, outlet::Spec};
 use crate::event::Filter;
 
 /// The least `message_bytes`: what RFC 5424, section 6.1, asks every receiver to take.
@@ -25,8 +25,9 @@ pub const MESSAGE_MAX: usize = 65_507;
 /// path = "/var/log/jotwatch/events.json"
 ///
 /// [[sinks.syslog]]
-/// address = "udp://192.0.2.1:514"  # or the path of a socket, "/dev/log"
+/// address = "tls://log.example"    # or tcp://, udp://, or the path of a socket, "/dev/log"
 /// facility = "authpriv"
+/// format = "cef"
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -36,11 +37,14 @@ pub struct SinksConfig {
     /// Files of JSON lines.
     pub file: Vec<FileConfig>,
     /// Syslog receivers.
+    #[serde(deserialize_with = "syslog_receivers")]
     pub syslog: Vec<SyslogConfig>,
     /// Receivers over HTTP.
     pub webhook: Vec<WebhookConfig>,
     /// Receivers of the OpenTelemetry protocol.
     pub otlp: Vec<OtlpConfig>,
+    /// Journals of systemd.
+    pub journald: Vec<JournaldConfig>,
 }
 
 impl Default for SinksConfig {
@@ -51,6 +55,7 @@ impl Default for SinksConfig {
             syslog: vec![SyslogConfig::default()],
             webhook: Vec::new(),
             otlp: Vec::new(),
+            journald: Vec::new(),
         }
     }
 }
@@ -89,7 +94,8 @@ const fn keep_default() -> usize {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SyslogConfig {
-    /// The path of a local socket, or `udp://HOST:PORT`. Default `/dev/log`.
+    /// The path of a local socket, `udp://HOST:PORT`, `tcp://HOST:PORT` or `tls://HOST[:PORT]`.
+    /// Default `/dev/log`.
     pub address: SyslogAddress,
     /// The facility's name. Default `authpriv`: alerts hold personal data, and receivers keep
     /// that facility from ordinary users.
@@ -100,6 +106,21 @@ pub struct SyslogConfig {
     /// [`MESSAGE_DEFAULT`].
     #[serde(deserialize_with = "message_bytes")]
     pub message_bytes: usize,
+    /// What the message of an event is. Default JSON.
+    pub format: BodyFormat,
+    /// `APP-NAME`: 1 to [`APP_NAME_MAX`] printable ASCII characters. Default `jotwatch`.
+    #[serde(deserialize_with = "app_name")]
+    pub app_name: String,
+    /// Of TCP, TLS and local sockets: whether an event counts as delivered only when the receiver
+    /// has read it. A receiver that never closes its side of a connection can't show that.
+    /// Default true.
+    pub confirm: bool,
+    /// Of TLS: the certificates that the receiver's is checked against, PEM. Default the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Of TLS: the certificate to show, PEM, its own first.
+    pub client_cert_file: Option<PathBuf>,
+    /// Of TLS: its private key, PEM, which nobody but its owner may read.
+    pub client_key_file: Option<PathBuf>,
     /// Which events it gets.
     pub filter: Filter,
 }
@@ -111,8 +132,79 @@ impl Default for SyslogConfig {
             facility: Facility::default(),
             hostname: None,
             message_bytes: MESSAGE_DEFAULT,
+            format: BodyFormat::default(),
+            app_name: APP_NAME.to_owned(),
+            confirm: true,
+            ca_file: None,
+            client_cert_file: None,
+            client_key_file: None,
             filter: Filter::default(),
         }
+    }
+}
+
+/// The default of `app_name`.
+const APP_NAME: &str = "jotwatch";
+/// Bytes of `app_name` (RFC 5424, section 6).
+pub const APP_NAME_MAX: usize = 48;
+
+/// What the message of an event is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BodyFormat {
+    /// The event as JSON, as docs/events.md has it.
+    #[default]
+    Json,
+    /// One line for people.
+    Text,
+    /// ArcSight's Common Event Format, version 0.
+    Cef,
+    /// QRadar's Log Event Extended Format, version 2.0.
+    Leef,
+}
+
+impl SyslogConfig {
+    /// Keys that make no sense together.
+    fn check(&self) -> Result<(), &'static str> {
+        let tls = matches!(self.address, SyslogAddress::Tls(_));
+        let files = [
+            (&self.ca_file, "ca_file is for addresses that begin with tls://"),
+            (&self.client_cert_file, "client_cert_file is for addresses that begin with tls://"),
+            (&self.client_key_file, "client_key_file is for addresses that begin with tls://"),
+        ];
+        if let Some((_, said)) = files.iter().find(|(file, _)| file.is_some() && !tls) {
+            return Err(said);
+        }
+        match (&self.client_cert_file, &self.client_key_file) {
+            (Some(_), None) => Err("client_cert_file needs client_key_file"),
+            (None, Some(_)) => Err("client_key_file needs client_cert_file"),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn syslog_receivers<'de, D: serde::Deserializer<'de>>(
+    from: D,
+) -> Result<Vec<SyslogConfig>, D::Error> {
+    struct Checked(SyslogConfig);
+    impl<'de> Deserialize<'de> for Checked {
+        fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            let config = SyslogConfig::deserialize(from)?;
+            config.check().map_err(serde::de::Error::custom)?;
+            Ok(Self(config))
+        }
+    }
+    Ok(Vec::<Checked>::deserialize(from)?.into_iter().map(|Checked(config)| config).collect())
+}
+
+pub(super) fn app_name<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let name = String::deserialize(from)?;
+    if (1..=APP_NAME_MAX).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic()) {
+        Ok(name)
+    } else {
+        Err(serde::de::Error::custom(format_args!(
+            "{name:?} is not 1 to {APP_NAME_MAX} printable ASCII characters without spaces"
+        )))
     }
 }
 
@@ -122,9 +214,11 @@ impl SinksConfig {
         let stdout = self.stdout.then_some(Spec::Stdout);
         let files = self.file.iter().cloned().map(Spec::File);
         let syslog = self.syslog.iter().cloned().map(Spec::Syslog);
+        let journald = self.journald.iter().cloned().map(Spec::Journald);
         let webhooks = self.webhook.iter().cloned().map(Spec::Webhook);
         let otlp = self.otlp.iter().filter(|otlp| otlp.logs).cloned().map(Spec::Otlp);
-        stdout.into_iter().chain(files).chain(syslog).chain(webhooks).chain(otlp).collect()
+        let local = stdout.into_iter().chain(files).chain(syslog).chain(journald);
+        local.chain(webhooks).chain(otlp).collect()
     }
 }
 
@@ -145,8 +239,57 @@ fn message_bytes<'de, D: serde::Deserializer<'de>>(from: D) -> Result<usize, D::
 pub enum SyslogAddress {
     /// A local socket, datagram or stream.
     Unix(PathBuf),
-    /// `HOST:PORT` of a UDP receiver; the name is looked up when the sink connects.
-    Udp(String),
+    /// A UDP receiver.
+    Udp(HostPort),
+    /// A TCP receiver.
+    Tcp(HostPort),
+    /// A TCP receiver behind TLS.
+    Tls(HostPort),
+}
+
+/// The port of syslog over TLS (RFC 5425, section 4.1).
+pub const TLS_PORT: u16 = 6514;
+
+/// A receiver on the network; the name is looked up whenever the sink connects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    /// A name or an address, without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl HostPort {
+    /// Of `HOST:PORT` or, with a default, of `HOST`; an IPv6 address is in brackets.
+    fn parse(text: &str, default: Option<u16>) -> Option<Self> {
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let (host, rest) = rest.split_once(']')?;
+                host.parse::<Ipv6Addr>().ok()?;
+                (host, if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) })
+            }
+            None => match text.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (text, None),
+            },
+        };
+        let is_name = |b: u8| b.is_ascii_alphanumeric() || b"-._:".contains(&b);
+        let port = match port {
+            Some(port) => port.parse().ok().filter(|&port| port > 0)?,
+            None => default?,
+        };
+        (!host.is_empty() && host.bytes().all(is_name))
+            .then(|| Self { host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
 }
 
 impl Default for SyslogAddress {
@@ -162,14 +305,18 @@ impl TryFrom<String> for SyslogAddress {
         if address.starts_with('/') {
             return Ok(Self::Unix(address.into()));
         }
-        match address.strip_prefix("udp://").and_then(|rest| Some((rest, rest.rsplit_once(':')?))) {
-            Some((rest, (host, port))) if !host.is_empty() && port.parse::<u16>().is_ok() => {
-                Ok(Self::Udp(rest.to_owned()))
-            }
-            _ => Err(format!(
-                "syslog address {address:?} is neither the path of a socket nor udp://HOST:PORT"
-            )),
-        }
+        let parsed = match address.split_once("://") {
+            Some(("udp", rest)) => HostPort::parse(rest, None).map(Self::Udp),
+            Some(("tcp", rest)) => HostPort::parse(rest, None).map(Self::Tcp),
+            Some(("tls", rest)) => HostPort::parse(rest, Some(TLS_PORT)).map(Self::Tls),
+            _ => None,
+        };
+        parsed.ok_or_else(|| {
+            format!(
+                "syslog address {address:?} is neither the path of a socket nor udp://HOST:PORT, \
+                 tcp://HOST:PORT or tls://HOST[:PORT]"
+            )
+        })
     }
 }
 
@@ -178,6 +325,8 @@ impl fmt::Display for SyslogAddress {
         match self {
             Self::Unix(path) => path.display().fmt(f),
             Self::Udp(address) => write!(f, "udp://{address}"),
+            Self::Tcp(address) => write!(f, "tcp://{address}"),
+            Self::Tls(address) => write!(f, "tls://{address}"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Where events go: JSON lines on stdout or in a file, syslog, and receivers over HTTP.
+//! Where events go: JSON lines on stdout or in a file, syslog, journald, and receivers over HTTP.
 //!
 //! [`Sinks::send`] hands an event to a thread that joins alerts of one cause and appends what is
 //! told to the [`journal`](crate::journal). Every sink reads the journal in a thread of its own:
@@ -13,7 +13,9 @@ mod feeder;
 mod format;
 mod http;
 mod join;
+mod journald;
 mod lines;
+mod local;
 mod ocsf;
 pub mod otlp;
 mod outlet;
@@ -39,11 +41,12 @@ use std::{
 
 pub use self::{
     config::{
-        Facility, FileConfig, KEEP_DEFAULT, MESSAGE_DEFAULT, MESSAGE_MAX, MESSAGE_MIN, SinksConfig,
-        SyslogAddress, SyslogConfig,
+        APP_NAME_MAX, BodyFormat, Facility, FileConfig, HostPort, KEEP_DEFAULT, MESSAGE_DEFAULT,
+        MESSAGE_MAX, MESSAGE_MIN, SinksConfig, SyslogAddress, SyslogConfig, TLS_PORT,
     },
     format::Format,
     http::{Target, Url},
+    journald::JournaldConfig,
     otlp::OtlpConfig,
     webhook::{BatchAs, WebhookConfig},
 };
@@ -90,8 +93,8 @@ pub struct SinkError {
 /// How a sink fares.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct SinkStatus {
-    /// `stdout`, `file:PATH`, `syslog:PATH`, `syslog:udp://HOST:PORT`, `webhook:https://HOST` or
-    /// `otlp:https://HOST`.
+    /// `stdout`, `file:PATH`, `journald:PATH`, `syslog:PATH`, `syslog:SCHEME://HOST:PORT`,
+    /// `webhook:https://HOST` or `otlp:https://HOST`.
     pub name: String,
     /// Events that it took over. With UDP: that were sent.
     pub delivered: u64,

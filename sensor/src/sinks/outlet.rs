@@ -3,8 +3,8 @@
 use std::io;
 
 use super::{
-    FileConfig, OtlpConfig, SinkError, SyslogConfig, WebhookConfig, lines::Lines, otlp::Otlp,
-    syslog::Syslog, webhook::Webhook,
+    FileConfig, JournaldConfig, OtlpConfig, SinkError, SyslogConfig, WebhookConfig,
+    journald::Journald, lines::Lines, otlp::Otlp, syslog::Syslog, webhook::Webhook,
 };
 use crate::{event::Filter, finding::Severity, journal::Record};
 
@@ -43,6 +43,7 @@ pub(super) enum Spec {
     Syslog(SyslogConfig),
     Webhook(WebhookConfig),
     Otlp(OtlpConfig),
+    Journald(JournaldConfig),
 }
 
 impl Spec {
@@ -54,6 +55,7 @@ impl Spec {
             Self::Syslog(syslog) => format!("syslog:{}", syslog.address),
             Self::Webhook(webhook) => format!("webhook:{}", webhook.target.url),
             Self::Otlp(otlp) => format!("otlp:{}", otlp.target.url),
+            Self::Journald(journald) => format!("journald:{}", journald.path.display()),
         }
     }
 
@@ -69,6 +71,7 @@ impl Spec {
             Self::Syslog(syslog) => syslog.filter.clone(),
             Self::Webhook(webhook) => webhook.filter.clone(),
             Self::Otlp(otlp) => otlp.filter.clone(),
+            Self::Journald(journald) => journald.filter.clone(),
         }
     }
 
@@ -85,7 +88,7 @@ impl Spec {
                 (Box::new(lines), None)
             }
             Self::Syslog(config) => {
-                let mut syslog = Syslog::new(config);
+                let mut syslog = Syslog::new(config).map_err(failed)?;
                 let missing = syslog.probe().err().map(|error| {
                     format!("sink {}: {error}; trying again with the next event", self.name())
                 });
@@ -93,6 +96,13 @@ impl Spec {
             }
             Self::Webhook(config) => (Box::new(Webhook::new(config).map_err(failed)?), None),
             Self::Otlp(config) => (Box::new(Otlp::new(config).map_err(failed)?), None),
+            Self::Journald(config) => {
+                let mut journald = Journald::new(config);
+                let missing = journald.probe().err().map(|error| {
+                    format!("sink {}: {error}; trying again with the next event", self.name())
+                });
+                (Box::new(journald), missing)
+            }
         })
     }
 }

@@ -19,11 +19,11 @@ use crate::{
     journal::Record,
 };
 
-const DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A message, taken apart strictly after the grammar of RFC 5424, section 6.
 #[derive(Debug)]
-struct Parsed {
+pub(super) struct Parsed {
     pri: u8,
     timestamp: String,
     hostname: String,
@@ -32,7 +32,7 @@ struct Parsed {
     msgid: String,
     sd_id: String,
     params: Vec<(String, String)>,
-    msg: String,
+    pub(super) msg: String,
 }
 
 impl Parsed {
@@ -40,7 +40,7 @@ impl Parsed {
         self.params.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
-    fn event(&self) -> Value {
+    pub(super) fn event(&self) -> Value {
         serde_json::from_str(&self.msg).unwrap_or_else(|e| panic!("{e}: {}", self.msg))
     }
 }
@@ -66,7 +66,7 @@ fn sd_name(name: &str) -> String {
     name.to_owned()
 }
 
-fn parse(message: &[u8]) -> Parsed {
+pub(super) fn parse(message: &[u8]) -> Parsed {
     let mut rest = std::str::from_utf8(message).unwrap();
     rest = rest.strip_prefix('<').unwrap();
     let pri = until(&mut rest, '>');
@@ -105,8 +105,11 @@ fn parse(message: &[u8]) -> Parsed {
         }
     }
     rest = rest.strip_prefix("] ").unwrap();
-    // MSG-ANY: no byte order mark, therefore nothing over ASCII; and one line.
-    assert!(rest.bytes().all(|b| (32..=126).contains(&b)), "{rest}");
+    // MSG-ANY: no byte order mark, therefore nothing over ASCII unless the format says so; and one
+    // line.
+    assert!(!rest.contains('\n'), "{rest}");
+    let utf8 = rest.starts_with("CEF:0|") || rest.starts_with("LEEF:2.0|");
+    assert!(utf8 || rest.bytes().all(|b| (32..=126).contains(&b)), "{rest}");
     Parsed {
         pri,
         timestamp,
@@ -121,12 +124,12 @@ fn parse(message: &[u8]) -> Parsed {
 }
 
 /// Nothing is joined, and everything is kept.
-fn delivery(dir: &Path) -> Delivery {
+pub(super) fn delivery(dir: &Path) -> Delivery {
     let keep = Keep { bytes: 64 << 20, age: Duration::from_secs(3600) };
     Delivery { dir: dir.join("events"), keep, join: Duration::ZERO, key: [7; 16] }
 }
 
-fn start(config: &SinksConfig, dir: &Path) -> (Sinks, Vec<String>) {
+pub(super) fn start(config: &SinksConfig, dir: &Path) -> (Sinks, Vec<String>) {
     Sinks::start(config, &delivery(dir)).unwrap()
 }
 
@@ -141,27 +144,27 @@ fn file(path: &Path) -> FileConfig {
     }
 }
 
-fn line(event: &Event) -> Vec<u8> {
+pub(super) fn line(event: &Event) -> Vec<u8> {
     let mut line = Vec::new();
     event.write(&mut line);
     line
 }
 
-fn only(syslog: SyslogConfig) -> SinksConfig {
-    SinksConfig { stdout: false, file: Vec::new(), syslog: vec![syslog], ..SinksConfig::default() }
+pub(super) fn only(syslog: SyslogConfig) -> SinksConfig {
+    SinksConfig { stdout: false, syslog: vec![syslog], ..SinksConfig::default() }
 }
 
-fn local(path: &Path) -> SyslogConfig {
+pub(super) fn local(path: &Path) -> SyslogConfig {
     SyslogConfig { address: SyslogAddress::Unix(path.to_owned()), ..SyslogConfig::default() }
 }
 
-fn receiver(path: &Path) -> UnixDatagram {
+pub(super) fn receiver(path: &Path) -> UnixDatagram {
     let socket = UnixDatagram::bind(path).unwrap();
     socket.set_read_timeout(Some(DEADLINE)).unwrap();
     socket
 }
 
-fn receive(socket: &UnixDatagram) -> Vec<u8> {
+pub(super) fn receive(socket: &UnixDatagram) -> Vec<u8> {
     let mut buffer = vec![0; 1 << 16];
     let len = socket.recv(&mut buffer).unwrap();
     buffer.truncate(len);
@@ -169,7 +172,7 @@ fn receive(socket: &UnixDatagram) -> Vec<u8> {
 }
 
 /// An event with its own number in it.
-fn numbered(number: u64) -> Event {
+pub(super) fn numbered(number: u64) -> Event {
     let mut event = samples::request();
     let Body::Request(body) = &mut event.body else { unreachable!() };
     body.exchange = number;
@@ -177,7 +180,7 @@ fn numbered(number: u64) -> Event {
 }
 
 /// Waits until the first sink's status is as wanted.
-fn wait(sinks: &Sinks, wanted: impl Fn(&SinkStatus) -> bool) -> SinkStatus {
+pub(super) fn wait(sinks: &Sinks, wanted: impl Fn(&SinkStatus) -> bool) -> SinkStatus {
     let start = Instant::now();
     loop {
         let status = sinks.status().remove(0);
@@ -275,8 +278,14 @@ fn a_token_in_any_text_stays_inside() {
     view.claims.push(&spoiled, &serde_json::json!({ spoiled.clone(): [spoiled.clone()] }));
     view.findings.clone_from(&body.findings);
 
-    let mut outputs =
-        vec![syslog::Format::new(&SyslogConfig::default()).message(&line(&event)).unwrap()];
+    let formats = [BodyFormat::Json, BodyFormat::Text, BodyFormat::Cef, BodyFormat::Leef];
+    let mut outputs = formats
+        .map(|format| SyslogConfig { format, ..SyslogConfig::default() })
+        .map(|config| syslog::Format::new(&config).message(&line(&event)).unwrap())
+        .to_vec();
+    let mut entry = Vec::new();
+    journald::fields(&mut entry, &serde_json::from_slice(&line(&event)).unwrap(), &[], "x");
+    outputs.push(String::from_utf8_lossy(&entry).into_owned());
     for limit in [usize::MAX, 2000, 1000] {
         let whole = serde_json::from_slice(&line(&event)).unwrap();
         outputs.push(String::from_utf8(shorten(&whole, limit)).unwrap());
@@ -733,7 +742,10 @@ fn the_config_is_strict() {
          facility = 'local0'\nmessage_bytes = 2048\nhostname = 'h'\n",
     )
     .unwrap();
-    assert_eq!(config.syslog[0].address, SyslogAddress::Udp("[::1]:514".to_owned()));
+    assert_eq!(
+        config.syslog[0].address,
+        SyslogAddress::Udp(HostPort { host: "::1".to_owned(), port: 514 })
+    );
     assert_eq!(config.syslog[0].facility.code(), 16);
     assert!(toml::from_str::<SinksConfig>("syslog = []").unwrap().syslog.is_empty());
 
@@ -742,7 +754,18 @@ fn the_config_is_strict() {
         ("[[file]]\npath = '/x'\nmode = 7", "unknown field `mode`"),
         ("[[file]]", "missing field `path`"),
         ("[[syslog]]\nport = 7", "unknown field `port`"),
-        ("[[syslog]]\naddress = 'tcp://h:1'", "udp://HOST:PORT"),
+        ("[[syslog]]\naddress = 'tcp://h'", "tcp://HOST:PORT"),
+        ("[[syslog]]\naddress = 'tls://[::1'", "tls://HOST[:PORT]"),
+        ("[[syslog]]\naddress = 'tls://'", "tls://HOST[:PORT]"),
+        ("[[syslog]]\naddress = 'tls://a b'", "tls://HOST[:PORT]"),
+        ("[[syslog]]\naddress = 'http://h:1'", "udp://HOST:PORT"),
+        ("[[syslog]]\nformat = 'xml'", "unknown variant `xml`"),
+        ("[[syslog]]\napp_name = 'a b'", "\"a b\" is not 1 to 48 printable"),
+        ("[[syslog]]\napp_name = ''", "is not 1 to 48 printable"),
+        ("[[syslog]]\nca_file = '/x'", "ca_file is for addresses that begin with tls://"),
+        ("[[syslog]]\naddress = 'tls://h'\nclient_cert_file = '/x'", "needs client_key_file"),
+        ("[[syslog]]\naddress = 'tls://h'\nclient_key_file = '/x'", "needs client_cert_file"),
+        ("[[journald]]\nsocket = 'x'", "unknown field `socket`"),
         ("[[syslog]]\naddress = 'udp://h'", "udp://HOST:PORT"),
         ("[[syslog]]\naddress = 'udp://h:99999'", "udp://HOST:PORT"),
         ("[[syslog]]\nfacility = 'locale0'", "unknown syslog facility \"locale0\""),

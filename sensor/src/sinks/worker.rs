@@ -204,7 +204,6 @@ impl Worker {
             }
             self.unwanted += refused.iter().sum::<u64>();
             if taken > 0 {
-                self.pause = Duration::ZERO;
                 if self.unconfirmed == 0 {
                     self.since = Instant::now();
                 }
@@ -216,7 +215,7 @@ impl Worker {
         } else if self.unconfirmed == 0 {
             self.reader.confirm(self.place())?;
         }
-        if result.is_ok() {
+        if result.is_ok() && self.unconfirmed == 0 {
             self.shared.failing.store(false, Relaxed);
         }
         result
@@ -226,12 +225,18 @@ impl Worker {
         if self.unconfirmed > 0 {
             self.outlet.confirm()?;
             self.arrived()?;
+            self.shared.failing.store(false, Relaxed);
         }
         Ok(())
     }
 
     /// All that was handed over has arrived.
     fn arrived(&mut self) -> io::Result<()> {
+        if self.unconfirmed > 0 {
+            // Not before: a receiver that takes everything and confirms nothing would be sent the
+            // same again and again without a pause.
+            self.pause = Duration::ZERO;
+        }
         let arrived = (self.unconfirmed as u64).saturating_sub(std::mem::take(&mut self.unwanted));
         self.shared.delivered.fetch_add(arrived, Relaxed);
         if let Some(line) = self.newest.take() {

@@ -4,14 +4,16 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::super::{Facility, MESSAGE_MIN, SyslogConfig};
+use super::{
+    super::{BodyFormat, Facility, MESSAGE_MIN, SyslogConfig},
+    keyed,
+    text::{endpoint, findings, sentence, text},
+};
 use crate::event::{EVENT_MIN, shorten};
 
 /// The id of our structured data. 32473 is the enterprise number that RFC 5612 keeps for
 /// documentation; the project has none of its own.
 const SD_ID: &str = "jotwatch@32473";
-/// `APP-NAME`.
-const APP_NAME: &str = "jotwatch";
 /// Bytes of `HOSTNAME` (RFC 5424, section 6).
 const HOSTNAME_MAX: usize = 255;
 /// Findings named in the structured data; the message has them all.
@@ -34,6 +36,8 @@ pub(in crate::sinks) fn severity_code(severity: &str) -> u8 {
 pub(in crate::sinks) struct Format {
     facility: Facility,
     hostname: String,
+    app_name: String,
+    body: BodyFormat,
     pid: u32,
     limit: usize,
 }
@@ -52,6 +56,8 @@ impl Format {
         Self {
             facility: config.facility,
             hostname,
+            app_name: config.app_name.clone(),
+            body: config.format,
             pid: std::process::id(),
             limit: config.message_bytes,
         }
@@ -62,10 +68,12 @@ impl Format {
         self.limit = (self.limit / 2).max(MESSAGE_MIN);
     }
 
-    /// The message of an event, at most `limit` bytes; `None` of what is no event.
+    /// The message of an event, at most `limit` bytes and without line ends; `None` of what is no
+    /// event.
     ///
-    /// `MSG` is the event as JSON in ASCII, other characters as `\u` escapes: RFC 5424 wants a
-    /// byte order mark before UTF-8, and JSON forbids one.
+    /// JSON is in ASCII, other characters as `\u` escapes: RFC 5424 wants a byte order mark before
+    /// UTF-8, and JSON forbids one. Text is ASCII. CEF and LEEF are UTF-8 as their specifications
+    /// say, without a mark, which would hide what they begin with (`MSG-ANY`).
     pub(in crate::sinks) fn message(&self, line: &[u8]) -> Option<String> {
         let event = serde_json::from_slice::<Value>(line).ok()?;
         let mut out = String::with_capacity(line.len() + 512);
@@ -73,9 +81,10 @@ impl Format {
         let pri = self.facility.code() * 8 + severity_code(severity);
         let _ = write!(
             out,
-            "<{pri}>1 {} {} {APP_NAME} {} {} [{SD_ID}",
+            "<{pri}>1 {} {} {} {} {} [{SD_ID}",
             text(&event, "/time"),
             self.hostname,
+            self.app_name,
             self.pid,
             text(&event, "/kind")
         );
@@ -83,12 +92,13 @@ impl Format {
         out.push_str("] ");
         let room = self.limit.saturating_sub(out.len());
         let start = out.len();
-        ascii(&mut out, line);
+        let mut whole = self.body(&mut out, &event, line, room);
         let mut limit = room;
-        while out.len() - start > room && limit >= EVENT_MIN {
+        while !whole && limit >= EVENT_MIN {
             out.truncate(start);
-            let json = shorten(&event, limit);
-            ascii(&mut out, &json);
+            let line = shorten(&event, limit);
+            let event = serde_json::from_slice::<Value>(&line).ok()?;
+            whole = self.body(&mut out, &event, &line, room);
             // Escapes are longer than what they stand for.
             limit = match limit {
                 EVENT_MIN => 0,
@@ -97,10 +107,26 @@ impl Format {
         }
         Some(out)
     }
-}
 
-fn text<'a>(event: &'a Value, pointer: &str) -> &'a str {
-    event.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    /// Appends an event, as JSON also in `line`; whether all of it takes at most `room` bytes.
+    fn body(&self, out: &mut String, event: &Value, line: &[u8], room: usize) -> bool {
+        let start = out.len();
+        match self.body {
+            BodyFormat::Json => ascii(out, line),
+            BodyFormat::Text => {
+                out.push_str(&sentence(event));
+                if out.len() - start > room {
+                    // All of it is ASCII.
+                    out.truncate(start + room.saturating_sub(3));
+                    out.push_str("...");
+                    return false;
+                }
+            }
+            BodyFormat::Cef => return keyed::cef(out, event, room),
+            BodyFormat::Leef => return keyed::leef(out, event, room),
+        }
+        out.len() - start <= room
+    }
 }
 
 /// Writes the parameters that a receiver filters by.
@@ -127,12 +153,7 @@ fn structured_data(out: &mut String, event: &Value) {
     }
     for name in ["client", "server"] {
         if let Some(end) = event.get(name) {
-            let ip = text(end, "/ip");
-            let port = end.get("port").and_then(Value::as_u64).unwrap_or_default();
-            match ip.contains(':') {
-                true => param(out, name, &format!("[{ip}]:{port}")),
-                false => param(out, name, &format!("{ip}:{port}")),
-            }
+            param(out, name, &endpoint(end));
         }
     }
     if let Some(command) = event.pointer("/service/command").and_then(Value::as_str) {
@@ -141,14 +162,10 @@ fn structured_data(out: &mut String, event: &Value) {
     if let Some(score) = event.get("score") {
         let _ = write!(out, " score=\"{score}\"");
     }
-    let findings = event.get("findings").and_then(Value::as_array);
-    let named = findings.into_iter().flatten().map(|f| (text(f, "/severity"), text(f, "/id")));
-    let mut named = named.map(|(severity, id)| (severity_code(severity), id)).collect::<Vec<_>>();
+    let mut named = findings(event);
     if !named.is_empty() {
-        named.sort_unstable();
-        named.dedup();
-        let ids = named.into_iter().map(|(_, id)| id).take(SD_FINDINGS_MAX).collect::<Vec<_>>();
-        param(out, "findings", &ids.join(","));
+        named.truncate(SD_FINDINGS_MAX);
+        param(out, "findings", &named.join(","));
     }
     if let Some(count) = event.pointer("/joined/count") {
         let _ = write!(out, " joined=\"{count}\"");

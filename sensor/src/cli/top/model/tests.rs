@@ -4,10 +4,12 @@ use ratatui::{Terminal, backend::TestBackend};
 
 use super::{super::screen, *};
 use crate::{
+    confine::Confinement,
     control::{EnforcementStatus, KernelStatus, ModelsStatus, RequestBalance},
     event::samples,
     features::ProfileStats,
     memory::MemoryCounters,
+    metrics::EventTally,
     pipeline::Stats,
     sinks::DeliveryStatus,
 };
@@ -30,6 +32,8 @@ fn status() -> Status {
         feeds: Vec::new(),
         models: ModelsStatus::default(),
         rest: None,
+        events: EventTally::default(),
+        confinement: Confinement::default(),
         delivery: DeliveryStatus::default(),
         sinks: Vec::new(),
     }

@@ -1,0 +1,3 @@
+mod formats;
+mod streams;
+mod tls;
