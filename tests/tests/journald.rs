@@ -1,5 +1,9 @@
 //! Alerts arrive in a real systemd-journald, with their fields. It runs by itself, in a mount
 //! namespace with a `/run` of its own.
+#![expect(
+    clippy::unwrap_used,
+    reason = "all of this file is a test, also what stands outside of its functions"
+)]
 
 use std::{
     path::{Path, PathBuf},
@@ -26,7 +30,7 @@ impl Journald {
     fn start() -> Option<Self> {
         let program = "/lib/systemd/systemd-journald";
         if !Path::new(program).exists() {
-            println!("skipped: no {program}");
+            eprintln!("skipped: no {program}");
             return None;
         }
         let script = format!(

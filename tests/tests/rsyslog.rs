@@ -53,7 +53,7 @@ fn installed<T>(started: anyhow::Result<T>) -> Option<T> {
             if error.is::<NotInstalled>()
                 && std::env::var_os("JOTWATCH_REQUIRE_SERVICES").is_none() =>
         {
-            println!("skipped: {error}");
+            eprintln!("skipped: {error}");
             None
         }
         started => Some(started.unwrap()),
@@ -178,7 +178,7 @@ fn tls_takes_a_certificate_on_both_sides() {
     let good = SyslogConfig {
         address: format!("tls://localhost:{}", tcp.port()).try_into().unwrap(),
         hostname: Some("web1".to_owned()),
-        ca_file: Some(authority.pem.clone()),
+        ca_file: Some(authority.pem),
         client_cert_file: Some(cert),
         client_key_file: Some(key),
         ..SyslogConfig::default()
@@ -201,7 +201,7 @@ fn tls_takes_a_certificate_on_both_sides() {
     for (name, bad, says) in [
         (
             "ca",
-            SyslogConfig { ca_file: Some(other.pem.clone()), ..good.clone() },
+            SyslogConfig { ca_file: Some(other.pem), ..good.clone() },
             "TLS: invalid peer certificate: UnknownIssuer",
         ),
         (
@@ -209,7 +209,7 @@ fn tls_takes_a_certificate_on_both_sides() {
             SyslogConfig {
                 client_cert_file: Some(foreign_cert),
                 client_key_file: Some(foreign_key),
-                ..good.clone()
+                ..good
             },
             "the receiver",
         ),
@@ -220,7 +220,6 @@ fn tls_takes_a_certificate_on_both_sides() {
         let status = running.shutdown(Duration::ZERO).remove(0);
         assert_eq!((status.delivered, status.queued), (0, 1), "{name}");
         let said = status.last_error.unwrap();
-        println!("{name}: {said}");
         assert!(said.contains(says), "{name}: {said}");
     }
     assert_eq!(rsyslog.lines().len(), 1000);
