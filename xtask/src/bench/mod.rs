@@ -11,11 +11,13 @@ mod enforce;
 mod feeds;
 mod judge;
 mod kernel;
+mod latency;
 mod live;
 mod memory;
 mod replay;
 mod score;
 mod sensor;
+mod sinks;
 mod stand;
 mod sys;
 mod table;
@@ -59,8 +61,12 @@ pub(crate) enum Part {
     Score,
     /// What feeds of a million entries take, and what it costs to ask them
     Feeds,
+    /// What arrives through a syslog server that is killed, and what a burst of alerts costs
+    Sinks,
     /// What being watched costs nginx, and what is lost of its requests
     Live,
+    /// From a request to its alert in the file of a syslog server
+    Latency,
     /// Nanoseconds a segment in the kernel programs
     Kernel,
     /// Memory at 10,000 connections, well-behaved and hostile
@@ -70,12 +76,14 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::Replay,
         Self::Token,
         Self::Score,
         Self::Feeds,
+        Self::Sinks,
         Self::Live,
+        Self::Latency,
         Self::Kernel,
         Self::Memory,
         Self::Enforce,
@@ -90,6 +98,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let wanted = |part: &Part| args.parts.is_empty() || args.parts.contains(part);
     let parts: Vec<Part> = Part::ALL.into_iter().filter(wanted).collect();
     setup::ensure_tools(&["ip", "tshark", "wrk"], "benchmarks")?;
+    // Now: a live part leaves this network for good.
+    if parts.iter().any(|part| matches!(part, Part::Sinks | Part::Latency)) {
+        setup::ensure_rsyslog()?;
+    }
     let binaries = setup::build(&[
         "--release",
         "--package=jotwatch",
@@ -99,6 +111,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "--bin=bench-token",
         "--bin=bench-score",
         "--bin=bench-feeds",
+        "--bin=bench-sinks",
         "--bin=recording-http",
     ])?;
     say(&format!("machine: {}\n", sys::machine()))?;
@@ -112,6 +125,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             Part::Token => judge::run(&binaries, args.quick),
             Part::Score => score::run(&binaries, args.quick),
             Part::Feeds => feeds::run(&binaries, args.quick),
+            Part::Sinks => sinks::run(&binaries, args.quick),
             _ => live_part(*part, &mut stand, &binaries, args),
         };
         match measured {
@@ -150,6 +164,7 @@ fn live_part(part: Part, stand: &mut Option<Stand>, binaries: &Path, args: &Args
     match part {
         Part::Enforce => enforce::run(stand, binaries, args.step.as_deref(), quick),
         Part::Kernel => kernel::run(stand, sensor, quick),
+        Part::Latency => latency::run(stand, sensor, quick),
         Part::Memory => memory::run(stand, sensor, quick),
         _ => live::run(stand, sensor, quick),
     }

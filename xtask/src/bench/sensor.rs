@@ -80,11 +80,12 @@ impl Sensor {
         let dir = tempfile::Builder::new().prefix("jotwatch-bench-").tempdir()?;
         let config = dir.path().join("config.toml");
         let [runtime, state] = ["run", "state"].map(|name| dir.path().join(name));
+        // The system's log is not for benchmarks.
+        let syslog = if options.config.contains("[[sinks.syslog]]") { "" } else { "syslog = []" };
         fs::write(
             &config,
-            // The system's log is not for benchmarks.
             format!(
-                "[sinks]\nsyslog = []\n\n[daemon]\nruntime_dir = {runtime:?}\nstate_dir = {state:?}\n{}",
+                "[sinks]\n{syslog}\n\n[daemon]\nruntime_dir = {runtime:?}\nstate_dir = {state:?}\n{}",
                 options.config
             ),
         )?;
