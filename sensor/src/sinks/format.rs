@@ -157,7 +157,7 @@ impl<'a> View<'a> {
     pub(super) fn message(&self) -> String {
         let kind = self.text("/kind").unwrap_or("event");
         let what = match self.finding() {
-            Some((id, detail)) if detail.is_empty() => id.summary().to_owned(),
+            Some((id, "")) => id.summary().to_owned(),
             Some((id, detail)) => format!("{} ({id}: {detail})", id.summary()),
             None => match self.list("/reasons").first() {
                 Some(reason) => {
