@@ -2,7 +2,6 @@
 //! in order, with ids to deduplicate by, and signed; and no secret shows up anywhere.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     reason = "all of this file is a test, also what stands outside of its functions"
 )]
 

@@ -1,12 +1,7 @@
 //! Metrics of the running daemon: what is asked of a service is counted, told to a scraper on a unix
 //! socket and to a receiver of the OpenTelemetry protocol; other settings come with a reload.
 
-use std::{
-    fs,
-    io::{Read as _, Write as _},
-    net::TcpStream,
-    os::unix::net::UnixStream,
-};
+use std::{fs, io::Write as _, net::TcpStream, os::unix::net::UnixStream};
 
 use anyhow::{Context as _, Result, ensure};
 use jotwatch::sinks::otlp::messages::{ExportMetrics, MetricData, NumberValue};
