@@ -61,7 +61,7 @@ fn in_code(cell: &str) -> Vec<&str> {
 /// The keys of the documentation's tables, with their defaults where a column has these.
 fn documented() -> BTreeMap<String, Option<String>> {
     let mut rows = BTreeMap::new();
-    let (mut section, mut table) = (String::new(), None);
+    let (mut section, mut table) = (String::new(), None::<Vec<String>>);
     for line in DOC.lines() {
         if let Some(head) = line.strip_prefix("## ") {
             section = in_code(head).first().unwrap_or(&"").trim_matches(['[', ']']).to_owned();
@@ -72,16 +72,21 @@ fn documented() -> BTreeMap<String, Option<String>> {
         };
         let cells: Vec<&str> = cells.split('|').map(str::trim).collect();
         match (&table, cells[0]) {
-            (None, "key") => table = Some(section.clone()),
+            (None, "key") => table = Some(vec![section.clone()]),
+            // One, or several that have keys in common.
             (None, head) if head.starts_with("key of ") => {
-                table = Some(in_code(head)[0].trim_matches(['[', ']']).to_owned());
+                let named = in_code(head).into_iter();
+                table = Some(named.map(|name| name.trim_matches(['[', ']']).to_owned()).collect());
             }
             (Some(_), "the others") => {
                 rows.insert(format!("{section}.*"), None);
             }
-            (Some(table), names) => {
+            (Some(tables), names) => {
                 let default = (cells.len() > 2).then(|| in_code(cells[1]).concat());
-                for name in in_code(names) {
+                for (table, name) in tables
+                    .iter()
+                    .flat_map(|table| in_code(names).into_iter().map(move |n| (table, n)))
+                {
                     let key = format!("{table}.{name}");
                     assert!(rows.insert(key.clone(), default.clone()).is_none(), "{key} twice");
                 }
@@ -144,6 +149,10 @@ fn in_force() -> String {
 
 fn leaves(value: &toml::Value, path: &str, into: &mut BTreeSet<String>) {
     match value {
+        // Its keys are the user's own.
+        toml::Value::Table(_) if path.ends_with(".header_files") => {
+            into.insert(path.to_owned());
+        }
         toml::Value::Table(table) => table.iter().for_each(|(key, value)| {
             let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
             leaves(value, &path, into);
