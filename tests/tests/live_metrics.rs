@@ -87,6 +87,6 @@ fn what_is_asked_is_counted_and_told() -> Result<()> {
     sensor.signal(Signal::HUP)?;
     wait("the other place", || Ok(TcpStream::connect(address).is_ok()))?;
     scrape(TcpStream::connect(address)?)?;
-    ensure!(!socket.exists());
+    wait("the first place to go", || Ok(!socket.exists()))?;
     stand::end(sensor)
 }
