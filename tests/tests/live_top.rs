@@ -105,7 +105,7 @@ fn what_passes_and_what_is_told_is_seen_and_denied() -> Result<()> {
     terminal.press(&["d"])?;
     let question = terminal.wait_for("deny for an hour?")?;
     ensure!(question.contains("[t]"), "{question}");
-    let denied = |sensor: &Sensor| sensor.ask(&["deny", "list", "--json"], "");
+    let denied = |sensor: &Sensor| sensor.ask(&["deny", "list"], "");
     ensure!(denied(&sensor)?["entries"] == serde_json::json!([]), "denied without an answer");
     terminal.press(&["t"])?;
     terminal.wait_for("denied until")?;
