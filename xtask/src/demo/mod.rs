@@ -118,14 +118,15 @@ fn watch(sensor: &Path) -> Result<()> {
     let addr: SocketAddr = SHOP.parse()?;
     let _shop = start_shop(addr, &cgroup)?;
 
-    // Events for this terminal only, and nothing left behind.
+    // Events for this terminal only, every one by itself, and nothing left behind.
     let home = tempfile::tempdir()?;
     let config = home.path().join("config.toml");
     let dirs = home.path().display();
     fs::write(
         &config,
         format!(
-            "[sinks]\nsyslog = []\n[daemon]\nruntime_dir = \"{dirs}\"\nstate_dir = \"{dirs}\"\n"
+            "[events]\njoin_seconds = 0\n[sinks]\nsyslog = []\n\
+             [daemon]\nruntime_dir = \"{dirs}\"\nstate_dir = \"{dirs}\"\n"
         ),
     )?;
     let mut command = Command::new(sensor);
