@@ -15,6 +15,7 @@ mod json;
 #[cfg(test)]
 pub(crate) mod samples;
 mod shorten;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -34,14 +35,15 @@ pub use self::{
     exchange::{EXCHANGE_PATH_MAX, ExchangeLine},
     filter::{Filter, Head},
     shorten::{EVENT_MIN, shorten},
+    tally::{EventTally, Tally},
     text::{CLAIM_MAX, CLAIMS_BYTES_MAX, CLAIMS_MAX, Claims, Text},
 };
 use crate::{
     capture::{FlowKey, OpaqueKind, Service},
-    enforce::tables::TokenKey,
     finding::{Finding, Severity},
     score::Score,
     time::Time,
+    token::guard_keys::TokenKey,
 };
 
 /// The name and version of the schema; the version rises when a member changes its meaning.

@@ -8,6 +8,7 @@
 //!
 //! [`pipeline`] composes the stages; I/O stands at the edges ([`capture`], [`sinks`], [`cli`]).
 
+pub mod base64url;
 pub mod capture;
 pub mod cli;
 pub mod clients;
@@ -15,6 +16,7 @@ pub mod config;
 pub mod confine;
 pub mod control;
 pub mod daemon;
+pub mod endpoint;
 pub mod enforce;
 pub mod event;
 pub mod features;
@@ -23,9 +25,11 @@ pub mod feeds;
 pub mod finding;
 pub mod fingerprint_key;
 pub mod flow;
+pub mod histogram;
 pub mod history;
 pub mod http;
 pub mod journal;
+pub mod json;
 pub mod keyring;
 pub mod keys;
 pub mod learn;
@@ -39,6 +43,7 @@ pub mod rest;
 pub mod revocation;
 pub mod score;
 pub mod services;
+pub mod show;
 pub mod sinks;
 pub mod time;
 pub mod token;

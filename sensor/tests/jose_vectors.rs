@@ -7,8 +7,9 @@
 use std::{fs, path::Path, sync::Arc};
 
 use jotwatch::{
+    json::Value,
     keys::{Algorithm, Key, KeySource, KeyStore, append_detached, parse_keys},
-    token::{DecodeOptions, decode, json::Value},
+    token::{DecodeOptions, decode},
 };
 
 fn store(keys: &str) -> KeyStore {

@@ -10,9 +10,9 @@ use super::{
 };
 use crate::{
     control::{FeedbackAnswer, FeedbackRequest, LabelList, Request},
-    feedback::Label,
     history::parse_event,
-    token::show,
+    score::Label,
+    show::show,
 };
 
 /// Say what an event was: benign or malicious.

@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 use crate::{
     finding::{Finding, FindingId},
     keys::{KeySource, KeyStore, MAX_KEY_SET_BYTES, parse_keys},
+    show::show,
     time::Time,
     token::{
-        DecodeOptions, decode, hmac_sample, show,
+        DecodeOptions, decode, hmac_sample,
         validate::{IssuerPolicy, Policy, Validation, Verdict},
     },
     weak::WeakSecrets,

@@ -301,7 +301,7 @@ fn list(
         }
         write!(out, " by {}", listed.source.as_str())?;
         if !listed.reason.is_empty() {
-            write!(out, ": {}", crate::token::show(&listed.reason))?;
+            write!(out, ": {}", crate::show::show(&listed.reason))?;
         }
         writeln!(out)?;
     }

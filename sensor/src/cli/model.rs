@@ -88,7 +88,7 @@ pub(super) fn show(models: &ModelsStatus, out: &mut impl Write) -> io::Result<()
     let Some(model) = &models.behaviour else { return writeln!(out, "  nothing is scored") };
     write!(out, "  behaviour {} ({}", model.model, model.from)?;
     if let Some(file) = &model.file {
-        write!(out, ": {}", crate::token::show(file))?;
+        write!(out, ": {}", crate::show::show(file))?;
     }
     if let Some(promoted) = &model.promoted {
         write!(out, ", {promoted}")?;
@@ -96,9 +96,9 @@ pub(super) fn show(models: &ModelsStatus, out: &mut impl Write) -> io::Result<()
     writeln!(out, "), alerts from {:.4} on", model.threshold)?;
     if let Some(shadow) = &models.shadow {
         let name = shadow.model.as_deref().unwrap_or("none");
-        write!(out, "  shadow    {name} ({})", crate::token::show(&shadow.file))?;
+        write!(out, "  shadow    {name} ({})", crate::show::show(&shadow.file))?;
         match (&shadow.idle, &shadow.since, shadow.threshold) {
-            (Some(idle), ..) => writeln!(out, ": {}", crate::token::show(idle))?,
+            (Some(idle), ..) => writeln!(out, ": {}", crate::show::show(idle))?,
             (None, Some(since), Some(threshold)) => {
                 writeln!(out, ", would alert from {threshold:.4} on; compared since {since}")?;
                 let (all, labels) = (&shadow.comparison, &shadow.comparison.labelled);
@@ -143,13 +143,13 @@ pub(super) fn show(models: &ModelsStatus, out: &mut impl Write) -> io::Result<()
             write!(
                 out,
                 "  history   {}: {} lines written, {} bytes, {} left out, {lost} lost",
-                crate::token::show(file),
+                crate::show::show(file),
                 history.written,
                 history.bytes,
                 history.left_out
             )?;
             match &history.last_error {
-                Some(error) => writeln!(out, " ({})", crate::token::show(error)),
+                Some(error) => writeln!(out, " ({})", crate::show::show(error)),
                 None => writeln!(out),
             }
         }

@@ -70,7 +70,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let files = config.enforcement.deny_files.get_ref().iter();
     let files = files.map(|path| FileList::load(path, Time::EPOCH)).collect::<Result<_, _>>()?;
     pipeline.lists().denied.replace_files(files)?;
-    pipeline.lists().allowed.configure(config.enforcement.allow.clone());
+    pipeline.lists().allowed.configure(config.enforcement.allow.resolve());
     let (keys, warnings) = keyring::load_files(&config.issuers)?;
     for warning in warnings {
         let _ = writeln!(io::stderr(), "jotwatch: {warning}");

@@ -88,7 +88,7 @@ fn pipeline(arguments: &Arguments, config: &Config) -> anyhow::Result<Pipeline> 
         scoring.payload_model_file.clone_from(&arguments.model);
     }
     let mut pipeline = Pipeline::new(settings.with_models(scoring.models()?));
-    pipeline.lists().allowed.configure(config.enforcement.allow.clone());
+    pipeline.lists().allowed.configure(config.enforcement.allow.resolve());
     let (keys, warnings) = keyring::load_files(&config.issuers)?;
     for warning in warnings {
         let _ = writeln!(io::stderr(), "jotwatch: {warning}");

@@ -137,7 +137,7 @@ fn show_feeds(feeds: &[FeedStatus], out: &mut impl Write) -> io::Result<()> {
             None => write!(out, ", never loaded")?,
         }
         match &feed.error {
-            Some(error) => writeln!(out, "; failed: {}", crate::token::show(error))?,
+            Some(error) => writeln!(out, "; failed: {}", crate::show::show(error))?,
             None => writeln!(out)?,
         }
     }

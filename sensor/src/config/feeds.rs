@@ -7,8 +7,8 @@ use toml::Spanned;
 
 use super::{Complaint, within};
 use crate::{
+    endpoint::Endpoint,
     feeds::{Column, Format, Kind, Meaning},
-    keyring::Endpoint,
 };
 
 /// The most feeds of either table.

@@ -8,7 +8,7 @@ use toml::Spanned;
 
 use super::within;
 use crate::{
-    keyring::Endpoint,
+    endpoint::Endpoint,
     keys::{Algorithm, Family, MAX_KEY_SET_BYTES},
 };
 

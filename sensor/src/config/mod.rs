@@ -37,8 +37,8 @@ pub use self::{
     metrics::MetricsConfig,
     rest::{Listen, RestConfig},
     revocation::RevocationConfig,
-    scoring::{HistoryConfig, ScoringConfig, read_behaviour},
-    services::{MemorySettings, RouteConfig, ServiceConfig},
+    scoring::{HistoryConfig, HistoryPlace, ScoringConfig, read_behaviour},
+    services::{MemorySettings, Place, RouteConfig, ServiceConfig},
 };
 use crate::{finding::Severity, journal::Keep, sinks::SinksConfig, weak::WeakSecrets};
 

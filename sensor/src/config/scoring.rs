@@ -11,7 +11,7 @@ use jotwatch_models::{behaviour::BehaviourModel, payload::PayloadModel};
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::{features::SubjectLimits, history::HistoryPlace, score::Models};
+use crate::{features::SubjectLimits, score::Models};
 
 /// Largest model file that is read.
 const MAX_MODEL_BYTES: u64 = 16 << 20;
@@ -55,6 +55,17 @@ impl Default for ScoringConfig {
             save_seconds: Spanned::new(0..0, 300),
         }
     }
+}
+
+/// Where a history is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryPlace {
+    /// The file.
+    pub path: PathBuf,
+    /// Bytes that it may take, with the part that is set aside.
+    pub max_bytes: u64,
+    /// One in so many unremarkable exchanges is written.
+    pub sample: u32,
 }
 
 /// `[scoring.history]`

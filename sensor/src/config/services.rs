@@ -2,7 +2,7 @@
 //! remembered.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     ops::Range,
     path::{Component, PathBuf},
     time::Duration,
@@ -11,7 +11,47 @@ use std::{
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::{memory::MemoryConfig, policy::Mode, services::Place};
+use crate::{memory::MemoryConfig, policy::Mode};
+
+/// Where a service is: everything that is given has to fit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Its ports; any where there is none.
+    pub ports: Vec<u16>,
+    /// The address that clients connect to.
+    pub address: Option<IpAddr>,
+    /// Its cgroup, from the root of the hierarchy.
+    pub cgroup: Option<PathBuf>,
+}
+
+impl Place {
+    /// How much is given: of several places that fit, the greatest counts. An address says more than
+    /// a cgroup, and that more than a port.
+    #[must_use]
+    pub fn weight(&self) -> u32 {
+        u32::from(self.address.is_some()) * 4
+            + u32::from(self.cgroup.is_some()) * 2
+            + u32::from(!self.ports.is_empty())
+    }
+}
+
+/// For people.
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ports = self.ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+        match (self.address, &self.cgroup) {
+            (Some(IpAddr::V6(address)), _) => write!(f, "[{address}]:{ports}")?,
+            (Some(address), _) => write!(f, "{address}:{ports}")?,
+            (None, Some(_)) if ports.is_empty() => {}
+            (None, _) => write!(f, "port {ports}")?,
+        }
+        match &self.cgroup {
+            Some(cgroup) if self.weight() == 2 => write!(f, "cgroup {}", cgroup.display()),
+            Some(cgroup) => write!(f, " in cgroup {}", cgroup.display()),
+            None => Ok(()),
+        }
+    }
+}
 
 /// `[[service]]`: one watched service.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

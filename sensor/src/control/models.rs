@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    feedback::Label,
     history::{Comparison, RecorderStatus},
+    score::Label,
 };
 
 /// What somebody says of an event, or a look at what was said.

@@ -6,10 +6,10 @@ use super::ModelsStatus;
 use crate::{
     confine::Confinement,
     enforce::{CutCounts, denylist::DenyCounts, tables::TableCounts},
+    event::EventTally,
     features::ProfileStats,
     keyring::IssuerStatus,
     memory::MemoryCounters,
-    metrics::EventTally,
     pipeline,
     rest::RestStatus,
     sinks::{DeliveryStatus, SinkStatus},

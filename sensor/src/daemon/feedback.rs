@@ -12,9 +12,10 @@ use super::{Daemon, lists, now};
 use crate::{
     control::{FeedbackAnswer, FeedbackRequest, LabelCounts, LabelList, ListedLabel, MAX_LISTED},
     event::{AuditEvent, Peer},
-    feedback::{Label, LabelFile, Labels, MAX_NOTE, Record},
+    feedback::{LabelFile, Labels, MAX_NOTE, Record},
     history::{HistoryFile, Row, find_row, parse_event},
     redact,
+    score::Label,
     time::Time,
 };
 

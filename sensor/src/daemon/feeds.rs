@@ -22,9 +22,10 @@ use crate::{
     clients::Clients,
     config::{Config, FeedConfig},
     control::FeedStatus,
+    endpoint::Endpoint,
     enforce::file_list::FileList,
     feeds::{self, FeedError, FeedTable, Format, Meaning},
-    keyring::{Download, Endpoint},
+    keyring::Download,
     time::Time,
 };
 

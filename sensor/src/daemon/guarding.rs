@@ -12,17 +12,16 @@ use anyhow::{Context as _, ensure};
 use super::now;
 use crate::{
     capture::FlowKey,
-    config::Config,
+    config::{Config, Place},
     enforce::{
         Cut, Enforcer,
         guard::{self, Beating, CutCause, Guard, Service},
-        keys::TokenKeys,
         tables::{MemoryTables, Tables},
     },
     pipeline::Pipeline,
     policy::Mode,
-    services::{self, Place, Services},
-    token::FingerprintKey,
+    services::{self, Services},
+    token::{FingerprintKey, guard_keys::TokenKeys},
 };
 
 /// Refused connections that are known again, so that one is told of once.

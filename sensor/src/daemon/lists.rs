@@ -16,13 +16,13 @@ use crate::{
         denylist::AddError,
         entry::{Allowed, Denied, Source, Written},
         file_list::FileList,
-        keys::TokenKeys,
     },
     event::{AuditEvent, Body, Event, Kind, Peer},
     feeds::{FeedTable, MAX_TABLE_ENTRIES},
     finding::Severity,
     redact,
     time::Time,
+    token::guard_keys::TokenKeys,
 };
 
 /// Denying and allowing for longer than this is for good, or a mistake: ten years.
@@ -255,7 +255,7 @@ impl Daemon {
                     .entries()
                     .map(|(allowed, terms)| Listed::new(allowed.into(), &terms))
                     .collect();
-                all.extend(configured(list.config(), self.started));
+                all.extend(configured(&self.config.enforcement.allow, self.started));
                 let total = all.len();
                 shorten(&mut all, *limit);
                 Ok(serde_json::to_value(control::List {

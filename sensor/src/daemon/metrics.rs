@@ -7,8 +7,7 @@ use anyhow::Context as _;
 use super::Daemon;
 use crate::{
     config::Config,
-    metrics::{Server, Source},
-    sinks::otlp::Exporter,
+    metrics::{Exporter, Server, Source},
 };
 
 /// Those who want metrics.

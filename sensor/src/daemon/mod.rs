@@ -60,15 +60,15 @@ use crate::{
     confine::{self, Confinement},
     control::{self, EnforcementStatus, LiveView, MAX_LIVE_EVENTS, ServiceMode, Status},
     enforce::{Enforcer, StateFile, guard::pin_folder},
-    event::{Body, Event, EventIds, Kind, SensorEvent, SensorState},
+    event::{Body, Event, EventIds, Kind, SensorEvent, SensorState, Tally},
     feedback::LabelFile,
     feeds::FeedTable,
     fingerprint_key,
     history::Recorder,
     journal,
-    keyring::{FetchMark, Keyring},
+    keyring::Keyring,
+    keys::FetchMark,
     learn,
-    metrics::Tally,
     pipeline::{Pipeline, Settings},
     policy::Mode,
     rest::Server as RestServer,
@@ -174,7 +174,7 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
     let mut pipeline = Pipeline::new(settings);
     pipeline.remember(memory);
     pipeline.lists().denied.replace_files(deny_files)?;
-    pipeline.lists().allowed.configure(config.enforcement.allow.clone());
+    pipeline.lists().allowed.configure(config.enforcement.allow.resolve());
     let state_file = StateFile::open(&config.daemon.state_dir, now(), pipeline.lists())
         .with_context(|| format!("state in {}", config.daemon.state_dir.display()))?;
     let control = control::Server::bind(&config.daemon.runtime_dir)?;
@@ -523,7 +523,7 @@ impl Daemon {
             // Marks are of one keyring.
             self.pipeline.forget_unknown_keys();
         }
-        self.pipeline.lists().allowed.configure(config.enforcement.allow.clone());
+        self.pipeline.lists().allowed.configure(config.enforcement.allow.resolve());
         self.pipeline.reconfigure(settings);
         self.pipeline.serve(Arc::clone(&services));
         (self.services, self.cgroups) = (services, cgroups);

@@ -6,10 +6,10 @@ use super::{Daemon, now, secret_search::SecretSearch, view::View};
 use crate::{
     capture::live::Capture,
     enforce::{Cut, CutOutcome, Enforcer},
-    event::{Event, ExchangeLine},
+    event::{Event, ExchangeLine, Tally},
     history::Recorder,
-    keyring::{FetchMark, Keyring},
-    metrics::Tally,
+    keyring::Keyring,
+    keys::FetchMark,
     pipeline::{Assessed, Output, Pipeline},
     sinks::Sinks,
     weak::{Search, Searched, WeakSecrets},

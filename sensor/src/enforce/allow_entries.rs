@@ -11,7 +11,6 @@ use super::{
     tables::{TableError, Tables},
 };
 use crate::{
-    config::AllowConfig,
     policy::{Allowlist, MAX_ALLOWED_NAMES, MAX_ALLOWED_NETWORKS},
     time::Time,
 };
@@ -29,7 +28,8 @@ struct Entry {
 /// The allowlist in force, with where it comes from.
 #[derive(Debug, Default)]
 pub struct AllowEntries {
-    config: AllowConfig,
+    /// What the configuration allows.
+    configured: Allowlist,
     entries: HashMap<Allowed, Entry>,
     in_force: Allowlist,
     /// What the tables know.
@@ -41,8 +41,8 @@ pub struct AllowEntries {
 
 impl AllowEntries {
     /// Takes another configuration; what people added stays.
-    pub fn configure(&mut self, config: AllowConfig) {
-        self.config = config;
+    pub fn configure(&mut self, configured: Allowlist) {
+        self.configured = configured;
         self.compile();
     }
 
@@ -125,12 +125,6 @@ impl AllowEntries {
         std::mem::take(&mut self.changes)
     }
 
-    /// The configuration's part.
-    #[must_use]
-    pub fn config(&self) -> &AllowConfig {
-        &self.config
-    }
-
     /// Has everything told to the tables anew: they are others than before.
     pub fn resend(&mut self) {
         self.told.clear();
@@ -161,7 +155,7 @@ impl AllowEntries {
     fn compile(&mut self) {
         // The configuration and the entries are both bounded, so their sum is.
         const { assert!(MAX_ENTRIES <= MAX_ALLOWED_NETWORKS && MAX_ENTRIES <= MAX_ALLOWED_NAMES) };
-        let mut allowlist = self.config.resolve();
+        let mut allowlist = self.configured.clone();
         for allowed in self.entries.keys() {
             match allowed.clone() {
                 Allowed::Network(network) => allowlist.add_network(network),
@@ -206,7 +200,7 @@ mod tests {
         .unwrap();
         let mut allow = AllowEntries::default();
         let mut tables = MemoryTables::new();
-        allow.configure(config.enforcement.allow);
+        allow.configure(config.enforcement.allow.resolve());
         allow.add(at(1), address("192.0.2.1"), Some(at(9)), "x").unwrap();
         let route = Written::Route { route: "GET /h".into() }.allowed().unwrap();
         allow.add(at(1), route, None, "").unwrap();
@@ -223,7 +217,7 @@ mod tests {
         assert_eq!(tables.counts().allowed_networks, 1);
         assert!(allow.remove(&address("10.0.0.0/8")).is_err(), "of the configuration");
         allow.add(at(9), address("192.0.2.1"), None, "").unwrap();
-        allow.configure(crate::config::AllowConfig::default());
+        allow.configure(crate::policy::Allowlist::default());
         allow.refresh(&mut tables).unwrap();
         assert_eq!(tables.counts().allowed_networks, 1);
         assert_eq!(allow.flush(), 2);

@@ -11,7 +11,6 @@ pub mod file_list;
 pub mod guard;
 mod held;
 pub mod kernel;
-pub mod keys;
 mod packed;
 mod pins;
 mod place;

@@ -6,10 +6,11 @@
 //! denylist, which is the truth that tables are filled from.
 #![forbid(unsafe_code)]
 
-use std::{collections::HashMap, fmt, net::IpAddr};
+use std::{collections::HashMap, net::IpAddr};
 
 use ipnet::IpNet;
 
+pub use crate::token::guard_keys::{AllowKey, TokenKey};
 use crate::{networks::NetworkMap, time::Time};
 
 /// Token keys that a table holds at least.
@@ -23,47 +24,6 @@ pub const MAX_FLOWS: usize = 65_536;
 
 /// Judged tokens that a table holds at least.
 pub const MAX_ALLOWED: usize = 262_144;
-
-/// What a token is denied by: a keyed hash of its signature's bytes, or of the whole of a token that
-/// has none. It stays the same whatever is done to the token that leaves the signature as it is.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TokenKey(pub [u64; 2]);
-
-/// What a judged token is let pass by: a keyed hash of every byte of it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AllowKey(pub [u64; 2]);
-
-macro_rules! shown_as_hex {
-    ($key:ident) => {
-        /// 32 hexadecimal digits.
-        impl fmt::Display for $key {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{:016x}{:016x}", self.0[0], self.0[1])
-            }
-        }
-
-        impl fmt::Debug for $key {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!(stringify!($key), "({})"), self)
-            }
-        }
-    };
-}
-
-shown_as_hex!(TokenKey);
-shown_as_hex!(AllowKey);
-
-impl TokenKey {
-    /// Reads what [`Display`](fmt::Display) writes, in either case.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return None;
-        }
-        let whole = u128::from_str_radix(text, 16).ok()?;
-        Some(Self([(whole >> 64) as u64, whole as u64]))
-    }
-}
 
 /// The service that a token was judged for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

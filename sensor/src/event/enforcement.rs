@@ -3,8 +3,8 @@
 use super::{EventId, FINDINGS_MAX, json::Object, text::Text};
 use crate::{
     enforce::entry::{MAX_NAME, MAX_REASON, Written},
-    feedback::Label,
     policy::{AllowKind, DenyScope, Mode, Reasons},
+    score::Label,
     time::Time,
 };
 

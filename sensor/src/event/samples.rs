@@ -7,10 +7,9 @@ use serde_json::json;
 use super::*;
 use crate::{
     enforce::entry::Written,
-    feedback::Label,
     finding::FindingId,
     policy::{AllowKind, DenyScope, Mode, Reasons},
-    score::{Evidence, Profile},
+    score::{Evidence, Label, Profile},
 };
 
 /// A signed token; no output may hold it.

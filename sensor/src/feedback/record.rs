@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     history::{MAX_LINE, Row, RowError, parse_event},
+    score::Label,
     time::Time,
 };
 
@@ -12,27 +13,6 @@ const VERSION: u32 = 1;
 
 /// Bytes of a note that are kept.
 pub const MAX_NOTE: usize = 512;
-
-/// What somebody says an event was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Label {
-    /// Harmless.
-    Benign,
-    /// An attack.
-    Malicious,
-}
-
-impl Label {
-    /// The stable name.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Benign => "benign",
-            Self::Malicious => "malicious",
-        }
-    }
-}
 
 /// A label, or the end of one. A file may also be written by hand or by other tools: then `event`
 /// and `label` are enough for `jotwatch train`, which takes the row from the history.

@@ -20,6 +20,6 @@ pub use self::{
     compare::{Comparison, Labelled},
     file::HistoryFile,
     reader::{Lines, Progress, ReadError, Reader, find_row},
-    recorder::{HistoryPlace, Recorder, RecorderStatus, is_sampled, weight},
+    recorder::{Recorder, RecorderStatus, is_sampled, weight},
     row::{FeatureHash, MAX_LINE, Row, RowError, Scored, VERSION, parse_event, reason_name},
 };

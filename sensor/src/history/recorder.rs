@@ -6,7 +6,6 @@
 use std::{
     collections::VecDeque,
     mem,
-    path::PathBuf,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -23,7 +22,7 @@ use super::{
     file::HistoryFile,
     row::Scored,
 };
-use crate::{event::EventId, pipeline::Assessed, time::Time};
+use crate::{config::HistoryPlace, event::EventId, pipeline::Assessed, time::Time};
 
 /// Exchanges that wait to be written; more are lost, counted. A tenth of a second of the most that
 /// the sensor was measured with, in 8 MiB.
@@ -41,17 +40,6 @@ const MAX_RECENT: usize = 8_192;
 
 /// Bytes of lines that are written at a time.
 const PIECE: usize = 256 << 10;
-
-/// Where a history is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HistoryPlace {
-    /// The file.
-    pub path: PathBuf,
-    /// Bytes that it may take, with the part that is set aside.
-    pub max_bytes: u64,
-    /// One in so many unremarkable exchanges is written.
-    pub sample: u32,
-}
 
 /// What became of exchanges on the way to the history.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -436,7 +424,7 @@ impl Worker {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, path::PathBuf};
 
     use super::{
         super::{

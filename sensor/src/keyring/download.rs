@@ -4,10 +4,10 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Endpoint, Error, Settings,
+    Error, Settings,
     fetch::{Answer, Client, Validators},
 };
-use crate::config::Config;
+use crate::{config::Config, endpoint::Endpoint};
 
 /// One document at one URL.
 pub struct Download {

@@ -13,11 +13,8 @@ use ureq::{
     tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider},
 };
 
-use super::{
-    Error, Settings,
-    endpoint::{Endpoint, EndpointError, Host},
-    files,
-};
+use super::{Error, Settings, files};
+use crate::endpoint::{Endpoint, EndpointError, Host};
 
 /// What a key set may come as.
 pub(super) const KEY_SETS: &str = "application/jwk-set+json, application/json";

@@ -14,7 +14,6 @@
 mod cache;
 mod discovery;
 mod download;
-mod endpoint;
 mod fetch;
 mod files;
 mod remote;
@@ -41,13 +40,13 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     download::Download,
-    endpoint::{Endpoint, EndpointError},
-    snapshot::{FetchMark, IssuerKeys, Snapshot},
+    snapshot::{IssuerKeys, Snapshot},
 };
-use self::{endpoint::Host, fetch::Client, remote::Remote, schedule::Pace};
+use self::{fetch::Client, remote::Remote, schedule::Pace};
 use crate::{
     config::{Config, IssuerConfig},
-    keys::{Key, KeyError},
+    endpoint::Host,
+    keys::{FetchMark, Key, KeyError},
     time::Time,
 };
 

@@ -10,12 +10,14 @@ use super::{
     Settings,
     cache::{self, Cached, CachedEarlier},
     discovery,
-    endpoint::{Endpoint, Host},
     fetch::{Answer, Client, FetchError, Validators},
     rotation::{FetchedSet, Rotation},
     schedule::Schedule,
 };
-use crate::{config::IssuerConfig, keys::Key, time::Time};
+use crate::{
+    endpoint::{Endpoint, Host},
+    {config::IssuerConfig, keys::Key, time::Time},
+};
 
 /// Where the URL of the set is from.
 enum Source {

@@ -4,15 +4,6 @@ use std::{fmt, sync::Arc};
 
 use crate::keys::{Key, KeyStore};
 
-/// A fetch of an issuer's key set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FetchMark {
-    /// Which issuer, of one keyring.
-    pub source: usize,
-    /// The first has number 1; 0 is none yet.
-    pub number: u64,
-}
-
 /// The configured keys of one issuer.
 #[derive(Clone)]
 pub struct IssuerKeys {

@@ -10,7 +10,7 @@ use super::{
     parse::KeyError,
     spki::{Curve, Public},
 };
-use crate::token::{
+use crate::{
     base64url,
     json::{self, Kind, Value},
 };

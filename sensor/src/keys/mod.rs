@@ -23,6 +23,7 @@
 mod algorithm;
 mod confusion;
 mod der;
+mod fetch;
 mod jwk;
 mod key;
 mod parse;
@@ -37,6 +38,7 @@ mod tests;
 
 pub use algorithm::{Algorithm, Family};
 pub use confusion::confusion_secrets;
+pub use fetch::FetchMark;
 pub use key::{Key, KeySource, KeyType, Unfit, Weakness};
 pub use parse::{KeyError, KeySet, MAX_KEY_SET_BYTES, MAX_KEYS, RejectedKey, parse_keys};
 pub use spki::{MAX_RSA_BITS, MIN_RSA_BITS};

@@ -76,7 +76,7 @@ impl Coverage<'_> {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Node {
     literals: HashMap<Box<str>, u32>,
     /// Segments with a template: what stands before and behind it, longest first.
@@ -85,7 +85,7 @@ struct Node {
 }
 
 /// A table of routes and the scopes that they ask for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RouteScopes {
     nodes: Vec<Node>,
     routes: usize,

@@ -4,8 +4,7 @@
 //! without their suffix `_total`, which the text form adds. Labels have values out of the code or the
 //! config, never out of traffic.
 
-use super::Histogram;
-use crate::{control::Status, finding::Severity};
+use crate::{control::Status, finding::Severity, histogram::Histogram};
 
 /// What a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

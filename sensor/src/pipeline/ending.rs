@@ -15,10 +15,11 @@ use crate::{
     config::RevocationConfig,
     finding::Severity,
     http::Request,
+    json,
     memory::{Memory, Revocation, TokenKeys, routes::ends_with},
     time::Time,
     token::{
-        Known, Location, Token, json,
+        Known, Location, Token,
         validate::{SignatureCheck, same_type},
     },
 };

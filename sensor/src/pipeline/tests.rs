@@ -11,7 +11,7 @@ use crate::{
     config::Config,
     enforce::{Cut, CutOutcome},
     event::{Body, Event, ExchangeLine},
-    keyring::FetchMark,
+    keys::FetchMark,
     time::Time,
     token::FingerprintKey,
 };

@@ -18,10 +18,10 @@ use crate::{
         self, Body, Event, EventIds, Fingerprint, ISSUER_MAX, KeyEvent, Kind, TOKEN_TEXT_MAX, Text,
     },
     finding::{Finding, FindingId, Severity},
-    keyring::FetchMark,
-    keys::{Algorithm, KeyStore},
+    json::Value,
+    keys::{Algorithm, FetchMark, KeyStore},
     time::Time,
-    token::{Token, is_refresh, json::Value, validate::SignatureCheck},
+    token::{Token, is_refresh, validate::SignatureCheck},
 };
 
 /// Key ids that wait at once, an entry each however many tokens name it. Some hundred bytes each;

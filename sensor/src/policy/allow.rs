@@ -63,7 +63,7 @@ pub struct AllowedName {
 /// An address or a route spares the whole request. A subject or an issuer spares what is found of
 /// tokens that bear its name *under a signature that a key vouches for*: otherwise an allowed name
 /// in a forged token would be enough to pass.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Allowlist {
     networks: NetworkMap<()>,
     subjects: HashSet<AllowedName>,

@@ -11,6 +11,7 @@
 
 pub mod fusion;
 pub mod input;
+mod opinion;
 mod plain;
 mod proof;
 #[cfg(test)]
@@ -26,11 +27,13 @@ use jotwatch_models::{
 };
 use smallvec::SmallVec;
 
-pub use self::proof::{PROVEN, is_proven};
 use self::values::Values;
 pub(crate) use self::values::target_path;
+pub use self::{
+    opinion::{Label, Opinion, Opinions},
+    proof::{PROVEN, is_proven},
+};
 use crate::{
-    feedback::{self, Label, Opinion},
     finding::{Finding, Severity},
     http::Request,
     redact,
@@ -206,13 +209,13 @@ impl Score {
         let Some(opinion) = opinions.iter().filter(in_force).find(fits) else { return };
         let (id, score, suspected) = match opinion.label {
             Label::Benign => {
-                self.value /= feedback::QUIETED;
+                self.value /= opinion::QUIETED;
                 ("feedback-benign", self.value, false)
             }
             Label::Malicious => {
                 let before = f32::from(self.value) / 100.0;
-                self.value = fusion::percent(1.0 - (1.0 - before) * (1.0 - feedback::MARKED));
-                ("feedback-malicious", fusion::percent(feedback::MARKED), true)
+                self.value = fusion::percent(1.0 - (1.0 - before) * (1.0 - opinion::MARKED));
+                ("feedback-malicious", fusion::percent(opinion::MARKED), true)
             }
         };
         self.suspected = suspected;

@@ -2,9 +2,9 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Evidence, Models, Score, Scorer, Source, fusion, input::Described};
+use super::{Evidence, Label, Models, Opinion, Score, Scorer, Source, fusion, input::Described};
 use crate::{
-    feedback::{Label, Labels, Opinion, Record},
+    feedback::{Labels, Record},
     finding::{Finding, FindingId, Severity},
     history::scored,
     time::Time,

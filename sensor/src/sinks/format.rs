@@ -23,16 +23,16 @@ pub enum Format {
 
 /// Who tells of an event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Origin {
+pub(crate) struct Origin {
     /// The name of the host; empty where it is not known.
-    pub(super) host: String,
+    pub(crate) host: String,
     /// The version of the sensor.
-    pub(super) version: &'static str,
+    pub(crate) version: &'static str,
 }
 
 impl Origin {
     /// This process.
-    pub(super) fn own() -> &'static Self {
+    pub(crate) fn own() -> &'static Self {
         static OWN: OnceLock<Origin> = OnceLock::new();
         OWN.get_or_init(|| Self {
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),

@@ -10,8 +10,8 @@
 mod config;
 mod ecs;
 mod feeder;
-mod format;
-mod http;
+pub(crate) mod format;
+pub(crate) mod http;
 mod join;
 mod journald;
 mod lines;
@@ -59,8 +59,8 @@ use self::{
 use crate::{
     event::Event,
     finding::Severity,
+    histogram::Histogram,
     journal::{Journal, JournalStatus, Keep, Position, Record},
-    metrics::Histogram,
 };
 
 /// Events between the pipeline and the journal, a kilobyte or two each. What comes while as many

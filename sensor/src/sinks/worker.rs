@@ -15,8 +15,8 @@ use super::{SinkStatus, outlet::Outlet};
 use crate::{
     event::Head,
     finding::Severity,
+    histogram::Histogram,
     journal::{Journal, Position, Read, Reader, Record},
-    metrics::Histogram,
     time::Time,
 };
 

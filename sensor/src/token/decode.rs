@@ -5,13 +5,13 @@ use std::{borrow::Cow, fmt};
 
 use smallvec::SmallVec;
 
-use super::{
+use super::header::{self, Facts};
+use crate::{
     base64url::{self, Irregularities},
-    header::{self, Facts},
+    finding::{Finding, FindingId},
     json::{self, Kind as JsonKind, Node, Problem, Value},
-    show,
+    show::show,
 };
-use crate::finding::{Finding, FindingId};
 
 /// Signatures that are read of one JWS in JSON serialisation; more are malformed.
 pub const MAX_SIGNATURES: usize = 8;

@@ -13,12 +13,12 @@ use smallvec::SmallVec;
 use super::{
     Known, Role, Scheme, Token,
     decode::Decoded,
-    json::{Kind, Value},
     validate::{SignatureCheck, same_type},
 };
 use crate::{
     finding::{Finding, FindingId},
     http::Request,
+    json::{Kind, Value},
     keys::{Algorithm, Family, KeyError, KeySource, VerifyError, parse_keys},
     memory::routes::{ends_with, same_path},
     time::Time,

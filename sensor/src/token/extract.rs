@@ -10,13 +10,12 @@ use std::{borrow::Cow, fmt};
 use memchr::memmem;
 use smallvec::SmallVec;
 
-use super::{
-    base64url::begins_json_object,
-    decode::Kind,
+use super::{decode::Kind, show_name};
+use crate::{
+    base64url::{self, begins_json_object},
+    http::Request,
     json::{self, Problem, Value},
-    show_name,
 };
-use crate::{http::Request, token::base64url};
 
 /// Tokens of one request; more are counted and not judged.
 pub const MAX_CANDIDATES: usize = 16;

@@ -2,10 +2,8 @@
 
 use smallvec::SmallVec;
 
-use super::{
-    decode::{Decoded, Header},
-    json::Value,
-};
+use super::decode::{Decoded, Header};
+use crate::json::Value;
 
 /// Roles, scopes, groups or audiences of one token that are read.
 const MAX_NAMES: usize = 256;

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    decode::Header,
+use super::decode::Header;
+use crate::{
+    finding::{Finding, FindingId},
     json::{Kind, Value},
 };
-use crate::finding::{Finding, FindingId};
 
 /// Parameters that RFC 7515 (section 4.1), RFC 7516 (section 4.1) and RFC 7518 (section 4)
 /// define: `crit` may not list them.

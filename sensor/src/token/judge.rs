@@ -22,16 +22,16 @@ use super::{
     extract::{Candidate, Location, extract},
     facts::{Facts, Identity},
     header::EMBEDDED_JWK,
-    json::Value,
     lookup::LookupKey,
     validate::{Policy, Validation},
 };
 use crate::{
-    enforce::{keys::TokenKeys, tables::TokenKey},
     finding::{Finding, FindingId, Severity},
     http::Request,
+    json::Value,
     keys::{Algorithm, Family, Key, KeyStore, Learned, Pin, issuer_name},
     time::Time,
+    token::guard_keys::{TokenKey, TokenKeys},
     weak::HmacSample,
 };
 

@@ -340,7 +340,7 @@ fn nothing_that_can_be_printed_for_debugging_shows_a_token() {
 
 #[test]
 fn foreign_strings_are_shown_bounded_and_without_control() {
-    use crate::token::{MAX_SHOWN, show};
+    use crate::show::{MAX_SHOWN, show};
     assert_eq!(show("plain é 漢"), "plain é 漢");
     assert_eq!(show("a\r\nb\u{9b}\u{202e}\u{200b}"), "a\\u{d}\\u{a}b\\u{9b}\\u{202e}\\u{200b}");
     assert_eq!(show(&"é".repeat(MAX_SHOWN)).chars().count(), MAX_SHOWN);

@@ -14,19 +14,21 @@ use std::{
 
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
-use crate::{enforce::tables::TokenKey, finding::Finding};
+use self::guard_keys::TokenKey;
+use crate::{
+    finding::Finding,
+    show::{self, show},
+};
 
-pub mod base64url;
 mod decode;
 pub mod dpop;
 pub mod extract;
 mod facts;
+pub mod guard_keys;
 mod header;
-pub mod json;
 mod judge;
 mod lookup;
 pub mod validate;
-mod value;
 
 pub use decode::{DecodeOptions, Decoded, Header, Kind, MAX_SIGNATURES, Signature, decode};
 pub use extract::{Location, Scheme};
@@ -185,48 +187,10 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Characters of an attacker's string that are shown.
-pub const MAX_SHOWN: usize = 256;
-
-/// A foreign string, safe to print: control characters and those that change the direction or
-/// hide text are written as `\u{XXXX}`, and what goes beyond [`MAX_SHOWN`] characters is cut and
-/// replaced by `…`.
-#[must_use]
-pub fn show(text: &str) -> Cow<'_, str> {
-    show_at_most(text, MAX_SHOWN)
-}
-
-fn show_at_most(text: &str, max: usize) -> Cow<'_, str> {
-    let hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-                | '\u{e0000}'..='\u{e007f}')
-    };
-    if text.len() <= max
-        && (text.bytes().all(|b| matches!(b, b' '..=b'~')) || !text.contains(hidden))
-    {
-        return Cow::Borrowed(text);
-    }
-    let mut shown = String::new();
-    for (k, c) in text.chars().enumerate() {
-        if k == max {
-            shown.push('…');
-            break;
-        }
-        if hidden(c) {
-            shown.extend(c.escape_unicode());
-        } else {
-            shown.push(c);
-        }
-    }
-    Cow::Owned(shown)
-}
-
 /// A cookie's or field's name for a [`Location`], safe to print and no longer than 64 characters.
 pub(crate) fn show_name(name: &[u8]) -> extract::Name {
     const MAX_NAME: usize = 64;
-    Cow::Owned(show_at_most(&String::from_utf8_lossy(name), MAX_NAME).into_owned())
+    Cow::Owned(show::show_at_most(&String::from_utf8_lossy(name), MAX_NAME).into_owned())
 }
 
 #[cfg(test)]

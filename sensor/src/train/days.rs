@@ -9,7 +9,7 @@ use super::{
     labels::Wanted,
     sample::{Kept, counts, each_row},
 };
-use crate::{feedback::Label, score::fusion::LEAST};
+use crate::score::{Label, fusion::LEAST};
 
 /// Subjects' days that are counted: 48 MiB. Further ones are not, and that is told.
 const MAX_DAYS: usize = 1_000_000;

@@ -5,8 +5,9 @@ use std::{collections::HashMap, path::PathBuf};
 use anyhow::{Context as _, ensure};
 
 use crate::{
-    feedback::{Label, Record},
+    feedback::Record,
     history::{Lines, Progress, Row},
+    score::Label,
 };
 
 /// Labels that are read at most: ten times what a daemon keeps.

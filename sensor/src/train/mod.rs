@@ -35,7 +35,7 @@ use self::{
     labels::Wanted,
     sample::{Kept, Sample},
 };
-use crate::feedback::Label;
+use crate::score::Label;
 
 /// Different subjects' days with a malicious label, and as many with a benign one, from which on
 /// trees are grown. Of fewer nothing can be learned that holds tomorrow.

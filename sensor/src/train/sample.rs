@@ -13,8 +13,8 @@ use jotwatch_models::{
 
 use super::{Card, Labelled, Options, Watch, labels::Wanted};
 use crate::{
-    feedback::Label,
     history::{Progress, Reader, Row},
+    score::Label,
     time::Time,
 };
 

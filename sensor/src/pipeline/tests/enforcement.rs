@@ -29,7 +29,7 @@ fn bench(text: &str) -> Bench {
     let config = config(text);
     let mut bench = Bench::with(|s| s.enforcement = Arc::new(config.enforcement.resolve()));
     bench.pipeline.serve(Services::load(&config.services).unwrap().into());
-    bench.pipeline.lists().allowed.configure(config.enforcement.allow);
+    bench.pipeline.lists().allowed.configure(config.enforcement.allow.resolve());
     bench.connect(40_000);
     bench
 }
@@ -156,7 +156,7 @@ fn the_allowlist_wins_and_is_told_of() {
     lists.denied.add(now, &address, None, "x", Source::Operator).unwrap();
     send(&mut bench, "opaque");
     assert!(bench.out.cuts.is_empty());
-    bench.pipeline.lists().allowed.configure(crate::config::AllowConfig::default());
+    bench.pipeline.lists().allowed.configure(crate::policy::Allowlist::default());
     bench.connect(40_001);
     send(&mut bench, "opaque");
     assert_eq!(bench.out.cuts.len(), 1);

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, net::IpAddr, path::PathBuf, time::Duration
 
 use ureq::http::{HeaderName, Uri};
 
-use crate::keyring::Endpoint;
+use crate::endpoint::Endpoint;
 
 /// The default of `timeout_seconds`.
 const TIMEOUT_DEFAULT: u64 = 10;

@@ -41,7 +41,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What became of a POST.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Reply {
+pub(crate) enum Reply {
     /// The receiver has it; what it answered.
     Arrived(Vec<u8>),
     /// It does not want it, with this status, and will not want it later.
@@ -72,7 +72,7 @@ const fn class(status: u16) -> Class {
 }
 
 /// Sends to one target.
-pub(super) struct Poster {
+pub(crate) struct Poster {
     agent: Agent,
     target: Target,
     headers: HeaderMap,
@@ -87,7 +87,7 @@ impl Poster {
     ///
     /// # Errors
     /// One of them can't be read, is not private, or holds something else. No content is repeated.
-    pub(super) fn new(target: &Target) -> io::Result<Self> {
+    pub(crate) fn new(target: &Target) -> io::Result<Self> {
         let roots = match &target.ca_file {
             Some(path) => certificates(path)?,
             None => system_roots(),
@@ -134,7 +134,7 @@ impl Poster {
     ///
     /// # Errors
     /// It did not arrive, as far as can be known, and may later.
-    pub(super) fn post(
+    pub(crate) fn post(
         &mut self,
         content_type: &'static str,
         headers: &[(&'static str, String)],

@@ -189,7 +189,7 @@ impl From<&serde_json::Value> for AnyValue {
 }
 
 /// Attributes of names and JSON values.
-pub(super) fn attributes(members: BTreeMap<&str, serde_json::Value>) -> Vec<KeyValue> {
+pub(crate) fn attributes(members: BTreeMap<&str, serde_json::Value>) -> Vec<KeyValue> {
     let attribute = |(key, value): (&str, serde_json::Value)| KeyValue {
         key: key.to_owned(),
         value: Some((&value).into()),

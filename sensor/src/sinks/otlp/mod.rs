@@ -4,7 +4,6 @@
 //! gives to syslog's (appendix B).
 
 pub mod messages;
-mod metrics;
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +19,6 @@ use serde_json::{Value, json};
 use self::messages::{
     Answer, ExportLogs, LogRecord, Resource, ResourceLogs, Scope, ScopeLogs, attributes,
 };
-pub use self::metrics::Exporter;
 use super::{
     format::{Origin, View},
     http::{self, Poster, Raw, Reply, Target},
@@ -30,9 +28,9 @@ use super::{
 use crate::{event::Filter, finding::Severity, journal::Record, time::Time};
 
 /// What requests and answers are made of.
-const PROTOBUF: &str = "application/x-protobuf";
+pub(crate) const PROTOBUF: &str = "application/x-protobuf";
 /// The default of `interval_seconds`.
-const INTERVAL_DEFAULT: u64 = 60;
+pub(crate) const INTERVAL_DEFAULT: u64 = 60;
 
 /// A receiver of the OpenTelemetry protocol.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -110,7 +108,7 @@ impl OtlpConfig {
     ///
     /// # Errors
     /// As [`Poster::new`].
-    fn poster(&self, path: &str) -> io::Result<Poster> {
+    pub(crate) fn poster(&self, path: &str) -> io::Result<Poster> {
         let url = self.target.url.join(path).map_err(io::Error::other)?;
         Poster::new(&Target { url, ..self.target.clone() })
     }
@@ -167,7 +165,7 @@ impl Outlet for Otlp {
 }
 
 /// How many of what arrived the receiver did not take.
-fn partial(answer: &[u8], target: &Target) -> usize {
+pub(crate) fn partial(answer: &[u8], target: &Target) -> usize {
     let Ok(Answer { partial_success: Some(partial) }) = Answer::decode(answer) else { return 0 };
     if partial.rejected > 0 || !partial.error_message.is_empty() {
         let said: String = partial.error_message.escape_debug().take(200).collect();
@@ -176,13 +174,13 @@ fn partial(answer: &[u8], target: &Target) -> usize {
     usize::try_from(partial.rejected).unwrap_or(0)
 }
 
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// What the records are of.
-fn resource(origin: &Origin) -> Resource {
+pub(crate) fn resource(origin: &Origin) -> Resource {
     let mut members = BTreeMap::from([
         ("service.name", json!("jotwatch")),
         ("service.version", json!(origin.version)),
@@ -193,7 +191,7 @@ fn resource(origin: &Origin) -> Resource {
     Resource { attributes: attributes(members) }
 }
 
-fn scope(origin: &Origin) -> Scope {
+pub(crate) fn scope(origin: &Origin) -> Scope {
     Scope { name: "jotwatch".to_owned(), version: origin.version.to_owned() }
 }
 

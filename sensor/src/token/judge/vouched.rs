@@ -7,13 +7,13 @@ use smallvec::SmallVec;
 
 use super::{Digests, Judge, Known, TokenReport};
 use crate::{
-    enforce::tables::TokenKey,
     time::Time,
     token::{
         Token,
         decode::{DecodeOptions, decode},
         extract::{Location, Scheme},
         facts::Facts,
+        guard_keys::TokenKey,
         validate::Validation,
     },
 };

@@ -5,12 +5,10 @@ use std::time::Duration;
 use super::{IssuerPolicy, Policy, injection, policy::DEFAULT_LEEWAY};
 use crate::{
     finding::{Finding, FindingId},
+    json::{Kind, Value},
+    show::show,
     time::Time,
-    token::{
-        decode::Decoded,
-        json::{Kind, Value},
-        show,
-    },
+    token::decode::Decoded,
 };
 
 /// Claims whose text is searched for injections; more are passed over.

@@ -5,11 +5,9 @@ use std::borrow::Cow;
 use super::{IssuerPolicy, Policy, injection};
 use crate::{
     finding::{Finding, FindingId},
-    token::{
-        decode::{Decoded, Header, Kind},
-        json::Value,
-        show,
-    },
+    json::Value,
+    show::show,
+    token::decode::{Decoded, Header, Kind},
 };
 
 /// Rounds of PBES2 that are taken for sane: ten times what implementations default to, and more

@@ -1,9 +1,6 @@
 use std::time::Duration;
 
-use crate::{
-    keys::Algorithm,
-    token::{decode::Decoded, json::Value},
-};
+use crate::{json::Value, keys::Algorithm, token::decode::Decoded};
 
 /// Clocks differ: a token is taken this long before and after its time unless the issuer's policy
 /// says otherwise.

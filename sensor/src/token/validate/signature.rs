@@ -3,15 +3,13 @@
 use super::{IssuerPolicy, Policy};
 use crate::{
     finding::{Finding, FindingId},
+    json::Value,
     keys::{
         Algorithm, Family, Key, KeySource, KeyStore, KidMatch, Malformation, Unfit, VerifyError,
         Weakness, confusion_secrets,
     },
-    token::{
-        decode::{Decoded, Kind, Signature},
-        json::Value,
-        show,
-    },
+    show::show,
+    token::decode::{Decoded, Kind, Signature},
 };
 
 /// A signature check, and what it lacked.

@@ -2,10 +2,11 @@ use std::time::Duration;
 
 use super::{IssuerPolicy, Policy, Validation, Verdict};
 use crate::{
+    base64url,
     finding::{Finding, FindingId},
     keys::{Algorithm, Key, KeySource, KeyStore, parse_keys},
     time::Time,
-    token::{DecodeOptions, base64url, decode},
+    token::{DecodeOptions, decode},
 };
 
 /// RFC 7515, appendix A.3.

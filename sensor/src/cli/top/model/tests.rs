@@ -6,10 +6,10 @@ use super::{super::screen, *};
 use crate::{
     confine::Confinement,
     control::{EnforcementStatus, KernelStatus, ModelsStatus, RequestBalance},
+    event::EventTally,
     event::samples,
     features::ProfileStats,
     memory::MemoryCounters,
-    metrics::EventTally,
     pipeline::Stats,
     sinks::DeliveryStatus,
 };

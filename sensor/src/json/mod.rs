@@ -11,9 +11,11 @@ use std::{borrow::Cow, fmt};
 
 use smallvec::SmallVec;
 
-pub(crate) use super::value::Node;
-use super::value::hex;
-pub use super::value::{Kind, Value};
+mod value;
+
+pub(crate) use self::value::Node;
+use self::value::hex;
+pub use self::value::{Kind, Value};
 
 /// Containers inside each other in a header or in claims.
 pub const MAX_DEPTH: usize = 32;
@@ -450,5 +452,4 @@ pub(crate) fn name_among(name: Value<'_>, names: &[&'static str]) -> Option<&'st
 }
 
 #[cfg(test)]
-#[path = "json_tests.rs"]
 mod tests;

@@ -1,15 +1,57 @@
-//! What stands for a token on the denylist.
+//! What stands for a token where segments are looked up: in the tables of enforcement.
 #![forbid(unsafe_code)]
+
+use std::fmt;
 
 use jotwatch_common::guard::{scan, sip::Secret};
 use memchr::{memchr, memrchr};
 use smallvec::SmallVec;
 
-use super::tables::TokenKey;
-use crate::token::FingerprintKey;
+use super::FingerprintKey;
 
 /// Characters that a signature has at least to be told by its own bytes.
 const MIN_SIGNATURE_CHARS: usize = (scan::MIN_SIGNATURE as usize * 8).div_ceil(6);
+
+/// What a token is denied by: a keyed hash of its signature's bytes, or of the whole of a token that
+/// has none. It stays the same whatever is done to the token that leaves the signature as it is.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TokenKey(pub [u64; 2]);
+
+/// What a judged token is let pass by: a keyed hash of every byte of it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AllowKey(pub [u64; 2]);
+
+macro_rules! shown_as_hex {
+    ($key:ident) => {
+        /// 32 hexadecimal digits.
+        impl fmt::Display for $key {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:016x}{:016x}", self.0[0], self.0[1])
+            }
+        }
+
+        impl fmt::Debug for $key {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($key), "({})"), self)
+            }
+        }
+    };
+}
+
+shown_as_hex!(TokenKey);
+shown_as_hex!(AllowKey);
+
+impl TokenKey {
+    /// Reads what [`Display`](fmt::Display) writes, in either case.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        let whole = u128::from_str_radix(text, 16).ok()?;
+        Some(Self([(whole >> 64) as u64, whole as u64]))
+    }
+}
 
 /// Makes deny keys, as the kernel programs make them: see [`scan`]. Their secret is derived from
 /// the fingerprints' key and serves nothing else. Nobody without it can tell which token a key

@@ -12,19 +12,20 @@ use std::{
 
 use prost::Message as _;
 
-use super::{
-    OtlpConfig, PROTOBUF,
-    messages::{
-        ExportMetrics, Gauge, Histogram, HistogramPoint, Metric, MetricData, NumberPoint,
-        NumberValue, ResourceMetrics, ScopeMetrics, Sum, attributes,
-    },
-    now, partial, resource, scope,
-};
+use super::{Family, Kind, Number, Sample, Source, families};
 use crate::{
-    metrics::{BOUNDS, Family, Kind, Number, Sample, Source, families},
+    histogram::BOUNDS,
     sinks::{
         format::Origin,
         http::{Poster, Reply},
+        otlp::{
+            INTERVAL_DEFAULT, OtlpConfig, PROTOBUF,
+            messages::{
+                ExportMetrics, Gauge, Histogram, HistogramPoint, Metric, MetricData, NumberPoint,
+                NumberValue, ResourceMetrics, ScopeMetrics, Sum, attributes,
+            },
+            now, partial, resource, scope,
+        },
     },
     time::Time,
 };
@@ -48,7 +49,7 @@ impl Exporter {
         let mut poster = config.poster("/v1/metrics")?;
         let stop = Arc::new(AtomicBool::new(false));
         let (own, config) = (Arc::clone(&stop), config.clone());
-        let every = config.metrics.unwrap_or(Duration::from_secs(super::INTERVAL_DEFAULT));
+        let every = config.metrics.unwrap_or(Duration::from_secs(INTERVAL_DEFAULT));
         let thread = thread::Builder::new().name("otlp-metrics".into()).spawn(move || {
             let mut due = Instant::now() + every;
             let mut failing = false;
@@ -130,15 +131,16 @@ fn metric(family: &Family, started: u64, now: u64) -> Metric {
                 Number::Histogram(histogram) => Some((labels(sample), histogram)),
                 Number::Int(_) => None,
             });
-            let point = |(attributes, histogram): (_, &crate::metrics::Histogram)| HistogramPoint {
-                attributes,
-                start_time_unix_nano: started,
-                time_unix_nano: now,
-                count: histogram.count(),
-                sum: Some(histogram.sum),
-                bucket_counts: histogram.counts.to_vec(),
-                explicit_bounds: BOUNDS.to_vec(),
-            };
+            let point =
+                |(attributes, histogram): (_, &crate::histogram::Histogram)| HistogramPoint {
+                    attributes,
+                    start_time_unix_nano: started,
+                    time_unix_nano: now,
+                    count: histogram.count(),
+                    sum: Some(histogram.sum),
+                    bucket_counts: histogram.counts.to_vec(),
+                    explicit_bounds: BOUNDS.to_vec(),
+                };
             MetricData::Histogram(Histogram {
                 data_points: histograms.map(point).collect(),
                 aggregation_temporality: CUMULATIVE,

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, fmt};
 
+use crate::show::show;
+
 /// What a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -235,7 +237,7 @@ impl<'a> Value<'a> {
         })
     }
 
-    /// This value for an event: strings and names made safe by [`super::show`], long lists and
+    /// This value for an event: strings and names made safe by [`show`], long lists and
     /// deep nesting cut; see the constants inside for the limits.
     #[must_use]
     pub fn to_event(self) -> serde_json::Value {
@@ -247,7 +249,7 @@ impl<'a> Value<'a> {
         const MAX_ITEMS: usize = 32;
         /// Containers inside each other.
         const MAX_EVENT_DEPTH: usize = 4;
-        let shown = |text: Cow<'_, str>| super::show(&text).into_owned();
+        let shown = |text: Cow<'_, str>| show(&text).into_owned();
         match self.kind() {
             Kind::Null => serde_json::Value::Null,
             Kind::Bool => self.as_bool().into(),

@@ -1,4 +1,4 @@
-//! URLs that keys may come from.
+//! URLs that the sensor asks or tells.
 
 use std::fmt;
 
@@ -70,7 +70,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// As [`Self::parse`].
-    pub(super) fn join(&self, location: &str, allow_http: bool) -> Result<Self, EndpointError> {
+    pub(crate) fn join(&self, location: &str, allow_http: bool) -> Result<Self, EndpointError> {
         let scheme = self.0.scheme_str().unwrap_or_default();
         if location.starts_with("//") {
             Self::parse(&format!("{scheme}:{location}"), allow_http)
@@ -82,16 +82,16 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn uri(&self) -> &Uri {
+    pub(crate) fn uri(&self) -> &Uri {
         &self.0
     }
 
-    pub(super) fn is_https(&self) -> bool {
+    pub(crate) fn is_https(&self) -> bool {
         self.0.scheme_str() == Some("https")
     }
 
     /// The host in lower case, with the port unless it is the scheme's own.
-    pub(super) fn host(&self) -> Host {
+    pub(crate) fn host(&self) -> Host {
         let default = if self.is_https() { 443 } else { 80 };
         Host {
             name: self.0.host().unwrap_or_default().to_ascii_lowercase(),
@@ -109,14 +109,14 @@ impl fmt::Display for Endpoint {
 
 /// A host, with its port where that is not the scheme's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Host {
+pub(crate) struct Host {
     name: String,
     port: Option<u16>,
 }
 
 impl Host {
     /// Reads `HOST` or `HOST:PORT`.
-    pub(super) fn parse(entry: &str) -> Option<Self> {
+    pub(crate) fn parse(entry: &str) -> Option<Self> {
         Endpoint::parse(&format!("https://{entry}"), false).ok().map(|endpoint| endpoint.host())
     }
 }
