@@ -18,13 +18,16 @@ mod metrics;
 mod models;
 mod notify;
 mod outlet;
+mod overrides;
 mod profiles_file;
+mod reload;
 mod rest;
 mod secret_search;
+mod settings;
+mod status;
 mod view;
 
 use std::{
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -33,10 +36,11 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use smallvec::SmallVec;
 
 pub(crate) use self::feeds::clients_of_files;
+pub use self::overrides::Overrides;
 use self::{
     balance::{Losses, LostEvents},
     cgroups::Cgroups,
@@ -51,29 +55,27 @@ use self::{
     notify::Notifier,
     profiles_file::ProfilesFile,
     secret_search::SecretSearch,
+    settings::{capture_config, cuts, delivery, load_key, settings, start_search},
     view::View,
 };
 use crate::{
     capture::{Input, live},
     clients::Clients,
-    config::{self, Config, DEFAULT_PATH, IssuerConfig},
+    config::Config,
     confine::{self, Confinement},
-    control::{self, EnforcementStatus, LiveView, MAX_LIVE_EVENTS, ServiceMode, Status},
+    control,
     enforce::{Enforcer, StateFile, guard::pin_folder},
     event::{Body, Event, EventIds, Kind, SensorEvent, SensorState, Tally},
     feedback::LabelFile,
     feeds::FeedTable,
     fingerprint_key,
     history::Recorder,
-    journal,
     keyring::Keyring,
     keys::FetchMark,
-    learn,
-    pipeline::{Pipeline, Settings},
-    policy::Mode,
+    pipeline::Pipeline,
     rest::Server as RestServer,
-    services::{Service, Services},
-    sinks::{Delivery, Sinks},
+    services::Services,
+    sinks::Sinks,
     time::Time,
     token::FingerprintKey,
     trust,
@@ -86,57 +88,11 @@ const POLL: Duration = Duration::from_millis(5);
 /// How often loss is told of, where there is any.
 const LOSS_PERIOD: Duration = Duration::from_secs(60);
 
-/// How long an event waits for the name of its service, which is looked up beside the reader.
-const SERVICE_WAIT: Duration = Duration::from_millis(100);
-
 /// How often what changed in the memory of tokens is written to the state file.
 const SAVE_PERIOD: Duration = Duration::from_secs(1);
 
 /// How long the sinks may take to deliver what is queued when the daemon stops.
 const SHUTDOWN: Duration = Duration::from_secs(5);
-
-/// What the command line says beside the configuration file; it also holds after a reload.
-#[derive(Clone, Debug)]
-pub struct Overrides {
-    /// The configuration file.
-    pub config: Option<PathBuf>,
-    /// Replaces `capture.ports` unless empty.
-    pub ports: Vec<u16>,
-    /// Replaces `capture.cgroup`.
-    pub cgroup: Option<PathBuf>,
-    /// Replaces `enforcement.mode`, and the modes of services.
-    pub mode: Option<Mode>,
-}
-
-impl Overrides {
-    /// The configuration as the file and the command line have it.
-    ///
-    /// # Errors
-    /// The file can't be read or is not a valid configuration.
-    pub fn load(&self) -> anyhow::Result<Config> {
-        let mut config = match &self.config {
-            Some(path) => config::load(path)?,
-            None if PathBuf::from(DEFAULT_PATH).exists() => config::load(DEFAULT_PATH.as_ref())?,
-            None => Config::default(),
-        };
-        if !self.ports.is_empty() {
-            config.capture.ports.clone_from(&self.ports);
-        }
-        if self.cgroup.is_some() {
-            config.capture.cgroup.clone_from(&self.cgroup);
-        }
-        if let Some(mode) = self.mode {
-            config.enforcement.mode = mode;
-            for service in &mut config.services {
-                service.get_mut().mode = None;
-            }
-        }
-        config.capture.ports.sort_unstable();
-        config.capture.ports.dedup();
-        Ok(config)
-    }
-}
-
 /// Watches until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -477,159 +433,6 @@ impl Daemon {
         }
     }
 
-    fn reload(&mut self) -> anyhow::Result<()> {
-        let config = self.overrides.load()?;
-        let (old, new) = (&self.config, &config);
-        ensure!(!new.capture.ports.is_empty(), "capture.ports is empty");
-        for (key, changed) in [
-            ("capture", old.capture != new.capture),
-            ("daemon", old.daemon != new.daemon),
-            ("memory", old.memory != new.memory),
-            ("scoring.subjects", old.scoring.subject_limits() != new.scoring.subject_limits()),
-            (
-                "events.fingerprint_key_file",
-                old.events.fingerprint_key_file != new.events.fingerprint_key_file,
-            ),
-        ] {
-            ensure!(!changed, "{key} can't change while the daemon runs; restart it");
-        }
-        let services = Services::load(&config.services)?;
-        let cgroups = Cgroups::new(services.cgroups());
-        let services = Arc::new(services.with_cgroups(cgroups.ids()));
-        let (files, clients, revoked) = self.meanwhile(|| Files::load(&config))?;
-        let choice = Choice::load(&config.scoring, &config.daemon.state_dir, false)?;
-        let settings = settings(&config, &self.key, self.salt, &choice)?;
-        if self.search.is_none() {
-            self.search = start_search(&settings)?;
-        }
-        let files_to_deny = config.enforcement.deny_files.get_ref();
-        let mut deny_files = self.meanwhile(|| lists::load_files(files_to_deny, now()))?;
-        deny_files.extend(self.kept_feeds(&config));
-        let other_keys = self.config.issuers != config.issuers || self.config.keys != config.keys;
-        let keyring = other_keys.then(|| Keyring::start(&config)).transpose()?;
-        let rest = rest::Next::prepare(self.rest.as_ref(), &config.rest)?;
-        let (sinks, warnings) = self.sinks.prepare(&config.sinks)?;
-        let metrics = self.metrics.prepare(&config)?;
-        self.guarding.reconfigure(&config, &services)?;
-        // The last that may fail; what is below does not.
-        if let Err(error) = self.pipeline.lists().denied.replace_files(deny_files) {
-            self.guarding.reconfigure(&self.config, &self.services)?;
-            return Err(error.into());
-        }
-        self.enforcer.forget_allowed();
-        if let Some(keyring) = keyring {
-            self.keyring = keyring;
-            self.keys_in_force = None;
-            // Marks are of one keyring.
-            self.pipeline.forget_unknown_keys();
-        }
-        self.pipeline.lists().allowed.configure(config.enforcement.allow.resolve());
-        self.pipeline.reconfigure(settings);
-        self.pipeline.serve(Arc::clone(&services));
-        (self.services, self.cgroups) = (services, cgroups);
-        self.pipeline.revoke(&revoked);
-        (self.files, self.clients) = (files, clients);
-        self.sinks.reopen();
-        self.sinks.set_delivery(&delivery(&config, self.salt));
-        if let Err(error) = self.sinks.apply(sinks) {
-            tracing::error!("{error}");
-        }
-        for warning in warnings {
-            tracing::warn!("{warning}");
-        }
-        self.recorder.write_to(config.scoring.history.place());
-        self.choose(choice);
-        let before = std::mem::replace(&mut self.config, config);
-        self.settle_models();
-        self.take_rest(rest);
-        self.metrics.take(metrics);
-        self.know_feeds(Some(&before));
-        self.locate();
-        if let Err(error) = self.capture.hurry(cuts(&self.config)) {
-            tracing::warn!("records may come later than they should: {error}");
-        }
-        self.take_files();
-        self.tell_files();
-        Ok(())
-    }
-
-    fn status(&mut self) -> anyhow::Result<Status> {
-        let kernel = self.capture.counters()?;
-        let pipeline = self.pipeline.stats();
-        Ok(Status {
-            version: env!("CARGO_PKG_VERSION").into(),
-            pid: std::process::id(),
-            started: self.started.to_string(),
-            mode: self.config.enforcement.mode.as_str().into(),
-            enforcement: self.enforcement_status(),
-            cgroup: self.cgroup.clone(),
-            ports: self.config.capture.ports.clone(),
-            balance: balance::of(&kernel, &pipeline),
-            kernel: balance::kernel_status(&kernel),
-            pipeline,
-            memory: self.pipeline.memory().counters(),
-            profiles: self.pipeline.features().stats(),
-            issuers: self.keyring.status(),
-            feeds: self
-                .feeds
-                .iter()
-                .filter(|feed| !feed.is_denied())
-                .map(feeds::State::status)
-                .collect(),
-            models: self.models_status(),
-            rest: self.rest.as_ref().map(RestServer::status),
-            events: self.tally.counts(),
-            confinement: self.confinement.clone(),
-            delivery: self.sinks.delivery(),
-            sinks: self.sinks.status(),
-        })
-    }
-
-    fn live_view(&mut self, after: u64) -> anyhow::Result<LiveView> {
-        let status = self.status()?;
-        let (requests, services) = self.view.answer();
-        let (events, next) = self.sinks.latest(after, MAX_LIVE_EVENTS);
-        let events = events.iter().map(|record| serde_json::from_slice(&record.line));
-        Ok(LiveView {
-            status,
-            cpu_us: view::cpu_us(),
-            resident_bytes: view::resident_bytes(),
-            requests,
-            services,
-            events: events.collect::<Result<_, _>>()?,
-            next,
-        })
-    }
-
-    fn enforcement_status(&mut self) -> EnforcementStatus {
-        let config = &self.config.enforcement;
-        let own = |service: &&Service| service.mode.is_some() || service.dry_run.is_some();
-        let services = self.services.iter().filter(own).map(|service| ServiceMode {
-            place: service.place.to_string(),
-            ports: service.place.ports.clone(),
-            mode: service.mode.unwrap_or(config.mode).as_str().to_owned(),
-            dry_run: service.dry_run.unwrap_or(config.dry_run),
-        });
-        let lists = self.pipeline.lists();
-        EnforcementStatus {
-            mode: config.mode.as_str().to_owned(),
-            dry_run: config.dry_run,
-            fail: config.fail.as_str().to_owned(),
-            services: services.collect(),
-            feeds: self
-                .feeds
-                .iter()
-                .filter(|feed| feed.is_denied())
-                .map(feeds::State::status)
-                .collect(),
-            cuts: self.enforcer.counts(),
-            denied: lists.denied.counts(),
-            allowed: lists.allowed.entries().count() as u64,
-            tables: self.enforcer.table_counts(),
-            guard: self.guarding.counters(),
-        }
-    }
-
     fn tell_losses(&mut self, now: Time) {
         let kernel = match self.capture.counters() {
             Ok(kernel) => kernel,
@@ -695,66 +498,6 @@ impl Signals {
         flag::register(consts::SIGHUP, Arc::clone(&signals.reload))?;
         Ok(signals)
     }
-}
-
-fn load_key(config: &Config) -> anyhow::Result<FingerprintKey> {
-    match &config.events.fingerprint_key_file {
-        Some(path) => fingerprint_key::read(path),
-        None => fingerprint_key::read_or_create(&config.daemon.state_dir),
-    }
-}
-
-fn settings(
-    config: &Config,
-    key: &FingerprintKey,
-    salt: [u8; 16],
-    choice: &Choice,
-) -> anyhow::Result<Settings> {
-    let settings = Settings::new(config, key.clone(), salt);
-    let settings =
-        settings.with_weak_secrets(config.tokens.weak_secrets()?).with_models(choice.models());
-    Ok(Settings { service_wait: SERVICE_WAIT, ..settings })
-}
-
-fn delivery(config: &Config, key: [u8; 16]) -> Delivery {
-    Delivery {
-        dir: journal::folder(&config.daemon.state_dir),
-        keep: config.events.keep(),
-        join: Duration::from_secs(config.events.join_seconds),
-        key,
-    }
-}
-
-fn start_search(settings: &Settings) -> anyhow::Result<Option<SecretSearch>> {
-    let wanted = settings.weak_secrets.as_ref().map(|_| SecretSearch::start()).transpose();
-    wanted.context("no thread to search for weak secrets")
-}
-
-fn capture_config(config: &Config) -> live::Config {
-    let capture = &config.capture;
-    live::Config {
-        ports: capture.ports.clone(),
-        addresses: capture.addresses.clone(),
-        cgroup: capture.cgroup.clone(),
-        ring_bytes: capture.ring_bytes(),
-        request_body_budget: capture.request_body_budget,
-        response_body_budget: capture.response_body_budget,
-        whole: match config.keys.learn {
-            true => {
-                let urls = config.issuers.iter().flat_map(IssuerConfig::learn_from);
-                let urls: Vec<String> = urls.map(|(_, url)| url).collect();
-                learn::known_targets(urls.iter().map(String::as_str))
-            }
-            false => Vec::new(),
-        },
-    }
-}
-
-/// Whether a verdict has to overtake the service, and so is wanted soon. Where requests or answers
-/// wait for theirs, the guard says itself that one does.
-fn cuts(config: &Config) -> bool {
-    let services = config.services.iter().filter_map(|service| service.get_ref().mode);
-    services.chain([config.enforcement.mode]).any(|mode| mode == Mode::Kill)
 }
 
 /// The wall clock.
