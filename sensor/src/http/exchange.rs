@@ -43,6 +43,8 @@ pub(super) struct Exchange {
     pub(super) id: u64,
     /// The request until it is given out.
     pub(super) pending: Option<Box<Request>>,
+    /// Bytes of the request, once it is given out.
+    pub(super) given: usize,
     pub(super) request_bytes: u64,
     pub(super) response_bytes: u64,
     pub(super) last: Time,
@@ -63,6 +65,7 @@ impl Exchange {
     /// Gives the request out unless that has been done.
     pub(super) fn emit(&mut self, out: &mut Events) {
         if let Some(request) = self.pending.take() {
+            self.given = request.held_bytes();
             out.push(HttpEvent::Request { id: self.id, request });
         }
     }
@@ -82,6 +85,7 @@ impl Exchange {
             request_bytes: self.request_bytes,
             response_bytes: self.response_bytes,
             complete: self.request == Progress::Whole && self.response == Progress::Whole,
+            held_bytes: self.given,
             at: self.last,
         });
     }

@@ -147,6 +147,12 @@ impl Request {
     pub fn head_len(&self) -> usize {
         self.head.len()
     }
+
+    /// Bytes of the head and of the body's captured beginning.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.head_len() + self.body.bytes.len()
+    }
 }
 
 impl std::fmt::Debug for Request {
@@ -209,6 +215,8 @@ pub enum HttpEvent {
         response_bytes: u64,
         /// Whether both messages were followed to their ends.
         complete: bool,
+        /// What [`Request::held_bytes`] was when it was given out.
+        held_bytes: usize,
         /// When the last byte passed.
         at: Time,
     },

@@ -238,6 +238,7 @@ impl Connection {
             id,
             request_bytes: request.head_len() as u64,
             pending: Some(request),
+            given: 0,
             response_bytes: 0,
             last: at,
             method,

@@ -148,9 +148,10 @@ impl KeyStore {
         now: Time,
     ) -> Learned {
         let mut outcome = Learned::default();
-        let room = self.room_for(issuer, now);
+        // The first that can be learned makes room, and no other.
+        let mut room = None;
         for key in keys {
-            if room && key.is_learnable() {
+            if key.is_learnable() && *room.get_or_insert_with(|| self.room_for(issuer, now)) {
                 self.learned.entry(issuer.into()).or_default().learn(key, now, &mut outcome);
             } else {
                 outcome.refused += 1;

@@ -9,9 +9,11 @@ use super::{
     Pipeline,
     ending::takes_any,
     enforcement::{evidence_of, note_denied},
-    flow_state::{End, Open},
+    examine::Examined,
+    exchanges::Open,
     history::{History, Observed, expect_encryption},
     output::{Output, Reporter, micros},
+    steps::End,
 };
 use crate::{
     capture::FlowKey,
@@ -79,8 +81,14 @@ pub(super) struct Judged {
 impl Reporter<'_, '_> {
     /// Judges the request's tokens, holds them against what is remembered and denied, and scores
     /// the whole but for its behaviour, which the answer belongs to. Remembers that they were used.
-    pub(super) fn assess(&mut self, key: &FlowKey, request: &mut Request) -> Judged {
-        self.assess_as(key, request, None)
+    /// `examined` is what was made of it by itself, where that was done already.
+    pub(super) fn assess(
+        &mut self,
+        key: &FlowKey,
+        request: &mut Request,
+        examined: Option<Examined>,
+    ) -> Judged {
+        self.assess_as(key, request, None, examined)
     }
 
     /// The same, of a request that somebody vouches for, where `vouching` is given.
@@ -89,10 +97,18 @@ impl Reporter<'_, '_> {
         key: &FlowKey,
         request: &mut Request,
         vouching: Option<&Vouching<'_>>,
+        examined: Option<Examined>,
     ) -> Judged {
-        let mut tokens = match vouching {
-            Some(vouching) => self.judge.vouched(vouching.claims, request.last_byte),
-            None => self.judge.judge(request),
+        let mut payload = None;
+        let mut tokens = match (vouching, examined) {
+            (Some(vouching), _) => self.judge.vouched(vouching.claims, request.last_byte),
+            (None, Some(examined)) => {
+                payload = examined.score;
+                // Keys may have been learned since.
+                let current = examined.keys == self.judge.keys_version();
+                if current { examined.tokens } else { self.judge.judge(request) }
+            }
+            (None, None) => self.judge.judge(request),
         };
         let learn = vouching.is_none_or(|vouching| vouching.learn);
         let service = self.services.of(key);
@@ -121,7 +137,9 @@ impl Reporter<'_, '_> {
         }
         let public = public || takes_any(&self.settings.endpoints, request, &tokens.tokens);
         let mut score = self.scorer.as_mut().map(|scorer| {
-            scorer.score(request, &tokens, evidence_of(request, &tokens).map(to_score))
+            let mut score = payload.unwrap_or_else(|| scorer.payload(request, &tokens));
+            score.weigh(evidence_of(request, &tokens).map(to_score));
+            score
         });
         let watched = score.as_ref().filter(|_| learn).and_then(|score| {
             // Of what was found something an event may come, and with it somebody's label.
@@ -249,8 +267,8 @@ impl Pipeline {
         out: &mut impl Output,
     ) -> Assessment {
         self.tick(request.last_byte, out);
-        let reporter = &mut self.shared.reporter(out);
-        let mut judged = reporter.assess_as(flow, &mut request, vouching);
+        let reporter = &mut self.back.shared.reporter(out);
+        let mut judged = reporter.assess_as(flow, &mut request, vouching, None);
         let mut score = judged.score.take().unwrap_or_default();
         // Nobody tells of its answer.
         if let (Some(scorer), Some(watched)) = (reporter.scorer.as_mut(), judged.watched.take()) {

@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use ipnet::IpNet;
 
 use super::{
-    flow_state::{FlowState, Open},
+    exchanges::{Exchanges, Open},
     output::Reporter,
 };
 use crate::{
@@ -86,7 +86,7 @@ impl Reporter<'_, '_> {
 
     /// Decides on a request by what is known of it, and acts at once. It may be called again when
     /// more is known; what was done is done once.
-    pub(super) fn decide(&mut self, flow: &FlowState, open: &mut Open) {
+    pub(super) fn decide(&mut self, flow: &Exchanges, open: &mut Open) {
         if open.is_clean() {
             // Rules act on findings and on scores that rest on something.
             return;
@@ -138,7 +138,7 @@ impl Reporter<'_, '_> {
 
     fn kill(
         &mut self,
-        flow: &FlowState,
+        flow: &Exchanges,
         open: &Open,
         mode: Mode,
         dry_run: bool,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{flow_state::Open, output::Reporter};
+use super::{exchanges::Open, output::Reporter};
 use crate::{
     capture::{FlowKey, Service},
     event::{self, Body, Event, EventIds, ISSUER_MAX, KeyEvent, Kind, TOKEN_TEXT_MAX, Text},

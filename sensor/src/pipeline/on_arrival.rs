@@ -53,7 +53,7 @@ impl Pipeline {
         cookie: u64,
         head: &[u8],
     ) -> HeadVerdict {
-        let shared = &mut self.shared;
+        let shared = &mut self.back.shared;
         let enforcement = &shared.settings.enforcement;
         let service = shared.services.of(flow);
         let mode = service.and_then(|service| service.mode).unwrap_or(enforcement.mode);
@@ -112,8 +112,8 @@ impl Pipeline {
         if kills {
             verdict.pass = false;
             if !dry_run {
-                let state = self.flows.get(flow).filter(|state| state.is_socket(cookie));
-                let pid = state.and_then(|state| state.service.as_ref()?.pid);
+                let service = self.back.service(self.front.find(flow, cookie));
+                let pid = service.and_then(|service| service.pid);
                 verdict.cut = Some(Cut { flow: *flow, cookie, pid, denied: Vec::new() });
             }
         }

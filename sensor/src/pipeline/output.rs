@@ -3,8 +3,9 @@ use std::{collections::VecDeque, sync::Arc};
 use smallvec::SmallVec;
 
 use super::{
-    Assessed, Settings, Stats, Wait,
-    flow_state::{End, FlowState, Open},
+    ANSWER_TAIL, Assessed, Settings, Stats,
+    exchanges::{Exchanges, Open},
+    steps::{End, Slot},
     unknown_keys::UnknownKeys,
 };
 use crate::{
@@ -17,7 +18,6 @@ use crate::{
     },
     features::Features,
     finding::{Finding, FindingId, Severity},
-    http::Events,
     keys::FetchMark,
     learn::Learner,
     memory::{Memory, Outcome},
@@ -93,14 +93,33 @@ pub(super) struct Reporter<'p, 'o> {
     pub(super) stats: &'p mut Stats,
     pub(super) now: Time,
     pub(super) out: &'o mut dyn Output,
-    /// What the flow waits for from now on.
-    pub(super) waits: SmallVec<[Wait; 4]>,
-    /// Scratch for [`FlowState`]: empty, and kept for its memory.
-    pub(super) events: &'p mut Events,
+    pub(super) tails: &'p mut Waiting,
+    pub(super) answers: &'p mut Waiting,
     /// The memory of empty queues, to be used again.
     pub(super) spare: &'p mut Vec<VecDeque<Open>>,
     pub(super) unattributed: &'p mut Unattributed,
 }
+
+/// What an alert waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// The rest of the answer.
+    Tail,
+    /// The head of the answer.
+    Answer,
+}
+
+/// Names an exchange for as long as it is open.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ticket {
+    pub(super) slot: Slot,
+    /// [`Exchanges::opened`].
+    pub(super) opened: u64,
+    pub(super) id: u64,
+}
+
+/// Exchanges whose alerts wait, and until when: one constant delay, so the first is due first.
+pub(super) type Waiting = VecDeque<(Time, Ticket)>;
 
 /// Events that wait for the name of their service, and until when: one constant delay, so the
 /// first is due first.
@@ -110,6 +129,14 @@ pub(super) type Unattributed = VecDeque<(Time, FlowKey, Event)>;
 const MAX_UNATTRIBUTED: usize = 1024;
 
 impl Reporter<'_, '_> {
+    /// An alert waits from now on.
+    pub(super) fn wait(&mut self, wait: Wait, ticket: Ticket) {
+        match wait {
+            Wait::Tail => self.tails.push_back((self.now + ANSWER_TAIL, ticket)),
+            Wait::Answer => self.answers.push_back((self.now + self.settings.answer, ticket)),
+        }
+    }
+
     pub(super) fn request_event(
         &mut self,
         key: &FlowKey,
@@ -125,7 +152,7 @@ impl Reporter<'_, '_> {
                 findings.push(finding.clone());
             }
         }
-        let sent = (request.head_len() + request.body.bytes.len()) as u64;
+        let sent = request.held_bytes() as u64;
         let body = RequestEvent {
             verdict: match &open.enforcement {
                 Some(done) if done.allowed_by.is_some() => Verdict::Allow,
@@ -173,11 +200,11 @@ impl Reporter<'_, '_> {
         self.ids.id(Kind::Request, Some(key), open.request.first_byte, open.id)
     }
 
-    pub(super) fn opaque_event(&mut self, state: &FlowState, kind: OpaqueKind) {
+    pub(super) fn opaque_event(&mut self, state: &Exchanges, kind: OpaqueKind) {
         self.flow_event(state, FlowReason::Opaque(kind), Vec::new());
     }
 
-    pub(super) fn malformed_event(&mut self, state: &FlowState, findings: Vec<Finding>) {
+    pub(super) fn malformed_event(&mut self, state: &Exchanges, findings: Vec<Finding>) {
         if event::severity(&findings) >= self.settings.min_severity {
             self.flow_event(state, FlowReason::Malformed, findings);
         }
@@ -207,14 +234,14 @@ impl Reporter<'_, '_> {
         });
     }
 
-    pub(super) fn refused_event(&mut self, state: &FlowState, cause: CutCause) {
+    pub(super) fn refused_event(&mut self, state: &Exchanges, cause: CutCause) {
         let refused = Finding::new(FindingId::RequestRefused, cause.detail());
         if refused.severity >= self.settings.min_severity {
             self.flow_event(state, FlowReason::Refused, vec![refused]);
         }
     }
 
-    fn flow_event(&mut self, state: &FlowState, reason: FlowReason, findings: Vec<Finding>) {
+    fn flow_event(&mut self, state: &Exchanges, reason: FlowReason, findings: Vec<Finding>) {
         let body = FlowEvent {
             reason,
             client: state.key.client,

@@ -13,6 +13,16 @@ use crate::{
     weak::WeakSecrets,
 };
 
+/// What the front keeps to.
+#[derive(Clone, Debug)]
+pub(super) struct FrontLimits {
+    pub(super) flow: flow::Limits,
+    pub(super) http: http::Limits,
+    pub(super) max_flows: usize,
+    pub(super) max_held_bytes: usize,
+    pub(super) idle: Duration,
+}
+
 /// What the pipeline needs of the configuration, resolved.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -102,6 +112,17 @@ impl Settings {
             models: None,
             enforcement: Arc::new(config.enforcement.resolve()),
             id_salt,
+        }
+    }
+
+    /// What of it the front keeps to.
+    pub(super) fn front(&self) -> FrontLimits {
+        FrontLimits {
+            flow: self.flow,
+            http: self.http,
+            max_flows: self.max_flows,
+            max_held_bytes: self.max_held_bytes,
+            idle: self.idle,
         }
     }
 

@@ -64,13 +64,44 @@ pub struct Stats {
     pub flow: FlowStats,
 }
 
-impl Stats {
+/// The part of [`Stats`] that the front counts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FrontStats {
+    pub(super) segments: u64,
+    pub(super) flows_opened: u64,
+    pub(super) flows_closed: u64,
+    pub(super) flows_expired: u64,
+    pub(super) flows_evicted: u64,
+    pub(super) malformed: u64,
+    opaque: [u64; 4],
+    pub(super) opaque_bytes: u64,
+    pub(super) starts: StartStats,
+    pub(super) flow: FlowStats,
+}
+
+impl FrontStats {
     pub(super) fn count_opaque(&mut self, kind: OpaqueKind) {
-        match kind {
-            OpaqueKind::Tls => self.opaque_tls += 1,
-            OpaqueKind::Http2 => self.opaque_http2 += 1,
-            OpaqueKind::NotHttp => self.opaque_not_http += 1,
-            OpaqueKind::Upgraded => self.opaque_upgraded += 1,
-        }
+        let [tls, http2, not_http, upgraded] = &mut self.opaque;
+        *match kind {
+            OpaqueKind::Tls => tls,
+            OpaqueKind::Http2 => http2,
+            OpaqueKind::NotHttp => not_http,
+            OpaqueKind::Upgraded => upgraded,
+        } += 1;
+    }
+}
+
+impl Stats {
+    /// What the back counted, with what the front did: everything else is the front's alone.
+    pub(super) fn with_front(mut self, front: &FrontStats) -> Self {
+        let front = front.clone();
+        (self.segments, self.malformed) = (front.segments, front.malformed);
+        (self.flows_opened, self.flows_closed) = (front.flows_opened, front.flows_closed);
+        (self.flows_expired, self.flows_evicted) = (front.flows_expired, front.flows_evicted);
+        [self.opaque_tls, self.opaque_http2, self.opaque_not_http, self.opaque_upgraded] =
+            front.opaque;
+        self.opaque_bytes = front.opaque_bytes;
+        (self.starts, self.flow) = (front.starts, front.flow);
+        self
     }
 }

@@ -283,12 +283,18 @@ impl Models {
     }
 }
 
+/// Scores what requests carry, one at a time: the part of a score that needs the request alone.
+pub struct PayloadScorer {
+    model: Arc<PayloadModel>,
+    scratch: Scratch,
+}
+
 /// Scores requests, one at a time.
 pub struct Scorer {
     models: Models,
     /// Passes behaviour over that counts as none.
     gate: Gate,
-    scratch: Scratch,
+    payload: PayloadScorer,
 }
 
 impl fmt::Debug for Scorer {
@@ -304,7 +310,8 @@ impl Scorer {
         // A model may suspect below what counts.
         let floor = fusion::LEAST.min(models.behaviour.calibration.threshold);
         let gate = Gate::new(&models.behaviour, floor);
-        Self { models, gate, scratch: Scratch::default() }
+        let payload = PayloadScorer::new(&models);
+        Self { models, gate, payload }
     }
 
     /// Scores a request with what was found of it and of its tokens. [`Score::behave`] adds its
@@ -315,8 +322,30 @@ impl Scorer {
         tokens: &TokenReport,
         evidence: impl Iterator<Item = Evidence<'a>>,
     ) -> Score {
+        let mut score = self.payload(request, tokens);
+        score.weigh(evidence);
+        score
+    }
+
+    /// The part of the score that needs the request and its tokens' claims alone, see
+    /// [`PayloadScorer`].
+    pub fn payload(&mut self, request: &Request, tokens: &TokenReport) -> Score {
+        self.payload.score(request, tokens)
+    }
+}
+
+impl PayloadScorer {
+    /// A scorer with the payload model of these.
+    #[must_use]
+    pub fn new(models: &Models) -> Self {
+        Self { model: Arc::clone(&models.payload), scratch: Scratch::default() }
+    }
+
+    /// What the payload model makes of a request and of its tokens' claims. [`Score::weigh`] adds
+    /// what was found, and has to be asked behind it in any case.
+    pub fn score(&mut self, request: &Request, tokens: &TokenReport) -> Score {
         let values = Values::of(request);
-        let mut payload = self.models.payload.score(values.as_slice(), &mut self.scratch);
+        let mut payload = self.model.score(values.as_slice(), &mut self.scratch);
         let mut in_claim = false;
         if let Some(claims) = self.claims(tokens)
             && (!says(&payload) || claims.probability > payload.probability)
@@ -338,7 +367,6 @@ impl Scorer {
             };
             payload_reasons(&payload, &place, alone, &mut score.reasons);
         }
-        score.weigh(evidence);
         score
     }
 
@@ -349,7 +377,7 @@ impl Scorer {
         for known in known.filter(|known| !known.is_harmless()) {
             let bytes = known.claims().map(|claims| claims.raw()).unwrap_or_default();
             let claims = Value { place: Place::Claim, form: Form::Json, bytes };
-            let score = self.models.payload.score(&[claims], &mut self.scratch);
+            let score = self.model.score(&[claims], &mut self.scratch);
             if !says(&score) {
                 known.note_harmless();
             } else if worst.is_none_or(|worst| score.probability > worst.probability) {

@@ -161,6 +161,11 @@ pub struct Digests {
     pub deny_key: TokenKey,
 }
 
+/// Which keys and policy a [`Judge`] trusts: another one each time that they change in a way that a
+/// token could be judged otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeysVersion(u64);
+
 /// Finds and judges the tokens of requests. Pure but for its cache, which changes no result.
 pub struct Judge {
     extra_headers: Vec<Box<str>>,
@@ -170,6 +175,7 @@ pub struct Judge {
     token_keys: TokenKeys,
     keys: Arc<KeyStore>,
     policy: Arc<Policy>,
+    version: KeysVersion,
     hmac_samples: bool,
     cache: Cache,
     counters: TokenCounters,
@@ -188,6 +194,7 @@ impl Judge {
             key: config.fingerprint_key,
             keys: Arc::default(),
             policy: Arc::default(),
+            version: KeysVersion::default(),
             hmac_samples: config.hmac_samples,
             cache: Cache::new(config.cache_entries),
             counters: TokenCounters::default(),
@@ -202,6 +209,21 @@ impl Judge {
         }
         self.keys = keys;
         self.policy = policy;
+        self.judge_anew();
+    }
+
+    /// Trusts what another judge trusts, from now on.
+    pub fn adopt(&mut self, keys: Arc<KeyStore>, policy: Arc<Policy>, version: KeysVersion) {
+        if version != self.version {
+            (self.keys, self.policy) = (keys, policy);
+            self.judge_anew();
+            self.version = version;
+        }
+    }
+
+    /// What was judged so far is judged anew.
+    fn judge_anew(&mut self) {
+        self.version.0 += 1;
         self.cache.clear();
     }
 
@@ -209,6 +231,12 @@ impl Judge {
     #[must_use]
     pub fn trusted(&self) -> (Arc<KeyStore>, Arc<Policy>) {
         (Arc::clone(&self.keys), Arc::clone(&self.policy))
+    }
+
+    /// Which ones these are.
+    #[must_use]
+    pub fn keys_version(&self) -> KeysVersion {
+        self.version
     }
 
     /// Learns keys that were seen in clear, of an issuer by its [`issuer_name`]. Where all
@@ -220,21 +248,24 @@ impl Judge {
         }
         let learned = Arc::make_mut(&mut self.keys).learn(issuer, keys, now);
         if learned.added > 0 {
-            // What was judged without these keys is judged anew.
-            self.cache.clear();
+            self.judge_anew();
         }
         learned
     }
 
     /// Puts back a key that was learned earlier; `false` where it has no place.
     pub fn restore_key(&mut self, issuer: &str, key: Arc<Key>, pin: Pin) -> bool {
-        Arc::make_mut(&mut self.keys).restore(issuer, key, pin)
+        let restored = Arc::make_mut(&mut self.keys).restore(issuer, key, pin);
+        if restored {
+            self.judge_anew();
+        }
+        restored
     }
 
     /// Forgets all learned keys.
     pub fn forget_learned(&mut self) {
         Arc::make_mut(&mut self.keys).forget_learned();
-        self.cache.clear();
+        self.judge_anew();
     }
 
     /// What has been done so far.

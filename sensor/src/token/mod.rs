@@ -35,8 +35,8 @@ pub use extract::{Location, Scheme};
 pub use facts::{Facts, Identity, Text, Texts};
 pub(crate) use judge::is_refresh;
 pub use judge::{
-    CACHE_BYTES_PER_ENTRY, Digests, Judge, JudgeConfig, Known, Role, TokenCounters, TokenReport,
-    hmac_sample,
+    CACHE_BYTES_PER_ENTRY, Digests, Judge, JudgeConfig, KeysVersion, Known, Role, TokenCounters,
+    TokenReport, hmac_sample,
 };
 
 /// What stands for a token in events and tables: SipHash-1-3 with 128 bits of output over all its
