@@ -39,6 +39,7 @@ pub mod networks;
 pub mod pipeline;
 pub mod policy;
 pub mod redact;
+pub mod replay;
 pub mod rest;
 pub mod revocation;
 pub mod score;

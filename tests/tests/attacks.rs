@@ -1,6 +1,9 @@
 //! The attack suite: every attack is found as what it is, and no benign twin raises an alert.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZero,
+};
 
 use jotwatch_tests::attacks::{self, Stage, World};
 
@@ -37,4 +40,22 @@ fn every_attack_is_found_and_no_twin() {
     println!("{:14} {:>5} {:>5} {:>11}", "all", sum[0], sum[1], sum[2]);
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
     assert!(cases.len() >= LEAST, "{} cases", cases.len());
+}
+
+/// All of them in one memory: several threads tell the same, in the same order.
+#[test]
+fn several_threads_find_what_one_does() {
+    let world = World::new();
+    let stage = Stage::new(&world.config());
+    let cases = attacks::all(&world);
+    let dialogues: Vec<_> =
+        cases.iter().flat_map(|case| [&case.attack[..], &case.twin[..]]).collect();
+    let read = |threads| stage.read(&dialogues, NonZero::new(threads).expect("a number"));
+    let one = read(1);
+    assert!(one.1.events > LEAST as u64, "{:?}", one.1);
+    for threads in [2, 3, 8] {
+        let several = read(threads);
+        assert_eq!(several.1, one.1, "{threads} threads");
+        assert!(several.0 == one.0, "{threads} threads tell other lines");
+    }
 }

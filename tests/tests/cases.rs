@@ -12,10 +12,13 @@ use std::{
 
 use jotwatch_tests::{binary, cases};
 
-fn replay(folder: &Path, config: bool, exchanges: bool) -> Output {
+fn replay(folder: &Path, config: bool, exchanges: bool, threads: usize) -> Output {
     let mut command = Command::new(binary::jotwatch());
     // From inside the folder, so that errors name the same path on every machine.
     command.current_dir(folder).args(["replay", "input.pcap"]).env_remove("RUST_LOG");
+    if threads > 1 {
+        command.args(["--threads", &threads.to_string()]);
+    }
     if config {
         command.args(["--config", "config.toml"]);
     }
@@ -57,14 +60,18 @@ fn hold(path: &Path, got: &[u8], optional: bool, wrong: &mut Vec<String>) {
 #[test]
 fn replay_prints_what_is_expected() {
     let mut wrong = Vec::new();
-    for case in cases::all() {
+    for (turn, case) in cases::all().into_iter().enumerate() {
         let folder = cases::folder().join(case.name);
         for (exchanges, expected) in [(false, "expected.jsonl"), (true, "expected-exchanges.jsonl")]
         {
-            let first = replay(&folder, case.config.is_some(), exchanges);
-            let second = replay(&folder, case.config.is_some(), exchanges);
-            if (&first.stdout, &first.stderr) != (&second.stdout, &second.stderr) {
-                wrong.push(format!("{}: two runs differ ({expected})", case.name));
+            let first = replay(&folder, case.config.is_some(), exchanges, 1);
+            let threads = [2, 3, 8][(turn + usize::from(exchanges)) % 3];
+            let second = replay(&folder, case.config.is_some(), exchanges, threads);
+            if (&first.stdout, &first.stderr, first.status.code())
+                != (&second.stdout, &second.stderr, second.status.code())
+            {
+                let name = case.name;
+                wrong.push(format!("{name}: a run with {threads} threads differs ({expected})"));
             }
             // Every part of a token begins with `{"`, which is `eyJ` in base64url.
             let all = [&first.stdout[..], &first.stderr].concat();

@@ -1,9 +1,11 @@
 use std::{
     io::{self, BufWriter, Write},
+    num::NonZero,
     path::PathBuf,
 };
 
 use anyhow::Context as _;
+use clap::builder::RangedU64ValueParser;
 
 use super::history::HistoryOut;
 use crate::{
@@ -15,6 +17,7 @@ use crate::{
     fingerprint_key, keyring,
     pipeline::{Assessed, Output, Pipeline, Settings},
     policy::Enforcement,
+    replay::{self, MAX_THREADS},
     revocation::RevocationList,
     services::Services,
     time::Time,
@@ -47,6 +50,10 @@ pub(super) struct Arguments {
     /// the file held is lost.
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
+    /// Share the work among so many threads, 1 to 64; the output is the same.
+    #[arg(long, value_name = "N", default_value_t = 1,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=MAX_THREADS as u64))]
+    threads: usize,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
@@ -87,17 +94,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         scratch: Vec::new(),
         result: Ok(()),
     };
-    let end = loop {
-        match capture.next() {
-            Ok(Some(input)) => pipeline.push(&input, &mut lines),
-            Ok(None) => break Ok(()),
-            Err(error) => break Err(error),
-        }
-        if lines.result.is_err() {
-            break Ok(());
-        }
-    };
-    pipeline.finish(&mut lines);
+    let threads = NonZero::new(arguments.threads).unwrap_or(NonZero::<usize>::MIN);
+    let more = |lines: &Lines<_>| lines.result.is_ok();
+    let end = replay::read(&mut pipeline, &mut capture, threads, &mut lines, more);
     lines.result?;
     lines.out.flush().context("standard output")?;
     lines.history.map(HistoryOut::finish).transpose()?;

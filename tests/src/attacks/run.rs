@@ -1,16 +1,17 @@
 //! A dialogue as packets through the pipeline of `jotwatch replay`.
 
-use std::{collections::BTreeSet, io::Cursor, path::Path, time::Duration};
+use std::{collections::BTreeSet, io::Cursor, num::NonZero, path::Path, time::Duration};
 
 use jotwatch::{
     capture::file::CaptureFile,
     clients::Clients,
     config::{self, Config},
-    event::{Body, Event},
+    event::{Body, Event, ExchangeLine},
     finding::{Finding, Severity},
     fingerprint_key, keyring,
     keys::FetchMark,
-    pipeline::{Output, Pipeline, Settings},
+    pipeline::{Output, Pipeline, Settings, Stats},
+    replay,
     revocation::RevocationList,
     services::Services,
     trust,
@@ -133,6 +134,23 @@ impl Stage {
         seen
     }
 
+    /// Plays dialogues one behind another in one memory, read by so many threads. Gives what is
+    /// told of them, and what was counted.
+    ///
+    /// # Panics
+    /// Where their capture is not read to the end.
+    #[must_use]
+    pub fn read(&self, dialogues: &[&[Step]], threads: NonZero<usize>) -> (Vec<u8>, Stats) {
+        let mut out = Lines::default();
+        let mut pipeline = self.pipeline();
+        let (path, bytes) = (Path::new("dialogues"), Cursor::new(captures(dialogues)));
+        let mut packets =
+            CaptureFile::from_reader(path, bytes, &self.config.capture.ports).expect("a capture");
+        replay::read(&mut pipeline, &mut packets, threads, &mut out, |_| true)
+            .expect("packets to the end");
+        (out.0, pipeline.stats())
+    }
+
     /// What is wrong with a case's result, and whether the attack was found and its twin passed.
     #[must_use]
     pub fn hold(&self, case: &Case) -> (bool, bool, Option<String>) {
@@ -160,11 +178,41 @@ impl Stage {
     }
 }
 
-/// Each step on a connection of its own, in the order of time.
+/// Events and exchanges as `jotwatch replay` writes them.
+#[derive(Default)]
+struct Lines(Vec<u8>);
+
+impl Output for Lines {
+    fn event(&mut self, event: Event) {
+        event.write(&mut self.0);
+        self.0.push(b'\n');
+    }
+
+    fn wants_exchanges(&self) -> bool {
+        true
+    }
+
+    fn exchange(&mut self, line: &ExchangeLine<'_>) {
+        line.write(&mut self.0);
+    }
+}
+
 fn capture(dialogue: &[Step]) -> Vec<u8> {
+    captures(&[dialogue])
+}
+
+/// Each step on a connection of its own, in the order of time; each dialogue begins where the one
+/// before it ended.
+fn captures(dialogues: &[&[Step]]) -> Vec<u8> {
     let mut capture = Capture::pcap(Link::Raw);
     let mut now = Duration::ZERO;
-    for (number, step) in dialogue.iter().enumerate() {
+    let steps = dialogues.iter().flat_map(|dialogue| {
+        dialogue.iter().enumerate().map(|(place, step)| (place == 0, step))
+    });
+    for (number, (begins, step)) in steps.enumerate() {
+        if begins {
+            now = Duration::ZERO;
+        }
         assert!(step.at >= now, "the steps of a dialogue stand in the order of time");
         capture.wait(step.at.saturating_sub(now));
         now = step.at;

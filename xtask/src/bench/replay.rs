@@ -1,5 +1,5 @@
 //! Requests a second that `jotwatch replay` reads out of a capture file on one core, beside
-//! tshark on the same file.
+//! tshark on the same file, and with two threads on two.
 
 use std::{
     fs::{self, File},
@@ -21,6 +21,8 @@ use crate::{ground::Running, setup};
 const TARGET_RATE: f64 = 300_000.0;
 /// How many times tshark's rate it should reach.
 const TARGET_RATIO: f64 = 30.0;
+/// How many times one thread's rate two threads should reach.
+const TARGET_TWO: f64 = 1.7;
 
 /// A capture file, and what is in it.
 struct Capture {
@@ -65,9 +67,14 @@ pub(super) fn run(binaries: &Path, quick: bool) -> Result<Table> {
         .map(|(name, file, tokens)| make(binaries, &dir, name, file, requests, tokens))
         .collect::<Result<Vec<_>>>()?;
     sys::stay_on(&[cpu])?;
-    let table = measure(binaries, &captures, requests, rounds, cpu);
+    let table = measure(binaries, &captures, requests, rounds, (cpu, &before));
     sys::stay_on(&before)?;
     table
+}
+
+/// What two threads are measured on: this CPU and another one, where there is one.
+fn two_of(cpu: usize, all: &[usize]) -> Option<[usize; 2]> {
+    Some([*all.iter().find(|other| **other != cpu)?, cpu])
 }
 
 fn measure(
@@ -75,8 +82,9 @@ fn measure(
     captures: &[Capture],
     requests: u64,
     rounds: u32,
-    cpu: usize,
+    (cpu, all_cpus): (usize, &[usize]),
 ) -> Result<Table> {
+    let two_cpus = two_of(cpu, all_cpus);
     let mut table = Table::new(format!(
         "replay: {} requests with 600-byte tokens, pinned to CPU {cpu}, medians of {rounds} runs",
         thousands(float(requests))
@@ -94,10 +102,15 @@ fn measure(
         let out = child.0.stdout.take().context("no pipe")?;
         let lines = count_lines(&mut BufReader::new(out))?;
         ensure!(lines == requests, "replay gives {lines} of {requests} requests");
-        let (mut events, mut exchanges) = (Runs::default(), Runs::default());
+        let [mut events, mut exchanges, mut two] = std::array::from_fn(|_| Runs::default());
         for _ in 0..rounds {
             events.push(&finish(&mut replay(&[]))?);
             exchanges.push(&finish(&mut replay(&["--exchanges"]))?);
+            if let Some(two_cpus) = two_cpus {
+                sys::stay_on(&two_cpus)?;
+                two.push(&finish(&mut replay(&["--threads", "2"]))?);
+                sys::stay_on(&[cpu])?;
+            }
         }
         note(&format!("tshark, {} (once)", capture.name));
         let theirs = tshark(capture, requests)?;
@@ -126,6 +139,23 @@ fn measure(
                 format!("{:.0} MB", float(capture.bytes) / seconds / 1e6),
             );
             table.figure("  peak resident", mib(ours.peak));
+        }
+        if two_cpus.is_some() {
+            let seconds = two.seconds();
+            table.figure(
+                format!("{}, events, two threads on two CPUs: requests/s", capture.name),
+                thousands(rate(seconds)),
+            );
+            let ratio = events.seconds() / seconds;
+            table.judged(
+                "  times one thread's",
+                format!("{ratio:.2}"),
+                format!("≥ {TARGET_TWO}"),
+                ratio >= TARGET_TWO,
+            );
+            let cpu = |runs: &Runs| median(runs.cpu.iter().copied());
+            table.figure("  CPU time, of one thread's", format!("{:.2}", cpu(&two) / cpu(&events)));
+            table.figure("  peak resident", mib(two.peak));
         }
         table.figure(
             format!("{}, tshark: requests/s", capture.name),
