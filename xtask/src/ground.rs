@@ -24,7 +24,7 @@ impl Drop for Running {
     }
 }
 
-/// A cgroup, removed when dropped, its processes with it.
+/// A cgroup, removed when dropped, its processes and what is below it with it.
 pub(crate) struct Cgroup(PathBuf);
 
 /// Moves this thread, and what it starts from now on, into a network namespace of its own,
@@ -91,12 +91,22 @@ impl Drop for Cgroup {
                     kill_process(pid, Signal::KILL).ok();
                 }
             }
-            if fs::remove_dir(&self.0).is_ok() {
+            if remove(&self.0).is_ok() {
                 break;
             }
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
     }
+}
+
+/// Removes a cgroup with those below it.
+fn remove(cgroup: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(cgroup)?.flatten() {
+        if entry.file_type()?.is_dir() {
+            remove(&entry.path())?;
+        }
+    }
+    fs::remove_dir(cgroup)
 }
 
 fn own_cgroup() -> Result<PathBuf> {

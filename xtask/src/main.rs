@@ -1,6 +1,7 @@
 //! Jotwatch's developer commands.
 
 mod bench;
+mod boot;
 mod build_ebpf;
 mod demo;
 mod evaluate;

@@ -1,8 +1,8 @@
 //! `cargo xtask package`: the Debian package, and a test of it with dpkg.
 //!
 //! cargo-deb packs what `[package.metadata.deb]` of the sensor lists. The test installs into a root
-//! of its own below `target/`, where dpkg runs the maintainer scripts by chroot(2); nothing of the
-//! machine itself is touched.
+//! of its own below `target/`, where dpkg runs the maintainer scripts by chroot(2), and once more under
+//! a systemd of its own ([`boot`]); nothing of the machine itself is touched.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::setup;
+use crate::{boot, setup};
 
 /// The highest exposure of the unit that is let pass, in tenths, as systemd-analyze rates it.
 const EXPOSURE: &str = "30";
@@ -26,7 +26,7 @@ pub(crate) struct Args {
     /// Pack the debug build: quick to make, for tests
     #[arg(long)]
     pub(crate) debug: bool,
-    /// Install, upgrade, remove and purge it with dpkg, in a root below target/ (as root)
+    /// Install, upgrade, remove and purge it with dpkg, and run the unit under systemd, in roots of their own (as root)
     #[arg(long)]
     pub(crate) test: bool,
 }
@@ -51,6 +51,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         unit(&setup::workspace().join("packaging/jotwatch.service"))?;
         let later = pack(&tool, args.debug, &out.join("later.deb"), Some(LATER))?;
         install(&package, &later, &out.join("root"))?;
+        boot::test(&package, &out.join("boot"))?;
         eprintln!("package: installed, upgraded, removed and purged as it should be");
     }
     Ok(())
@@ -285,7 +286,8 @@ fn install(package: &Path, later: &Path, at: &Path) -> Result<()> {
     keeps("the removal")?;
 
     root.dpkg(&["-P", "jotwatch"])?;
-    for gone in ["var/lib/jotwatch", "var/log/jotwatch", "etc/jotwatch/config.toml"] {
+    // The folder itself, too: nothing of the administrator's is left in it.
+    for gone in ["var/lib/jotwatch", "var/log/jotwatch", "etc/jotwatch"] {
         ensure!(!root.has(gone), "purging left {gone}");
     }
     fs::remove_dir_all(at)?;

@@ -17,6 +17,7 @@ use std::{
 /// Tools by command name, and the Debian package that each comes from.
 const TOOLS: &[(&str, &str)] = &[
     ("bpftool", "bpftool"),
+    ("curl", "curl"),
     ("dpkg-deb", "dpkg"),
     ("ip", "iproute2"),
     ("node", "nodejs"),
