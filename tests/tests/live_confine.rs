@@ -64,6 +64,8 @@ fn what_is_given_up_is_not_missed_at_a_reload() -> Result<()> {
         })?;
         ensure!(status["confinement"]["asked"] == true, "{status}");
         ensure!(status["confinement"]["at_hand"][0] == "CAP_SYS_ADMIN", "{status}");
+        let lacking = status["confinement"]["lacking"].to_string().contains("Landlock");
+        ensure!(status["confinement"]["files"] == !lacking, "{status}");
         is_confined(sensor.pid())?;
         ensure!(sensor.log().contains("what the daemon may do: "), "{}", sensor.log());
         // Told of, with the service's name: /proc of another's process is read.

@@ -9,10 +9,10 @@
 //! namespace. `CAP_SYS_ADMIN`, which entering one takes, is at hand and not in effect; [`enter`] puts
 //! it into effect for the one thread that goes there and ends.
 //!
-//! Landlock is not used: a thread under any of its rules may not read `/proc/PID/fd` and
-//! `/proc/PID/ns` of processes outside (its ptrace rule), and that is how a connection gets its
-//! service. The packaged unit keeps the file system read-only instead.
+//! Threads that speak with the network are kept from files, too ([`hold`], Landlock); `files` says why
+//! only those.
 
+mod files;
 mod syscalls;
 
 use anyhow::Context as _;
@@ -21,6 +21,8 @@ use rustix::{
     thread::{self as task, CapabilitySet, CapabilitySets},
 };
 use serde::{Deserialize, Serialize};
+
+pub use self::files::{Reach, hold};
 
 /// What is in effect.
 const KEPT: CapabilitySet = CapabilitySet::BPF
@@ -43,6 +45,9 @@ pub struct Confinement {
     pub no_new_privs: bool,
     /// Whether only the listed system calls are let through.
     pub system_calls: bool,
+    /// Whether threads that speak with the network are kept from files.
+    #[serde(default)]
+    pub files: bool,
     /// What the kernel lacks for it.
     pub lacking: Vec<String>,
 }
@@ -68,6 +73,7 @@ pub fn shed(chown: bool) -> anyhow::Result<()> {
         inheritable: CapabilitySet::empty(),
     };
     task::set_capabilities(None, sets).context("capabilities can't be given up")?;
+    files::want();
     task::set_no_new_privs(true).context("no_new_privs")
 }
 
@@ -88,7 +94,11 @@ pub fn seal() -> Confinement {
     if let Err(error) = syscalls::restrict() {
         lacking.push(format!("a list of system calls: {error}"));
     }
-    Confinement { asked: true, lacking, ..current() }
+    let files = files::works();
+    if !files {
+        lacking.push("Landlock".to_owned());
+    }
+    Confinement { asked: true, files, lacking, ..current() }
 }
 
 /// What holds for this thread now.
@@ -106,6 +116,7 @@ pub fn current() -> Confinement {
         at_hand: names(permitted.difference(effective)),
         no_new_privs: task::no_new_privs().unwrap_or_default(),
         system_calls: syscalls::restricted(),
+        files: false,
         lacking: Vec::new(),
     }
 }
@@ -125,9 +136,11 @@ impl std::fmt::Display for Confinement {
         let yes = |is: bool| if is { "" } else { "not " };
         write!(
             f,
-            "; new privileges {}ruled out; system calls {}restricted",
+            "; new privileges {}ruled out; system calls {}restricted; threads that speak with the \
+             network {}kept from files",
             yes(self.no_new_privs),
-            yes(self.system_calls)
+            yes(self.system_calls),
+            yes(self.files)
         )?;
         match self.lacking.as_slice() {
             [] => Ok(()),

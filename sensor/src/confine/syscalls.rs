@@ -121,6 +121,10 @@ const FILES: &[libc::c_long] = &[
     libc::SYS_inotify_init1,
     libc::SYS_inotify_rm_watch,
     libc::SYS_ioctl,
+    // Rules for threads that are started by a reload.
+    libc::SYS_landlock_add_rule,
+    libc::SYS_landlock_create_ruleset,
+    libc::SYS_landlock_restrict_self,
     libc::SYS_linkat,
     libc::SYS_lseek,
     libc::SYS_mkdirat,

@@ -21,6 +21,7 @@ use super::{feed_cache, files::Fresh, now};
 use crate::{
     clients::Clients,
     config::{Config, FeedConfig},
+    confine::{self, Reach},
     control::FeedStatus,
     endpoint::Endpoint,
     enforce::file_list::FileList,
@@ -318,7 +319,9 @@ pub(super) fn start(
         return Ok(());
     }
     let (stop, fresh) = (Arc::clone(stop), fresh.clone());
+    let reach = Reach::Fetching(vec![config.daemon.state_dir.clone()]);
     thread::Builder::new().name("jotwatch-feeds".into()).spawn(move || {
+        confine::hold(&reach);
         while !stop.load(Ordering::Relaxed) {
             for remote in &mut remotes {
                 if Instant::now() < remote.due || stop.load(Ordering::Relaxed) {

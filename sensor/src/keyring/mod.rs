@@ -45,6 +45,7 @@ pub use self::{
 use self::{fetch::Client, remote::Remote, schedule::Pace};
 use crate::{
     config::{Config, IssuerConfig},
+    confine::{self, Reach},
     endpoint::Host,
     keys::{FetchMark, Key, KeyError},
     time::Time,
@@ -312,7 +313,11 @@ impl Keyring {
         for _ in 0..fetchers {
             let (worker, shared) = (Arc::clone(&worker), Arc::clone(&keyring.shared));
             let builder = thread::Builder::new().name("keyring".into());
-            let thread = builder.spawn(move || worker.run(&shared)).map_err(Error::Thread)?;
+            let thread = builder.spawn(move || {
+                confine::hold(&Reach::Fetching(vec![worker.settings.cache_dir.clone()]));
+                worker.run(&shared);
+            });
+            let thread = thread.map_err(Error::Thread)?;
             keyring.threads.push(thread);
         }
         Ok(keyring)

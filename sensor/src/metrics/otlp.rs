@@ -14,6 +14,7 @@ use prost::Message as _;
 
 use super::{Family, Kind, Number, Sample, Source, families};
 use crate::{
+    confine::{self, Reach},
     histogram::BOUNDS,
     sinks::{
         format::Origin,
@@ -51,6 +52,7 @@ impl Exporter {
         let (own, config) = (Arc::clone(&stop), config.clone());
         let every = config.metrics.unwrap_or(Duration::from_secs(INTERVAL_DEFAULT));
         let thread = thread::Builder::new().name("otlp-metrics".into()).spawn(move || {
+            confine::hold(&Reach::Sending);
             let mut due = Instant::now() + every;
             let mut failing = false;
             while !own.load(Ordering::Relaxed) {

@@ -24,7 +24,10 @@ use std::{
 use anyhow::{Context as _, ensure};
 
 use super::{Exposition, Source, expose, families};
-use crate::config::Listen;
+use crate::{
+    config::Listen,
+    confine::{self, Reach},
+};
 
 /// For all of a request, and for all of its answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -64,6 +67,7 @@ impl Server {
         let stop = Arc::new(AtomicBool::new(false));
         let own = Arc::clone(&stop);
         let thread = thread::Builder::new().name("metrics".into()).spawn(move || {
+            confine::hold(&Reach::Serving);
             while !own.load(Ordering::Relaxed) {
                 let served = match &socket {
                     Socket::Tcp(listener) => {

@@ -53,6 +53,7 @@ pub(crate) use self::wake::Waker;
 pub use self::{input::Vouched, key::Key, service::OPENAPI};
 use crate::{
     config::{Listen, RestConfig},
+    confine::{self, Reach},
     pipeline::Assessment,
     policy::Verdict,
     score::Reason,
@@ -249,6 +250,7 @@ impl Server {
         let runtime = runtime.with_context(place)?;
         let own = Arc::clone(&shared);
         let thread = thread::Builder::new().name("jotwatch-rest".into()).spawn(move || {
+            confine::hold(&Reach::Serving);
             runtime.block_on(async move {
                 tokio::select! {
                     _ = stopped => {}

@@ -57,6 +57,7 @@ use self::{
     worker::{Shared, Worker},
 };
 use crate::{
+    confine::{self, Reach},
     event::Event,
     finding::Severity,
     histogram::Histogram,
@@ -347,9 +348,13 @@ impl Handle {
         let shared = Arc::new(Shared::default());
         let (alive, ended) = sync_channel(0);
         let worker = Worker::new(outlet, reader, Arc::clone(&shared));
+        let remote = spec.is_remote();
         let thread = thread::Builder::new()
             .name("sink".into())
             .spawn(move || {
+                if remote {
+                    confine::hold(&Reach::Sending);
+                }
                 worker.run();
                 drop(alive);
             })

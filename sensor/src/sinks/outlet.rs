@@ -3,7 +3,7 @@
 use std::io;
 
 use super::{
-    FileConfig, JournaldConfig, OtlpConfig, SinkError, SyslogConfig, WebhookConfig,
+    FileConfig, JournaldConfig, OtlpConfig, SinkError, SyslogAddress, SyslogConfig, WebhookConfig,
     journald::Journald, lines::Lines, otlp::Otlp, syslog::Syslog, webhook::Webhook,
 };
 use crate::{event::Filter, finding::Severity, journal::Record};
@@ -62,6 +62,15 @@ impl Spec {
     /// Whether it gets what it missed while the sensor was not running.
     pub(super) const fn is_lasting(&self) -> bool {
         !matches!(self, Self::Stdout)
+    }
+
+    /// Whether it speaks with the network, and with no file.
+    pub(super) const fn is_remote(&self) -> bool {
+        match self {
+            Self::Stdout | Self::File(_) | Self::Journald(_) => false,
+            Self::Syslog(syslog) => !matches!(syslog.address, SyslogAddress::Unix(_)),
+            Self::Webhook(_) | Self::Otlp(_) => true,
+        }
     }
 
     pub(super) fn filter(&self) -> Filter {
