@@ -36,7 +36,7 @@ pub use self::{
     filter::{Filter, Head},
     shorten::{EVENT_MIN, shorten},
     tally::{EventTally, Tally},
-    text::{CLAIM_MAX, CLAIMS_BYTES_MAX, CLAIMS_MAX, Claims, Text},
+    text::{CLAIM_MAX, CLAIMS_BYTES_MAX, CLAIMS_MAX, Claims, Text, shown_claim},
 };
 use crate::{
     capture::{FlowKey, OpaqueKind, Service},

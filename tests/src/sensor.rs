@@ -124,6 +124,15 @@ impl Sensor {
         Self::launch(place, ports, dir, config)
     }
 
+    /// Starts one that was killed again on the same folders.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn restart_killed(mut self, place: &Place, ports: &[u16]) -> Result<Self> {
+        let config = self.config.clone();
+        Self::launch(place, ports, std::mem::replace(&mut self.dir, tempfile::tempdir()?), config)
+    }
+
     fn launch(place: &Place, ports: &[u16], dir: TempDir, config: PathBuf) -> Result<Self> {
         let log = File::create(dir.path().join("log"))?;
         let mut command = run(&config, place.cgroup(), ports);

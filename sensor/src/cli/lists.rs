@@ -319,6 +319,11 @@ fn list(
 }
 
 impl Common {
+    /// The configuration file, where it is named.
+    pub(super) const fn config(&self) -> Option<&PathBuf> {
+        self.config.as_ref()
+    }
+
     /// Whether the answer is to be printed as JSON.
     pub(super) const fn is_json(&self) -> bool {
         self.json

@@ -9,6 +9,7 @@ mod detach;
 mod doctor;
 mod events;
 mod feedback;
+mod forget;
 mod generate;
 mod history;
 mod init;
@@ -50,6 +51,7 @@ enum Command {
     Train(train::Arguments),
     Model(model::Arguments),
     Feedback(feedback::Arguments),
+    Forget(forget::Arguments),
     Deny(lists::DenyArguments),
     Allow(lists::AllowArguments),
     Status(status::Arguments),
@@ -78,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Train(arguments) => train::run(arguments),
         Command::Model(arguments) => model::run(arguments),
         Command::Feedback(arguments) => feedback::run(arguments),
+        Command::Forget(arguments) => forget::run(arguments),
         Command::Deny(arguments) => lists::deny(arguments),
         Command::Allow(arguments) => lists::allow(arguments),
         Command::Status(arguments) => status::run(&arguments),

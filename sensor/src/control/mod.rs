@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod change;
+mod forget;
 mod live;
 mod models;
 mod status;
@@ -28,6 +29,7 @@ use zeroize::Zeroizing;
 
 pub use self::{
     change::{Change, Changed, List, Listed, ListedFile, MAX_LISTED, Target, TokenText},
+    forget::{ForgetRequest, Forgotten},
     live::{
         LiveRequest, LiveService, LiveView, MAX_LIVE_EVENTS, MAX_LIVE_REQUESTS, MAX_LIVE_SERVICES,
     },
@@ -54,6 +56,9 @@ const CLIENT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The daemon answers within a few milliseconds unless it is stuck.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// To erase a subject everything that is kept is read, and some of it written anew: gigabytes at most.
+const FORGET_TIMEOUT: Duration = Duration::from_secs(300);
+
 /// What a client asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -68,11 +73,23 @@ pub enum Request {
     Feedback(FeedbackRequest),
     /// A change of the behaviour model in force.
     Model(ModelRequest),
+    /// To erase a subject.
+    Forget(ForgetRequest),
     /// What passes, for somebody who watches.
     Live {
         /// Events from this number on.
         after: u64,
     },
+}
+
+impl Request {
+    /// How long its answer may take.
+    const fn patience(&self) -> Duration {
+        match self {
+            Self::Forget(_) => FORGET_TIMEOUT,
+            _ => ANSWER_TIMEOUT,
+        }
+    }
 }
 
 /// A request and where its answer goes.
@@ -175,9 +192,11 @@ fn serve_client(client: &UnixStream, calls: &Sender<Call>) -> anyhow::Result<()>
         match serde_json::from_str(&line) {
             Ok(request) => {
                 let (sender, receiver) = mpsc::channel();
+                let request: Request = request;
+                let patience = request.patience();
                 let call = Call { request, by, answer: sender };
                 calls.send(call).map_err(|_| anyhow!("stopping"))?;
-                receiver.recv_timeout(ANSWER_TIMEOUT)?
+                receiver.recv_timeout(patience)?
             }
             Err(error) => {
                 let error = redact::text(&error.to_string()).into_owned();
@@ -189,6 +208,15 @@ fn serve_client(client: &UnixStream, calls: &Sender<Call>) -> anyhow::Result<()>
     serde_json::to_writer(&mut client, &answer)?;
     client.write_all(b"\n")?;
     Ok(())
+}
+
+/// Whether a daemon listens in `runtime_dir`, or somebody may be there that this user may not ask.
+#[must_use]
+pub fn is_running(runtime_dir: &Path) -> bool {
+    let gone = |error: &io::Error| {
+        matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+    };
+    !UnixStream::connect(runtime_dir.join(SOCKET_NAME)).is_err_and(|error| gone(&error))
 }
 
 /// Asks the daemon whose socket lies in `runtime_dir`.
@@ -203,7 +231,7 @@ pub fn ask(runtime_dir: &Path, request: &Request) -> anyhow::Result<serde_json::
         }
         _ => anyhow!("control socket {}: {error}", path.display()),
     })?;
-    daemon.set_read_timeout(Some(ANSWER_TIMEOUT + CLIENT_TIMEOUT))?;
+    daemon.set_read_timeout(Some(request.patience() + CLIENT_TIMEOUT))?;
     let mut line = Zeroizing::new(serde_json::to_vec(request)?);
     line.push(b'\n');
     daemon.write_all(&line)?;

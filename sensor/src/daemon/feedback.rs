@@ -1,6 +1,7 @@
 //! What people say of events, while the daemon runs.
 
 use std::{
+    collections::HashSet,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -54,6 +55,19 @@ impl Feedback {
             counts.ended += u64::from(record.until().is_some_and(|until| until <= now));
         }
         counts
+    }
+
+    /// Forgets the labels of exchanges of these subjects, and of these events; gives how many.
+    pub(super) fn forget(
+        &mut self,
+        subjects: &HashSet<u128>,
+        events: &HashSet<String>,
+    ) -> anyhow::Result<u64> {
+        let kept = self.labels.without(subjects, events);
+        let forgotten = self.labels.iter().len() - kept.iter().len();
+        self.file.write_anew(&kept)?;
+        self.labels = kept;
+        Ok(forgotten as u64)
     }
 
     /// Keeps a record, on the disk first.

@@ -35,6 +35,8 @@ pub(super) struct MemoryFile {
     whole: u64,
     /// The log that is being written to replace this one.
     next: Option<(File, u64)>,
+    /// It is to be written whole, however long it is.
+    anew: bool,
     failing: bool,
 }
 
@@ -64,7 +66,20 @@ impl MemoryFile {
         }
         log.sync_data()?;
         fs::rename(path.with_extension("new"), &path)?;
-        Ok((Self { path, log, len, whole: len, next: None, failing: false }, memory))
+        Ok((Self { path, log, len, whole: len, next: None, anew: false, failing: false }, memory))
+    }
+
+    /// Has the next calls of [`MemoryFile::save`] write the file whole: it holds what was forgotten.
+    pub(super) fn write_anew(&mut self) {
+        (self.next, self.anew) = (None, true);
+    }
+
+    /// Whether that is done; `Some(false)` where writing fails.
+    pub(super) fn is_written_anew(&self) -> Option<bool> {
+        if self.failing {
+            return Some(false);
+        }
+        (!self.anew && self.next.is_none()).then_some(true)
     }
 
     /// Appends what changed since the last call. A failure is said once until it is over; what
@@ -82,10 +97,11 @@ impl MemoryFile {
 
     fn try_save(&mut self, memory: &mut Memory) -> io::Result<()> {
         let mut buffer = Vec::new();
-        if self.next.is_none() && self.len > MIN_REWRITE.max(2 * self.whole) {
+        let outgrown = self.len > MIN_REWRITE.max(2 * self.whole);
+        if self.next.is_none() && (outgrown || self.anew) {
             let file = create(&self.path.with_extension("new"))?;
             memory.begin_snapshot(&mut buffer)?;
-            self.next = Some((file, 0));
+            (self.next, self.anew) = (Some((file, 0)), false);
         }
         let left = memory.write_changes(PIECE, &mut buffer)?;
         let Some((file, len)) = &mut self.next else {

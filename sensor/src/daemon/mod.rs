@@ -9,6 +9,7 @@ mod feed_cache;
 mod feedback;
 mod feeds;
 mod files;
+mod forget;
 mod guarding;
 mod learned_file;
 mod lists;
@@ -39,7 +40,6 @@ use std::{
 use anyhow::Context as _;
 use smallvec::SmallVec;
 
-pub(crate) use self::feeds::clients_of_files;
 pub use self::overrides::Overrides;
 use self::{
     balance::{Losses, LostEvents},
@@ -58,6 +58,7 @@ use self::{
     settings::{capture_config, cuts, delivery, load_key, settings, start_search},
     view::View,
 };
+pub(crate) use self::{feeds::clients_of_files, forget::forget_at_rest};
 use crate::{
     capture::{Input, live},
     clients::Clients,
@@ -276,6 +277,7 @@ impl Daemon {
                     control::Request::Allow(change) => self.allow(change, call.by),
                     control::Request::Feedback(request) => self.feedback(request, call.by),
                     control::Request::Model(request) => self.model(request, call.by),
+                    control::Request::Forget(request) => self.forget(request, call.by),
                     control::Request::Live { after } => {
                         self.live_view(*after).and_then(|view| Ok(serde_json::to_value(view)?))
                     }

@@ -120,6 +120,27 @@ impl ProfilesFile {
         }
     }
 
+    /// Has the next steps write both files from the start: what is under way holds what was forgotten.
+    pub(super) fn write_anew(&mut self, now: Time) {
+        if let Some(job) = self.job.take() {
+            // Without its last piece a file that was begun is thrown away.
+            self.writing = Some((job.file, job.thread));
+        }
+        self.due = Some(now);
+    }
+
+    /// Whether nothing is under way or due by then; `Some(false)` where writing fails.
+    pub(super) fn is_written(&self, now: Time) -> Option<bool> {
+        let idle = self.job.is_none() && self.writing.is_none();
+        let done = idle && self.due.is_some_and(|due| due > now);
+        done.then_some(!self.failing)
+    }
+
+    /// Whether the last attempt to write failed.
+    pub(super) const fn is_failing(&self) -> bool {
+        self.failing
+    }
+
     /// Writes everything as it is now, and waits for it.
     pub(super) fn finish(&mut self, features: &mut Features) {
         // Without its last piece a file that was begun is thrown away.

@@ -116,12 +116,21 @@ impl StateFile {
         }
     }
 
+    /// Writes the file whole, without the lines of what was removed.
+    ///
+    /// # Errors
+    /// It can't be written; the old one stays.
+    pub fn write_anew(&mut self, lists: &mut Lists) -> io::Result<()> {
+        let (log, len) = write_whole(&self.path, lists)?;
+        lists.take_changes();
+        (self.log, self.len, self.whole) = (log, len, len);
+        Ok(())
+    }
+
     fn try_save(&mut self, lists: &mut Lists) -> io::Result<()> {
         let (denied, allowed) = lists.take_changes();
         if self.failing || self.len > MIN_REWRITE.max(self.whole * 3) {
-            let (log, len) = write_whole(&self.path, lists)?;
-            (self.log, self.len, self.whole) = (log, len, len);
-            return Ok(());
+            return self.write_anew(lists);
         }
         let mut buffer = Vec::new();
         for denied in &denied {

@@ -62,7 +62,7 @@ pub struct Peer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEvent {
     /// `deny-add`, `deny-remove`, `deny-flush`, `deny-load`, `allow-add`, `allow-remove`,
-    /// `allow-flush`, `feedback-add`, `feedback-remove`, `model-promote` or `model-demote`.
+    /// `allow-flush`, `feedback-add`, `feedback-remove`, `model-promote`, `model-demote` or `forget`.
     pub change: &'static str,
     /// The entry, where it is about one.
     pub entry: Option<Written>,
@@ -70,7 +70,7 @@ pub struct AuditEvent {
     pub until: Option<Time>,
     /// Why, in the words of who asked.
     pub reason: Option<String>,
-    /// How many entries, where it is about many.
+    /// How many entries, where it is about many; of `forget` how many events were erased.
     pub count: Option<u64>,
     /// The file that was loaded.
     pub file: Option<String>,

@@ -179,6 +179,12 @@ fn string(out: &mut String, text: &str) {
     json::push_string(out, Text::new(text.as_bytes(), CLAIM_MAX).as_str());
 }
 
+/// A claim's text as events show it.
+#[must_use]
+pub fn shown_claim(text: &str) -> String {
+    Text::new(text.as_bytes(), CLAIM_MAX).as_str().to_owned()
+}
+
 fn render(out: &mut String, value: &Value, depth: usize) {
     match value {
         Value::Null => out.push_str("null"),

@@ -268,6 +268,21 @@ impl Features {
         [&mut self.vouched, &mut self.others]
     }
 
+    /// What a subject of an issuer is known by, in histories and labels too: a hash for each kind of
+    /// proof. The issuer is empty where tokens name none.
+    #[must_use]
+    pub fn subject_hashes(&self, issuer: &str, subject: &str) -> [u128; 4] {
+        self.names.subject(issuer, subject)
+    }
+
+    /// Forgets the profiles of these; gives how many there were. What is being saved of them is to be
+    /// begun anew.
+    pub fn forget(&mut self, subjects: impl Iterator<Item = u128> + Clone) -> u64 {
+        let profiles = self.profiles_mut().into_iter();
+        let forgotten = profiles.map(|p| subjects.clone().filter(|&s| p.forget(s)).count() as u64);
+        forgotten.sum()
+    }
+
     /// A hash of the service; that of the last one is kept, as most requests are for it.
     fn service(&mut self, seen: &Seen<'_>) -> u64 {
         if let (None, Some((port, hash))) = (seen.service, self.last_port)

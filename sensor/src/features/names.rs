@@ -74,6 +74,12 @@ impl Names {
         self.hash(Is::Secret, [what]).to_le_bytes()
     }
 
+    /// A subject of an issuer, under every kind of proof; of the empty issuer where tokens name none.
+    pub(super) fn subject(self, issuer: &str, subject: &str) -> [u128; 4] {
+        let hash = self.hash(Is::Subject, [issuer.as_bytes(), subject.as_bytes()]);
+        [hash, hash ^ LEARNED, hash ^ UNVERIFIED, hash ^ FORGED]
+    }
+
     /// Whom a token names.
     pub(super) fn identity(self, token: Fingerprint, facts: &Facts) -> Identity {
         let issuer = facts.text(facts.issuer).unwrap_or_default().as_bytes();

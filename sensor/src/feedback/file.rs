@@ -54,6 +54,15 @@ impl LabelFile {
         Ok((Self { path, log, len }, labels))
     }
 
+    /// Writes the file whole, without what is no more in force.
+    ///
+    /// # Errors
+    /// It can't be written; the old one stays.
+    pub fn write_anew(&mut self, labels: &Labels) -> io::Result<()> {
+        (self.log, self.len) = write_whole(&self.path, labels)?;
+        Ok(())
+    }
+
     /// Appends a record and waits until it is on the disk.
     ///
     /// # Errors

@@ -16,7 +16,7 @@
 mod file;
 mod record;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use jotwatch_models::behaviour::Vector;
 
@@ -61,6 +61,18 @@ impl Labels {
             return Ok(self.records.remove(&record.event));
         }
         Ok(self.records.insert(record.event.clone(), record))
+    }
+
+    /// Those without the labels of exchanges of these subjects, and of these events.
+    #[must_use]
+    pub fn without(&self, subjects: &HashSet<u128>, events: &HashSet<String>) -> Self {
+        let stays = |record: &&Record| {
+            let subject = record.row.as_ref().and_then(Row::subject_hash);
+            !events.contains(&record.event)
+                && subject.is_none_or(|subject| !subjects.contains(&subject))
+        };
+        let kept = self.records.values().filter(stays);
+        Self { records: kept.map(|record| (record.event.clone(), record.clone())).collect() }
     }
 
     /// Whether there is room for a record.

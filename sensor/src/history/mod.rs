@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod compare;
+mod erase;
 mod file;
 mod reader;
 mod recorder;
@@ -18,6 +19,7 @@ mod row;
 pub(crate) use self::row::tests::scored;
 pub use self::{
     compare::{Comparison, Labelled},
+    erase::erase,
     file::HistoryFile,
     reader::{Lines, Progress, ReadError, Reader, find_row},
     recorder::{Recorder, RecorderStatus, is_sampled, weight},

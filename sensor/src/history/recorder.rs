@@ -4,11 +4,12 @@
 //! it: a slow disk or a bad shadow costs history, counted, and no verdict.
 
 use std::{
-    collections::VecDeque,
-    mem,
+    collections::{HashSet, VecDeque},
+    io, mem,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     compare::{Comparison, Labelled},
+    erase::erase,
     file::HistoryFile,
     row::Scored,
 };
@@ -70,6 +72,8 @@ enum Job {
     /// Other models: that in force, and that in shadow with since when.
     Models(Option<Arc<BehaviourModel>>, Option<Arc<BehaviourModel>>),
     Labels(Arc<[(Vector, bool)]>),
+    /// Forget these subjects; how many lines went, to whom it may concern.
+    Forget(HashSet<u128>, SyncSender<io::Result<u64>>),
     Stop,
 }
 
@@ -124,7 +128,7 @@ impl Recorder {
     ///
     /// # Errors
     /// The system has no thread.
-    pub fn start() -> std::io::Result<Self> {
+    pub fn start() -> io::Result<Self> {
         let shared = Arc::<Shared>::default();
         let thread = thread::Builder::new().name("jotwatch-history".into()).spawn({
             let shared = Arc::clone(&shared);
@@ -156,6 +160,14 @@ impl Recorder {
     /// What people labelled, from now on: vectors, and whether they were malicious.
     pub fn label(&self, labelled: Arc<[(Vector, bool)]>) {
         self.order(Job::Labels(labelled));
+    }
+
+    /// Forgets these subjects, in the history's files too. The answer is how many lines went.
+    #[must_use]
+    pub fn forget(&self, subjects: HashSet<u128>) -> Receiver<io::Result<u64>> {
+        let (to, answer) = sync_channel(1);
+        self.order(Job::Forget(subjects, to));
+        answer
     }
 
     /// Takes an exchange as the pipeline has it. Never waits for the disk or for the shadow.
@@ -336,6 +348,12 @@ impl Worker {
                         self.labels = labels;
                         self.weigh_labels();
                     }
+                    Job::Forget(subjects, to) => {
+                        let theirs = |scored: &Scored| subjects.contains(&scored.subject);
+                        told.retain(|scored| !theirs(scored));
+                        lock(&shared.published).recent.retain(|scored| !theirs(scored));
+                        let _ = to.send(self.forget(&subjects));
+                    }
                     Job::Stop => return self.write(),
                 }
             }
@@ -368,6 +386,15 @@ impl Worker {
         }
     }
 
+    fn forget(&mut self, subjects: &HashSet<u128>) -> io::Result<u64> {
+        self.write();
+        let Some(place) = &self.place else { return Ok(0) };
+        self.file = None;
+        let erased = erase(&place.path, subjects);
+        self.reopen();
+        erased
+    }
+
     fn weigh_labels(&mut self) {
         self.comparison.labelled = match (&self.current, &self.shadow) {
             (Some(current), Some(shadow)) => Labelled::of(current, shadow, &self.labels),
@@ -386,7 +413,7 @@ impl Worker {
         }
     }
 
-    fn failed(&mut self, error: &std::io::Error) {
+    fn failed(&mut self, error: &io::Error) {
         // Said once, until it is over.
         if self.status.last_error.is_none()
             && let Some(place) = &self.place

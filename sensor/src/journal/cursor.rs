@@ -72,6 +72,17 @@ pub(super) fn highest(dir: &Path) -> io::Result<u64> {
     Ok(highest)
 }
 
+/// The lowest place of all; `None` where nobody reads.
+pub(super) fn lowest(dir: &Path) -> io::Result<Option<u64>> {
+    let mut lowest = None;
+    for path in all(dir)? {
+        if let Some((place, _)) = read(&File::open(path)?)? {
+            lowest = Some(lowest.map_or(place, |lowest: u64| lowest.min(place)));
+        }
+    }
+    Ok(lowest)
+}
+
 pub(super) fn forget_but(dir: &Path, names: &[&str]) -> io::Result<()> {
     let kept = names.iter().map(|name| path(dir, name)).collect::<Vec<_>>();
     for path in all(dir)? {

@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod cursor;
+mod erase;
 mod history;
 mod reader;
 mod segment;
@@ -32,6 +33,7 @@ use std::{
 
 use self::{cursor::Cursor, state::State};
 pub use self::{
+    erase::{Erased, Whose},
     history::History,
     reader::{Read, Reader},
     state::Position,
@@ -177,7 +179,8 @@ impl Journal {
         let state = self.state();
         let from = state.tail.partition_point(|record| record.sequence < after);
         let from = from.max(state.tail.len().saturating_sub(max));
-        (state.tail.iter().skip(from).cloned().collect(), state.end())
+        let shown = state.tail.iter().skip(from).filter(|record| !erase::is_erased(&record.line));
+        (shown.cloned().collect(), state.end())
     }
 
     /// How it fares.

@@ -9,6 +9,7 @@ use std::{
 use super::{
     Journal, Position, Record,
     cursor::Cursor,
+    erase,
     segment::{self, Lines},
 };
 use crate::event::Head;
@@ -41,6 +42,7 @@ pub struct Reader {
     cursor: Option<Cursor>,
     next: u64,
     wakes: u64,
+    erasures: u64,
     open: Option<Open>,
 }
 
@@ -52,7 +54,7 @@ impl Reader {
         next: u64,
     ) -> Self {
         let wakes = journal.state().wakes;
-        Self { journal, position, cursor, next, wakes, open: None }
+        Self { journal, position, cursor, next, wakes, erasures: 0, open: None }
     }
 
     /// How far it is.
@@ -91,6 +93,10 @@ impl Reader {
             }
             let waited = journal.changed.wait_timeout(state, left);
             state = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+        }
+        if self.erasures != state.erasures {
+            // What was read ahead of the file may be what is erased now.
+            (self.erasures, self.open) = (state.erasures, None);
         }
         if state.tail.front().is_some_and(|first| first.sequence <= self.next) {
             let from = state.tail.partition_point(|record| record.sequence < self.next);
@@ -207,6 +213,9 @@ impl Reader {
 
     fn wants(&self, line: &[u8]) -> bool {
         let filter = self.position.filter();
+        if erase::is_erased(line) {
+            return false;
+        }
         filter.is_open() || Head::of(line).is_some_and(|event| filter.passes(&event))
     }
 }

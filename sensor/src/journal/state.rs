@@ -82,6 +82,8 @@ pub(super) struct State {
     pub(super) keep: Keep,
     pub(super) appended: u64,
     pub(super) wakes: u64,
+    /// How often events were erased: who has read ahead in a file reads it again.
+    pub(super) erasures: u64,
     pub(super) closed: bool,
     pub(super) error: Option<String>,
 }
@@ -102,6 +104,7 @@ impl State {
             keep,
             appended: 0,
             wakes: 0,
+            erasures: 0,
             closed: false,
             error: None,
         })

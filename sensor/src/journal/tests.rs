@@ -176,6 +176,98 @@ fn history_is_read_while_it_is_written() {
     assert_ne!(first, line(0, 2000).1);
 }
 
+/// An event that names a subject, where one is given.
+fn naming(number: u64, subject: Option<(&str, Option<&str>)>, said_of: Option<u64>) -> Line {
+    let mut event = serde_json::json!({
+        "id": format!("{number:032x}"), "time": "2026-01-01T00:00:00Z", "severity": "low",
+        "number": number,
+    });
+    if let Some((subject, issuer)) = subject {
+        let mut claims = serde_json::json!({ "sub": subject });
+        issuer.into_iter().for_each(|issuer| claims["iss"] = issuer.into());
+        event["tokens"] = serde_json::json!([{ "claims": claims }]);
+    }
+    if let Some(of) = said_of {
+        event["change"] = "feedback-add".into();
+        event["event"] = format!("{of:032x}").into();
+    }
+    (Severity::Low, serde_json::to_vec(&event).unwrap())
+}
+
+type Line = (Severity, Vec<u8>);
+
+#[test]
+fn events_of_a_subject_are_erased_and_all_else_keeps_its_number() {
+    let (who, a, b) = ("o'mal\"lory", Some("https://a.example"), Some("https://b.example"));
+    let lines = |from: u64| {
+        vec![
+            naming(from, Some((who, a)), None),
+            naming(from + 1, Some(("other", a)), None),
+            naming(from + 2, Some((who, b)), None),
+            naming(from + 3, Some((who, None)), None),
+            naming(from + 4, None, Some(from)),
+            naming(from + 5, None, Some(from + 1)),
+            // No subject of anybody: the name stands elsewhere.
+            naming(from + 6, Some((&format!("{who}2"), Some(who))), None),
+        ]
+    };
+    for (issuer, gone, issuers) in [
+        (None, &[0, 2, 3, 4][..], vec!["", "https://a.example", "https://b.example"]),
+        (a, &[0, 3, 4], vec!["", "https://a.example"]),
+        (Some("https://c.example"), &[3], vec![""]),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let (journal, mut writer) = Journal::open(dir.path(), KEEP).unwrap();
+        let mut reader = journal.reader(Some("one"), Filter::default()).unwrap();
+        writer.append(lines(0), SystemTime::now());
+        assert_eq!(rest(&mut reader).len(), 7);
+        reader.confirm(3).unwrap();
+        let whose = Whose::new(who, issuer);
+        let found = journal.find(&whose).unwrap();
+        assert_eq!(found.events, gone.len() as u64, "{found:?}");
+        assert_eq!(found.undelivered, gone.iter().filter(|n| **n >= 3).count() as u64);
+        assert_eq!(found.issuers.iter().map(String::as_str).collect::<Vec<_>>(), issuers);
+        assert_eq!(fs::read(segment::path(dir.path(), 0)).unwrap().len(), {
+            lines(0).iter().map(|(_, line)| line.len() + 1).sum::<usize>()
+        });
+        assert_eq!(journal.erase(&whose).unwrap(), found);
+        assert_eq!(journal.erase(&whose).unwrap().events, 0);
+        // What is written goes on behind it, in the same file.
+        writer.append(vec![line(7, 0)], SystemTime::now());
+        let left: Vec<u64> = (0..8).filter(|n| !gone.contains(n)).collect();
+        reader.rewind();
+        let unconfirmed: Vec<u64> = left.iter().copied().filter(|n| *n >= 3).collect();
+        assert_eq!(rest(&mut reader), unconfirmed, "from memory");
+        assert_eq!(journal.latest(0, 100).0.iter().map(number).collect::<Vec<_>>(), left);
+        drop((reader, writer, journal));
+        let (journal, _writer) = Journal::open(dir.path(), KEEP).unwrap();
+        let mut reader = journal.reader(Some("one"), Filter::default()).unwrap();
+        assert_eq!(rest(&mut reader), unconfirmed, "from the file");
+        assert_eq!(journal.erase(&whose).unwrap().events, 0);
+        let text = fs::read_to_string(segment::path(dir.path(), 0)).unwrap();
+        assert_eq!(text.lines().count(), 8);
+        assert_eq!(text.matches("erased").count(), gone.len());
+    }
+}
+
+#[test]
+fn what_a_reader_has_read_ahead_is_erased_for_it_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, mut writer) = Journal::open(dir.path(), KEEP).unwrap();
+    drop(journal.reader(Some("one"), Filter::default()).unwrap());
+    writer
+        .append((0..9).map(|n| naming(n, Some(("who", None)), None)).collect(), SystemTime::now());
+    drop((writer, journal));
+    // From the file: nothing stands in memory.
+    let (journal, _writer) = Journal::open(dir.path(), KEEP).unwrap();
+    let mut reader = journal.reader(Some("one"), Filter::default()).unwrap();
+    let mut records = Vec::new();
+    reader.read(&mut records, 2, Duration::ZERO).unwrap();
+    assert_eq!(records.iter().map(number).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(journal.erase(&Whose::new("who", None)).unwrap().events, 9);
+    assert_eq!(rest(&mut reader), Vec::<u64>::new());
+}
+
 /// What may happen to a journal.
 #[derive(Clone, Debug)]
 enum Step {

@@ -369,6 +369,18 @@ impl Memory {
         self.revocations = self.revocations.wrapping_add(1);
     }
 
+    /// Forgets a subject of these issuers, the empty one where tokens name none: its tokens and what
+    /// they were allowed. Gives how many tokens there were. What was revoked or ended stays so. The
+    /// state file has it until that is written whole.
+    pub fn forget(&mut self, issuers: &[String], subject: &str) -> u64 {
+        let key = |issuer: &String| {
+            self.names.hash(Is::Subject, &[issuer.as_bytes(), subject.as_bytes()])
+        };
+        let keys: HashSet<u128> = issuers.iter().map(key).collect();
+        self.subjects.remove_where(|known| keys.contains(&known.key), &mut |_, _| {});
+        self.tokens.forget(&keys.into_iter().map(short).collect())
+    }
+
     /// Replaces the revocations that the config lists.
     pub fn set_listed<'a>(&mut self, listed: impl IntoIterator<Item = Revocation<'a>>) {
         self.listed.clear();

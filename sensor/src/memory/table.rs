@@ -29,6 +29,8 @@ pub(super) enum Class {
 pub(super) enum Gone {
     Age,
     Size,
+    /// Somebody asked for it: no loss.
+    Asked,
 }
 
 /// How many entries were forgotten, by cause.
@@ -298,8 +300,25 @@ impl<E: Entry> Table<E> {
         match why {
             Gone::Age => self.forgotten.age += 1,
             Gone::Size => self.forgotten.size += 1,
+            Gone::Asked => {}
         }
         gone(slot, &entry);
+    }
+
+    /// Forgets all that `is` so; gives how many.
+    pub(super) fn remove_where(
+        &mut self,
+        is: impl Fn(&E) -> bool,
+        gone: &mut impl FnMut(u32, &E),
+    ) -> u64 {
+        let mut count = 0;
+        for slot in 0..u32::try_from(self.nodes.len()).unwrap_or(NONE) {
+            if self.get(slot).is_some_and(&is) {
+                self.remove(slot, Gone::Asked, gone);
+                count += 1;
+            }
+        }
+        count
     }
 
     fn place(class: Class, bucket: u32) -> usize {

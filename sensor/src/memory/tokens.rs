@@ -1,5 +1,7 @@
 //! The tokens that were seen, findable by what they are, by their signature and by their jti.
 
+use std::collections::HashSet;
+
 use smallvec::SmallVec;
 
 use super::{
@@ -192,6 +194,12 @@ impl Tokens {
     pub(super) fn expire(&mut self, now: Second) {
         let (table, mut gone) = self.split();
         table.expire(now, &mut gone);
+    }
+
+    /// Forgets the tokens of these subjects, by their hashes; gives how many.
+    pub(super) fn forget(&mut self, subjects: &HashSet<u64>) -> u64 {
+        let (table, mut gone) = self.split();
+        table.remove_where(|token| subjects.contains(&token.subject), &mut gone)
     }
 
     /// Adds a token; it is indexed by signature and jti unless another one already is.

@@ -35,6 +35,8 @@ pub(super) enum Message {
     Event(Box<Event>),
     /// Alerts are joined within this time from now on.
     Join(Duration),
+    /// What is held back is told of now; answered when it and all before is in the journal.
+    Flush(SyncSender<()>),
 }
 
 /// What is brought to disk aside, so that a slow disk delays no alert.
@@ -62,17 +64,7 @@ impl Feeder {
         mut writer: Writer,
         joined: Arc<AtomicU64>,
     ) -> io::Result<Self> {
-        let held_path = dir.join(HELD);
-        match fs::read(&held_path) {
-            Ok(held) => {
-                let lines = held.split(|&b| b == b'\n');
-                let told = |line: &[u8]| Some((Head::of(line)?.severity, line.to_vec()));
-                writer.append(lines.filter_map(told).collect(), SystemTime::now());
-                fs::remove_file(&held_path)?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
+        let held_path = append_held(dir, &mut writer)?;
         let (keeper, work) = sync_channel::<ToKeep>(1);
         let (done, kept) = sync_channel(0);
         let path = held_path.clone();
@@ -124,7 +116,7 @@ impl Feeder {
 
     fn tell(&mut self, messages: impl Iterator<Item = Message>) {
         let now = Instant::now();
-        let mut lines = Vec::new();
+        let (mut lines, mut flushed) = (Vec::new(), Vec::new());
         for message in messages {
             match message {
                 Message::Event(event) => {
@@ -133,12 +125,24 @@ impl Feeder {
                     self.held_changed |= lines.len() == before;
                 }
                 Message::Join(length) => self.joiner.set_length(length),
+                Message::Flush(done) => {
+                    self.joiner.finish(&mut |told| lines.push(line(&told)));
+                    flushed.push(done);
+                }
             }
         }
         let before = lines.len();
         self.joiner.expire(now, &mut |told| lines.push(line(&told)));
         self.held_changed |= lines.len() > before;
         self.append(lines);
+        if !flushed.is_empty() {
+            // Once more with the next one: the thread beside may just write an older one.
+            let _ = fs::remove_file(&self.held_path);
+            self.held_changed = true;
+        }
+        for done in flushed {
+            let _ = done.try_send(());
+        }
     }
 
     fn append(&mut self, lines: Vec<(Severity, Vec<u8>)>) {
@@ -170,6 +174,22 @@ impl Feeder {
             self.writer.sync_later(work.written);
         }
     }
+}
+
+/// Appends what a process before this one has held back and did not get to; gives the file's path.
+pub(super) fn append_held(dir: &Path, writer: &mut Writer) -> io::Result<PathBuf> {
+    let held_path = dir.join(HELD);
+    match fs::read(&held_path) {
+        Ok(held) => {
+            let lines = held.split(|&b| b == b'\n');
+            let told = |line: &[u8]| Some((Head::of(line)?.severity, line.to_vec()));
+            writer.append(lines.filter_map(told).collect(), SystemTime::now());
+            fs::remove_file(&held_path)?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    Ok(held_path)
 }
 
 fn line(told: &Told) -> (Severity, Vec<u8>) {

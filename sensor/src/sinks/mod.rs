@@ -61,7 +61,7 @@ use crate::{
     event::Event,
     finding::Severity,
     histogram::Histogram,
-    journal::{Journal, JournalStatus, Keep, Position, Record},
+    journal::{Erased, Journal, JournalStatus, Keep, Position, Record, Whose},
 };
 
 /// Events between the pipeline and the journal, a kilobyte or two each. What comes while as many
@@ -147,6 +147,73 @@ pub struct Sinks {
     journal: Arc<Journal>,
     fed: Receiver<()>,
     handles: Vec<Handle>,
+}
+
+/// Erases events while the sinks run. Not to be kept: the sinks don't end before it.
+pub struct Eraser {
+    queue: SyncSender<Message>,
+    journal: Arc<Journal>,
+}
+
+impl Eraser {
+    /// What [`Eraser::erase`] would erase.
+    ///
+    /// # Errors
+    /// As [`Journal::find`]; or nothing appends to the journal any more.
+    pub fn find(self, whose: &Whose) -> io::Result<Erased> {
+        self.flush()?;
+        self.journal.find(whose)
+    }
+
+    /// Erases the events that name a subject, those that are held back to be joined among them. Waits
+    /// for what was sent before.
+    ///
+    /// # Errors
+    /// As [`Journal::erase`]; or nothing appends to the journal any more.
+    pub fn erase(self, whose: &Whose) -> io::Result<Erased> {
+        self.flush()?;
+        self.journal.erase(whose)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        let (done, flushed) = sync_channel(1);
+        self.queue.send(Message::Flush(done)).map_err(io::Error::other)?;
+        flushed.recv().map_err(io::Error::other)
+    }
+}
+
+/// The journal of a daemon that does not run, with what it held back.
+pub struct Resting {
+    journal: Arc<Journal>,
+}
+
+impl Resting {
+    /// Opens it, and appends what was held back, as the next start would.
+    ///
+    /// # Errors
+    /// As [`Journal::open`].
+    pub fn open(delivery: &Delivery) -> io::Result<Self> {
+        let (journal, mut writer) = Journal::open(&delivery.dir, delivery.keep)?;
+        feeder::append_held(&delivery.dir, &mut writer)?;
+        writer.close();
+        Ok(Self { journal })
+    }
+
+    /// As [`Journal::find`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn find(&self, whose: &Whose) -> io::Result<Erased> {
+        self.journal.find(whose)
+    }
+
+    /// As [`Journal::erase`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn erase(&self, whose: &Whose) -> io::Result<Erased> {
+        self.journal.erase(whose)
+    }
 }
 
 /// Sinks that are ready to be started.
@@ -307,6 +374,12 @@ impl Sinks {
     #[must_use]
     pub fn latest(&self, after: u64, max: usize) -> (Vec<Record>, u64) {
         self.journal.latest(after, max)
+    }
+
+    /// What erases events of a subject, on a thread of the caller's.
+    #[must_use]
+    pub fn eraser(&self) -> Eraser {
+        Eraser { queue: self.queue.clone(), journal: Arc::clone(&self.journal) }
     }
 
     /// How delivery fares as a whole.

@@ -175,6 +175,13 @@ impl Profiles {
         features::of_answer(&mut self.shared, handle, answer, to);
     }
 
+    /// Forgets a subject; says whether it was known. What it taught of what subjects share stays:
+    /// nothing there says whose it was. What is being saved ([`Profiles::save_piece`]) is to be begun
+    /// anew.
+    pub fn forget(&mut self, subject: u128) -> bool {
+        self.subjects.remove(subject_key(subject))
+    }
+
     /// How many entries there are.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -216,7 +223,7 @@ impl Profiles {
     fn names(&self, request: &Request) -> Names {
         let hasher = SipHasher13::new_with_key(&self.secret);
         let (address, network) = networks_of(&request.client);
-        let subject = mix(request.subject as u64, (request.subject >> 64) as u64);
+        let subject = subject_key(request.subject);
         let group = match request.role {
             Some(role) => mix(mix(ROLE, role), request.service),
             None => mix(NO_ROLE, request.service),
@@ -232,6 +239,11 @@ impl Profiles {
             service: mix(SERVICE, request.service),
         }
     }
+}
+
+/// What a subject's profile stands under.
+fn subject_key(subject: u128) -> u64 {
+    mix(subject as u64, (subject >> 64) as u64)
 }
 
 /// A request of a subject, and what time has done to that.

@@ -167,6 +167,40 @@ impl<V> Table<V> {
         slot
     }
 
+    /// Forgets a key; what is in the last slot takes its place. Says whether it was there.
+    pub(super) fn remove(&mut self, key: u64) -> bool {
+        let Some(slot) = self.find(key) else { return false };
+        let last = u32::try_from(self.len()).unwrap_or(NONE).wrapping_sub(1);
+        self.unlink(slot);
+        let tag = tag_of(key);
+        if let Ok(found) = self.index.find_entry(spread(tag), |place| place.slot == slot) {
+            found.remove();
+        }
+        let Some(moved) = self.blocks.last_mut().and_then(Vec::pop) else { return false };
+        if self.blocks.last().is_some_and(Vec::is_empty) {
+            self.blocks.pop();
+        }
+        if slot == last {
+            return true;
+        }
+        let (tag, newer, older) = (tag_of(moved.key), moved.newer, moved.older);
+        if let Some(place) = self.index.find_mut(spread(tag), |place| place.slot == last) {
+            place.slot = slot;
+        }
+        match self.node_mut(newer) {
+            Some(node) => node.older = slot,
+            None => self.newest = slot,
+        }
+        match self.node_mut(older) {
+            Some(node) => node.newer = slot,
+            None => self.oldest = slot,
+        }
+        if let Some(place) = self.node_mut(slot) {
+            *place = moved;
+        }
+        true
+    }
+
     fn link_newest(&mut self, slot: u32) {
         let newest = std::mem::replace(&mut self.newest, slot);
         if let Some(node) = self.node_mut(slot) {
@@ -258,6 +292,42 @@ mod tests {
                 prop_assert_eq!(&all, &oracle);
                 prop_assert_eq!((table.len(), table.evicted), (oracle.len(), evicted));
             }
+        }
+    }
+
+    proptest! {
+        /// Against a list, with more than one block.
+        #[test]
+        fn what_is_removed_is_gone_and_nothing_else(
+            limit in 1_usize..700,
+            steps in prop::collection::vec((0_u64..900, 0_u8..4), 0..2_000),
+        ) {
+            let mut table = Table::new(limit);
+            let mut oracle: Vec<u64> = Vec::new();
+            for (key, step) in steps {
+                let key = key << 30 | key & 3;
+                let known = oracle.iter().position(|k| *k == key);
+                if let Some(at) = known {
+                    oracle.remove(at);
+                }
+                if step == 0 {
+                    prop_assert_eq!(table.remove(key), known.is_some());
+                } else {
+                    if known.is_none() && oracle.len() == limit {
+                        oracle.remove(0);
+                    }
+                    table.see(key, || key).unwrap();
+                    oracle.push(key);
+                }
+                prop_assert_eq!(table.len(), oracle.len());
+            }
+            let all: Vec<u64> = table.iter().map(|(key, _)| key).collect();
+            prop_assert_eq!(&all, &oracle);
+            prop_assert!(table.iter().all(|(key, value)| key == *value));
+            prop_assert!(oracle.iter().all(|key| table.get(*key) == Some(key)));
+            let slots: Vec<u64> =
+                (0..oracle.len() as u32).map(|slot| table.entry(slot).unwrap().0).collect();
+            prop_assert_eq!(slots.len(), oracle.len());
         }
     }
 

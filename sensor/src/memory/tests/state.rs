@@ -156,3 +156,26 @@ fn a_smaller_limit_keeps_what_fits() {
 fn a_token_is_as_small_as_the_budget_of_a_million_needs() {
     assert!(size_of::<Token>() <= 152, "{}", size_of::<Token>());
 }
+
+#[test]
+fn a_subject_is_forgotten_and_the_file_has_it_no_more() {
+    let mut memory = filled();
+    let before = records(&memory);
+    assert_eq!(memory.forget(&["x".to_owned(), String::new()], "alice"), 0);
+    assert_eq!(records(&memory), before);
+    let counters = memory.counters();
+    assert_eq!(memory.forget(&["i".to_owned(), String::new()], "alice"), 1);
+    let after = records(&memory);
+    assert!(after.is_subset(&before));
+    // A token, and what the subject was allowed; what was revoked stays so.
+    assert_eq!(before.len() - after.len(), 2);
+    let left = memory.counters();
+    assert_eq!((left.tokens, left.subjects), (counters.tokens - 1, counters.subjects - 1));
+    assert_eq!((left.revocations, left.proofs), (counters.revocations, counters.proofs));
+    assert_eq!(left.tokens_forgotten, counters.tokens_forgotten, "no loss");
+    let whole = snapshot(&mut memory);
+    let (restored, lost) = Memory::restore(SECRET, small(), &whole).unwrap();
+    assert_eq!((records(&restored), lost), (after, Lost::default()));
+    assert_eq!(memory.forget(&["i".to_owned()], "bob"), 4);
+    assert_eq!(memory.counters().tokens, 0);
+}
