@@ -25,6 +25,8 @@ pub mod feeds;
 pub mod finding;
 pub mod fingerprint_key;
 pub mod flow;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod histogram;
 pub mod history;
 pub mod http;

@@ -5,6 +5,7 @@ mod boot;
 mod build_ebpf;
 mod demo;
 mod evaluate;
+mod fuzz;
 mod ground;
 mod package;
 mod progress;
@@ -36,6 +37,8 @@ enum Cmd {
     DemoService { addr: std::net::SocketAddr },
     /// Measure the models on public data that they have not seen
     Evaluate(evaluate::Args),
+    /// Run the fuzz targets; with what one finds, it fails and names the input
+    Fuzz(fuzz::Args),
     /// Build the Debian package; with --test, install, upgrade, remove and purge it in a root of its own
     Package(package::Args),
     /// Bring what the live tests, the demo and the benchmarks need to this machine
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Cmd::Demo(args) => demo::run(&args),
         Cmd::DemoService { addr } => demo::run_service(addr),
         Cmd::Evaluate(args) => evaluate::run(&args),
+        Cmd::Fuzz(args) => fuzz::run(&args),
         Cmd::Package(args) => package::run(&args),
         Cmd::Setup { parts } => setup::run(&parts),
         Cmd::Test(args) => test::run(&args),

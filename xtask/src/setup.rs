@@ -18,6 +18,7 @@ use std::{
 const TOOLS: &[(&str, &str)] = &[
     ("bpftool", "bpftool"),
     ("curl", "curl"),
+    ("c++", "g++"),
     ("dpkg-deb", "dpkg"),
     ("ip", "iproute2"),
     ("node", "nodejs"),

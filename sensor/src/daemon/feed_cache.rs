@@ -27,7 +27,7 @@ const VERSION: u32 = 1;
 const MAX_HEAD: u64 = 8 << 10;
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Head {
+pub(super) struct Head {
     version: u32,
     etag: Option<String>,
     last_modified: Option<String>,

@@ -120,7 +120,7 @@ impl LearnedFile {
     }
 }
 
-fn restore(line: &str, pipeline: &mut Pipeline) -> Option<()> {
+pub(super) fn restore(line: &str, pipeline: &mut Pipeline) -> Option<()> {
     let line: Line<'_> = serde_json::from_str(line).ok()?;
     let other = match line.other {
         None => None,

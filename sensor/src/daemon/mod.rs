@@ -10,6 +10,8 @@ mod feedback;
 mod feeds;
 mod files;
 mod forget;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod guarding;
 mod learned_file;
 mod lists;

@@ -8,6 +8,8 @@ pub mod denylist;
 mod enforcer;
 pub mod entry;
 pub mod file_list;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub mod guard;
 mod held;
 pub mod kernel;

@@ -172,7 +172,7 @@ fn restore(path: &Path, now: Time, lists: &mut Lists) -> io::Result<u64> {
     }
 }
 
-fn apply(text: &[u8], now: Time, lists: &mut Lists) -> Option<()> {
+pub(super) fn apply(text: &[u8], now: Time, lists: &mut Lists) -> Option<()> {
     let line: Line = serde_json::from_slice(text.strip_suffix(b"\n")?).ok()?;
     match (line.list, line.terms) {
         (List::Deny, None) => {

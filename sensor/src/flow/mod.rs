@@ -14,6 +14,8 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing)]
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod bench;
 mod in_order;
 mod queue;
 mod stream;

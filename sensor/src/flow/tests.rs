@@ -3,143 +3,14 @@
 mod bounds;
 mod oracle;
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    time::Duration,
+use super::{
+    Chunk, Delivery, Flow, FlowStats, Limits, Stream,
+    bench::{Bench, FIN, RST, SYN, at, live, segment},
 };
-
-use super::{Chunk, Delivery, Flow, FlowStats, Limits, Stream};
 use crate::{
-    capture::{Direction, FlowKey, Segment, TcpFlags},
+    capture::{Direction, Segment},
     finding::FindingId,
-    time::Time,
 };
-
-const T0: Time = Time::from_unix_secs(1_000);
-
-fn at(ms: u64) -> Time {
-    T0 + Duration::from_millis(ms)
-}
-
-fn segment(seq: u32, payload: &[u8]) -> Segment<'_> {
-    let addr = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    Segment {
-        flow: FlowKey { client: addr(40_000), server: addr(80), scope: 0 },
-        cookie: 0,
-        direction: Direction::ToServer,
-        at: T0,
-        seq,
-        len: payload.len() as u32,
-        payload,
-        flags: TcpFlags::default(),
-        ack: None,
-        rcv_nxt: None,
-        request: false,
-    }
-}
-
-fn live(seq: u32, payload: &[u8], rcv_nxt: u32) -> Segment<'_> {
-    Segment { rcv_nxt: Some(rcv_nxt), ..segment(seq, payload) }
-}
-
-const SYN: TcpFlags = TcpFlags { syn: true, fin: false, rst: false };
-const FIN: TcpFlags = TcpFlags { syn: false, fin: true, rst: false };
-const RST: TcpFlags = TcpFlags { syn: false, fin: false, rst: true };
-
-/// One stream and what was read of it: `None` is a byte of a gap.
-struct Bench {
-    stream: Stream,
-    limits: Limits,
-    stats: FlowStats,
-    out: Vec<Option<u8>>,
-    end: Option<bool>,
-}
-
-impl Bench {
-    fn new(delivery: Delivery) -> Self {
-        let limits = Limits::DEFAULT;
-        let stats = FlowStats::default();
-        Self { stream: Stream::new(delivery), limits, stats, out: Vec::new(), end: None }
-    }
-
-    fn push(&mut self, segment: &Segment<'_>) {
-        self.stream.push(segment, &self.limits, &mut self.stats);
-        self.check();
-    }
-
-    /// As [`push`](Self::push), but reads what needs no reassembly from the segment itself.
-    fn push_or_pass(&mut self, segment: &Segment<'_>) {
-        if self.stream.is_next(segment, &self.limits) {
-            assert!(self.stream.is_read());
-            self.out.extend(segment.payload.iter().copied().map(Some));
-            self.stream.pass(segment);
-            assert!(self.stream.is_read());
-        } else {
-            self.push(segment);
-        }
-    }
-
-    fn confirm(&mut self, upto: u32) {
-        self.stream.confirm(upto, &self.limits, &mut self.stats);
-        self.check();
-    }
-
-    fn accepted(&mut self, rcv_nxt: u32) {
-        self.stream.accepted(rcv_nxt, None, &self.limits, &mut self.stats);
-        self.check();
-    }
-
-    fn expire(&mut self, now: Time) {
-        self.stream.expire(now, &self.limits, &mut self.stats);
-        self.check();
-    }
-
-    fn flush(&mut self) {
-        self.stream.flush(&self.limits, &mut self.stats);
-    }
-
-    fn check(&self) {
-        assert!(self.stream.buffered() <= self.limits.buffered);
-    }
-
-    /// Reads at most `most` bytes or sequence numbers.
-    fn read(&mut self, mut most: u64) {
-        while most > 0 {
-            let n = match self.stream.readable() {
-                Chunk::Data { bytes, .. } => {
-                    let n = (bytes.len() as u64).min(most);
-                    self.out.extend(bytes[..n as usize].iter().copied().map(Some));
-                    n
-                }
-                Chunk::Gap { len } => {
-                    let n = len.min(most);
-                    self.out.extend((0..n.min(1 << 12)).map(|_| None));
-                    n
-                }
-                Chunk::Restart => {
-                    self.stream.consume(0);
-                    self.out.truncate(self.stream.offset() as usize);
-                    continue;
-                }
-                Chunk::End { reset } => {
-                    self.end = Some(reset);
-                    return;
-                }
-                Chunk::Empty => return,
-            };
-            most -= n;
-            let before = self.stream.offset();
-            self.stream.consume(n);
-            assert_eq!(self.stream.offset(), before + n);
-        }
-    }
-
-    /// Everything readable so far, gaps as dots.
-    fn text(&mut self) -> String {
-        self.read(u64::MAX);
-        self.out.iter().map(|byte| char::from(byte.unwrap_or(b'.'))).collect()
-    }
-}
 
 fn to_server() -> Bench {
     Bench::new(Delivery::OnConfirmation)

@@ -520,8 +520,8 @@ fn status_line(line: &[u8], parts: &mut Parts, notes: &mut Notes) -> Result<(), 
     Ok(())
 }
 
-#[cfg(test)]
-pub(super) mod tests_only {
+#[cfg(any(test, fuzzing))]
+pub(crate) mod tests_only {
     //! Both ways to read a head, for comparison.
 
     use super::{FieldSpans, Limits, Request, Span, fast_request, fast_response, lines};

@@ -35,6 +35,8 @@
 mod chunked;
 mod connection;
 mod document;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod driver;
 mod events;
 mod exchange;
 mod fields;
@@ -54,6 +56,8 @@ use crate::{
 };
 pub use connection::Connection;
 pub use events::Events;
+#[cfg(any(test, fuzzing))]
+pub(crate) use head::tests_only;
 pub use message::{Body, Header, HttpEvent, Request, Response};
 
 /// Reads the whole head of a request by itself, with what follows of its body. Also gives how the

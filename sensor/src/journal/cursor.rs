@@ -118,7 +118,7 @@ fn read(file: &File) -> io::Result<Option<(u64, usize)>> {
     Ok(best)
 }
 
-fn parse(text: &[u8]) -> Option<u64> {
+pub(super) fn parse(text: &[u8]) -> Option<u64> {
     let (place, rest) = std::str::from_utf8(text).ok()?.split_once(' ')?;
     let place = place.parse().ok()?;
     (u64::from_str_radix(rest.strip_suffix('\n')?, 16).ok()? == check(place)).then_some(place)

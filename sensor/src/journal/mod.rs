@@ -16,6 +16,8 @@
 
 mod cursor;
 mod erase;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod history;
 mod reader;
 mod segment;

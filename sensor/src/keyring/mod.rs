@@ -16,6 +16,8 @@ mod discovery;
 mod download;
 mod fetch;
 mod files;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod remote;
 mod rotation;
 mod schedule;

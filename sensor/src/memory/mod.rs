@@ -14,6 +14,8 @@ mod algorithms;
 mod clients;
 mod clock;
 mod ends;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod growth;
 mod hash;
 mod index;

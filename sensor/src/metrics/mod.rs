@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 mod families;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod otlp;
 #[cfg(test)]
 pub(crate) mod samples;

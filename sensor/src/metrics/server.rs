@@ -184,13 +184,13 @@ fn serve(mut stream: impl Read + Write, source: &Source, stop: &AtomicBool) -> i
 
 /// What a head asks for.
 #[derive(Debug, PartialEq, Eq)]
-enum Asked {
+pub(super) enum Asked {
     Metrics(Exposition),
     Bad(u16, &'static str),
     Unfinished,
 }
 
-fn asked(head: &[u8]) -> Asked {
+pub(super) fn asked(head: &[u8]) -> Asked {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
     match request.parse(head) {

@@ -5,6 +5,8 @@
 //! queue is answered 503, and the daemon takes so many calls a turn and no more. docs/rest.md has the contract.
 #![forbid(unsafe_code)]
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod input;
 mod key;
 mod rate;

@@ -11,6 +11,8 @@ mod config;
 mod ecs;
 mod feeder;
 pub(crate) mod format;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub(crate) mod http;
 mod join;
 mod journald;

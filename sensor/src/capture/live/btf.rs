@@ -90,7 +90,7 @@ impl<'a> Btf<'a> {
     }
 }
 
-fn find<const N: usize>(data: &[u8], wanted: &[(&str, &str); N]) -> Option<[u32; N]> {
+pub(super) fn find<const N: usize>(data: &[u8], wanted: &[(&str, &str); N]) -> Option<[u32; N]> {
     let btf = Btf::new(data)?;
     let types: Vec<_> = btf.iter().collect();
     let mut out = [0; N];

@@ -94,6 +94,8 @@
 
 mod btf;
 mod cgroup;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub mod probe;
 mod record;
 mod service;

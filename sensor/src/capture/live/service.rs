@@ -101,6 +101,20 @@ impl Services {
         }
     }
 
+    /// Nobody looks anything up.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn unanswered() -> Self {
+        Self {
+            ask: sync_channel(1).0,
+            answers: sync_channel(1).1,
+            seeds: Vec::new(),
+            known: HashMap::default(),
+            asked: HashMap::default(),
+            waiting: VecDeque::new(),
+            dropped: 0,
+        }
+    }
+
     /// Answers at once if the service is known, otherwise soon, from [`Services::deliver`].
     pub(super) fn ask(&mut self, flow: FlowKey, f: &mut impl FnMut(Input<'_>)) {
         let key = key(&flow);

@@ -1,4 +1,4 @@
-//! Drives a [`Connection`] as the flow stage does, and writes down what it says.
+//! What a [`Connection`] says of whole dialogues, however they are cut.
 
 mod documents;
 mod features;
@@ -7,167 +7,14 @@ mod llhttp;
 mod loss;
 mod properties;
 
-use super::{Chunk, Connection, Events, HttpEvent, Limits, Request};
+use super::{
+    Chunk, Connection, Events, HttpEvent, Limits, Request,
+    driver::{Driver, Pass, c, describe, describe_all, ids, run, run_joined, s, text},
+};
 use crate::{
-    capture::Direction::{self, ToClient, ToServer},
+    capture::Direction::{ToClient, ToServer},
     time::Time,
 };
-
-/// What passes.
-#[derive(Clone, Debug)]
-enum Pass {
-    Bytes(Direction, Vec<u8>),
-    Gap(Direction, u64),
-    End(Direction, bool),
-}
-
-fn c(bytes: impl AsRef<[u8]>) -> Pass {
-    Pass::Bytes(ToServer, bytes.as_ref().to_vec())
-}
-
-fn s(bytes: impl AsRef<[u8]>) -> Pass {
-    Pass::Bytes(ToClient, bytes.as_ref().to_vec())
-}
-
-/// A connection with the bytes that it has not consumed.
-struct Driver {
-    connection: Connection,
-    rest: [Vec<u8>; 2],
-    limits: Limits,
-    now: u64,
-    out: Events,
-}
-
-impl Driver {
-    fn new(joined_midway: bool) -> Self {
-        Self {
-            connection: Connection::new(joined_midway),
-            rest: [Vec::new(), Vec::new()],
-            limits: Limits::default(),
-            now: 0,
-            out: Events::default(),
-        }
-    }
-
-    fn pass(&mut self, pass: &Pass) {
-        self.now += 1;
-        let at = Time::from_unix_nanos(self.now);
-        match pass {
-            Pass::Bytes(direction, bytes) => {
-                let rest = &mut self.rest[usize::from(*direction == ToClient)];
-                rest.extend_from_slice(bytes);
-                let push = |connection: &mut Connection, rest: &[u8], out: &mut Events| {
-                    connection.push(*direction, at, Chunk::Data(rest), &self.limits, out)
-                };
-                let used = push(&mut self.connection, rest, &mut self.out);
-                assert!(used <= rest.len());
-                rest.drain(..used);
-                assert!(rest.len() <= self.limits.head_bytes);
-                // Offered without more, it is left alone.
-                let events = self.out.len();
-                assert_eq!(push(&mut self.connection, rest, &mut self.out), 0);
-                assert_eq!(self.out.len(), events);
-            }
-            Pass::Gap(direction, n) => {
-                self.rest[usize::from(*direction == ToClient)].clear();
-                let chunk = Chunk::Gap(*n);
-                self.connection.push(*direction, at, chunk, &self.limits, &mut self.out);
-            }
-            Pass::End(direction, reset) => {
-                let chunk = Chunk::End { reset: *reset };
-                self.connection.push(*direction, at, chunk, &self.limits, &mut self.out);
-            }
-        }
-    }
-
-    fn finish(mut self) -> Vec<HttpEvent> {
-        self.now += 1;
-        self.connection.finish(Time::from_unix_nanos(self.now), &mut self.out);
-        check_order(&self.out);
-        self.out.take()
-    }
-}
-
-/// `Request`, `Response`, `Document`, `Done`, each at most once, `Done` always; ids ascend from 0.
-fn check_order(events: &[HttpEvent]) {
-    let mut stages: Vec<u8> = Vec::new();
-    for event in events {
-        let (id, from, to) = match event {
-            HttpEvent::Request { id, .. } => {
-                assert_eq!(*id, stages.len() as u64, "ids ascend");
-                stages.push(0);
-                (*id, 0..=0, 1)
-            }
-            HttpEvent::Response { id, .. } => (*id, 1..=1, 2),
-            HttpEvent::Document { id, .. } => (*id, 2..=2, 3),
-            HttpEvent::Done { id, .. } => (*id, 1..=3, 4),
-            HttpEvent::Malformed { findings, .. } => {
-                assert!(!findings.is_empty());
-                continue;
-            }
-            HttpEvent::Opaque { .. } => continue,
-        };
-        let stage = &mut stages[usize::try_from(id).unwrap()];
-        assert!(from.contains(stage), "{event:?} out of turn");
-        *stage = to;
-    }
-    assert!(stages.iter().all(|&s| s == 4), "every exchange is closed");
-}
-
-fn text(bytes: &[u8]) -> String {
-    bytes.escape_ascii().to_string()
-}
-
-fn ids(findings: &[crate::finding::Finding]) -> String {
-    let mut ids: Vec<_> =
-        findings.iter().map(|f| f.id.as_str().trim_start_matches("http-")).collect();
-    ids.sort_unstable();
-    if ids.is_empty() { String::new() } else { format!(" !{}", ids.join(",")) }
-}
-
-fn describe_request(r: &Request) -> String {
-    let body = match (r.body.bytes.len(), r.body.complete) {
-        (0, true) => String::new(),
-        (n, complete) => format!(" body={n}{}", if complete { "" } else { ".." }),
-    };
-    format!("{} {}{body}{}", text(r.method()), text(r.target()), ids(&r.findings))
-}
-
-/// One line an event, without times.
-fn describe(event: &HttpEvent) -> String {
-    match event {
-        HttpEvent::Request { id, request } => format!("{id} {}", describe_request(request)),
-        HttpEvent::Response { id, response } => {
-            format!("{id} -> {}{}", response.status, ids(&response.findings))
-        }
-        HttpEvent::Document { id, body } => {
-            let cut = if body.complete { "" } else { ".." };
-            format!("{id} document {}{cut}", text(&body.bytes))
-        }
-        HttpEvent::Done { id, request_bytes, response_bytes, complete, .. } => {
-            let complete = if *complete { "done" } else { "cut" };
-            format!("{id} {complete} {request_bytes}/{response_bytes}")
-        }
-        HttpEvent::Malformed { findings, .. } => format!("malformed{}", ids(findings)),
-        HttpEvent::Opaque { kind, .. } => format!("opaque {}", kind.as_str()),
-    }
-}
-
-fn describe_all(events: &[HttpEvent]) -> Vec<String> {
-    events.iter().map(describe).collect()
-}
-
-fn run_joined(joined_midway: bool, passes: &[Pass]) -> Vec<HttpEvent> {
-    let mut driver = Driver::new(joined_midway);
-    for pass in passes {
-        driver.pass(pass);
-    }
-    driver.finish()
-}
-
-fn run(passes: &[Pass]) -> Vec<String> {
-    describe_all(&run_joined(false, passes))
-}
 
 /// The requests among the events of a client that sends `bytes`.
 fn requests(bytes: impl AsRef<[u8]>) -> Vec<Request> {

@@ -16,7 +16,7 @@ use aws_lc_rs::hmac;
 use serde::Deserialize;
 use serde_json::Value;
 
-use self::template::Template;
+pub(super) use self::template::Template;
 use super::{
     format::{Format, Origin},
     http::{self, Poster, Raw, Reply, Target, secret},

@@ -25,14 +25,14 @@ enum Piece {
 
 /// A template that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Template(Vec<Piece>);
+pub(in crate::sinks) struct Template(Vec<Piece>);
 
 impl Template {
     /// Reads a template.
     ///
     /// # Errors
     /// A place that is not closed or that no event has, or what comes of it is no JSON.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(in crate::sinks) fn parse(text: &str) -> Result<Self, String> {
         let schema = serde_json::from_str(SCHEMA).map_err(|error| error.to_string())?;
         let mut pieces = Vec::new();
         let mut plain = String::new();
@@ -75,7 +75,7 @@ impl Template {
     }
 
     /// The body for an event.
-    pub(super) fn render(&self, event: &Value) -> String {
+    pub(in crate::sinks) fn render(&self, event: &Value) -> String {
         let mut to = String::new();
         for piece in &self.0 {
             match piece {
