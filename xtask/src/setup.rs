@@ -17,8 +17,8 @@ use std::{
 /// Tools by command name, and the Debian package that each comes from.
 const TOOLS: &[(&str, &str)] = &[
     ("bpftool", "bpftool"),
-    ("curl", "curl"),
     ("c++", "g++"),
+    ("curl", "curl"),
     ("dpkg-deb", "dpkg"),
     ("ip", "iproute2"),
     ("node", "nodejs"),
