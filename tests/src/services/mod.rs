@@ -11,6 +11,7 @@
 //! | [`express`] | express with jsonwebtoken (Node) | HS256, and a route that does not verify |
 //! | [`rest`] | express and FastAPI, which ask for scores | HS256 |
 //! | [`plain`] | a small server on Python's own | passed by unread |
+//! | [`parsers`] | Node, nginx, http.server and h11, which write down what they serve | passed by unread |
 //! | [`uring`] | a small server whose socket I/O is all io_uring | passed by unread |
 //!
 //! `cargo xtask setup` brings what they need to `target/services`; a service whose program
@@ -22,6 +23,7 @@ pub mod gns3;
 pub mod http;
 pub mod influxdb;
 pub mod nginx;
+pub mod parsers;
 pub mod plain;
 pub mod rest;
 pub mod rsyslog;
