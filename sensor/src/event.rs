@@ -11,6 +11,7 @@
 mod enforcement;
 mod exchange;
 mod filter;
+mod footprint;
 mod json;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -72,6 +73,8 @@ pub const FINDINGS_MAX: usize = 32;
 pub const REASON_MAX: usize = 256;
 /// Causes of loss that an event shows.
 pub const CAUSES_MAX: usize = 64;
+/// Events by severity, in the order of [`Severity::ALL`].
+pub type BySeverity = [u64; Severity::ALL.len()];
 /// A token's keyed fingerprint.
 pub type Fingerprint = [u8; 16];
 
@@ -420,6 +423,9 @@ pub enum SensorState {
         since: Time,
         /// How much since then, by cause; the names are stable, kebab-case.
         causes: Vec<(&'static str, u64)>,
+        /// Of the causes that count events, how many of each severity, in the order of
+        /// [`Severity::ALL`].
+        events: Vec<(&'static str, BySeverity)>,
     },
 }
 

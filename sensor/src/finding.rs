@@ -36,6 +36,13 @@ impl Severity {
     }
 }
 
+/// Counts by severity in words, "3 low, 1 critical"; `None` where all are 0.
+pub(crate) fn in_words(counts: &[u64; Severity::ALL.len()]) -> Option<String> {
+    let counted = Severity::ALL.iter().zip(counts).filter(|&(_, &count)| count > 0);
+    let words = counted.map(|(severity, count)| format!("{count} {severity}")).collect::<Vec<_>>();
+    (!words.is_empty()).then(|| words.join(", "))
+}
+
 impl fmt::Display for Severity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

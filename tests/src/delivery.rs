@@ -28,7 +28,7 @@ use crate::services::rsyslog::{Rsyslog, Setup};
 /// while the receiver is down.
 const BACKLOG: u64 = 8_192;
 /// How long nothing may arrive before it counts as stuck.
-const STUCK: Duration = Duration::from_secs(60);
+pub(crate) const STUCK: Duration = Duration::from_secs(60);
 /// How long a receiver is down at most.
 const DOWN: Duration = Duration::from_millis(300);
 
@@ -36,13 +36,19 @@ const DOWN: Duration = Duration::from_millis(300);
 #[must_use]
 pub fn alert(number: u64) -> Event {
     let at = Time::from_unix_nanos(1_795_251_600_000_001_000);
+    alert_of(number, at, "/grüße?q=%00\"]\\\t\x01")
+}
+
+/// One about a request for this target.
+#[must_use]
+pub fn alert_of(number: u64, at: Time, target: &str) -> Event {
     let client = "[2001:db8::7]:51234".parse().expect("an address");
     let server = "[2001:db8::1]:8080".parse().expect("an address");
     let flow = FlowKey { client, server, scope: 0 };
     let findings = vec![Finding::new(FindingId::AlgNone, "alg is \"none\"")];
     let request = RequestView::new(
         b"GET",
-        "/grüße?q=%00\"]\\\t\x01".as_bytes(),
+        target.as_bytes(),
         Some(b"api.example"),
         Some(b"\xff\xfe evil"),
         812,
@@ -85,13 +91,14 @@ fn id(event: &Event) -> Result<u128> {
 /// They don't start.
 pub fn sinks(syslog: SyslogConfig, dir: &Path) -> Result<Sinks> {
     let config = SinksConfig { stdout: false, syslog: vec![syslog], ..SinksConfig::default() };
-    let delivery = Delivery {
-        dir: dir.to_owned(),
-        keep: Keep { bytes: 256 << 20, age: Duration::from_secs(3600) },
-        join: Duration::ZERO,
-        key: [1; 16],
-    };
-    Ok(Sinks::start(&config, &delivery)?.0)
+    Ok(Sinks::start(&config, &unjoined(dir))?.0)
+}
+
+/// Delivery with its journal in `dir`, which joins nothing.
+#[must_use]
+pub fn unjoined(dir: &Path) -> Delivery {
+    let keep = Keep { bytes: 256 << 20, age: Duration::from_secs(3600) };
+    Delivery { dir: dir.to_owned(), keep, join: Duration::ZERO, key: [1; 16] }
 }
 
 /// What came of [`through_kills`].
@@ -199,77 +206,4 @@ fn check(lines: &str, count: u64) -> Result<(u64, u64)> {
     }
     ensure!(next == count, "{next} of {count} arrived");
     Ok((repeated, torn))
-}
-
-/// What [`burst`] measured, in nanoseconds of [`Sinks::send`] but as named.
-#[derive(Clone, Debug)]
-pub struct Burst {
-    /// 99th percentile at a usual rate.
-    pub quiet_p99: u64,
-    /// 99th percentile within the burst.
-    pub burst_p99: u64,
-    /// How long the burst took.
-    pub burst_time: Duration,
-    /// Events of the burst that no sink will get.
-    pub dropped: u64,
-    /// Bytes that were resident more than before at most.
-    pub grown: u64,
-    /// Until everything was delivered.
-    pub drained: Duration,
-}
-
-/// Sends `usual` alerts at a thousand a second, and then `count` different ones within a second, to
-/// a rsyslog over TCP.
-///
-/// # Errors
-/// rsyslog does not start, or not everything that was not dropped arrives.
-pub fn burst(dir: &Path, address: SocketAddr, usual: u64, count: u64) -> Result<Burst> {
-    let setup = Setup { tcp: Some(address), ids_only: true, ..Setup::default() };
-    let receiver = Rsyslog::start_with(dir, &setup)?;
-    let to = format!("tcp://{address}").try_into().map_err(anyhow::Error::msg)?;
-    let sinks =
-        sinks(SyslogConfig { address: to, ..SyslogConfig::default() }, &dir.join("events"))?;
-    let paced = |numbers: std::ops::Range<u64>, period: Duration| {
-        let start = Instant::now();
-        let mut times = Vec::with_capacity((numbers.end - numbers.start) as usize);
-        for (i, number) in numbers.enumerate() {
-            let event = alert(number);
-            let due = start + period * i as u32;
-            // Waiting by sleeping would measure how a processor wakes up.
-            while Instant::now() < due {
-                std::hint::spin_loop();
-            }
-            let before = Instant::now();
-            sinks.send(event);
-            times.push(before.elapsed().as_nanos() as u64);
-        }
-        (times, start.elapsed())
-    };
-    let (quiet, _) = paced(0..usual, Duration::from_millis(1));
-    let resident = crate::usage::resident()?;
-    let (times, burst_time) = paced(usual..usual + count, Duration::from_secs(1) / count as u32);
-    let start = Instant::now();
-    let dropped = sinks.delivery().dropped.iter().sum::<u64>();
-    let mut grown = 0;
-    loop {
-        grown = grown.max(crate::usage::resident()?.saturating_sub(resident));
-        let status = sinks.status().remove(0);
-        if status.delivered + dropped >= usual + count {
-            break;
-        }
-        ensure!(start.elapsed() < STUCK, "stuck: {status:?}");
-        thread::sleep(Duration::from_millis(5));
-    }
-    let drained = start.elapsed();
-    drop(sinks.shutdown(Duration::from_secs(10)));
-    drop(receiver);
-    let lines = fs::read_to_string(dir.join("out"))?.lines().count() as u64;
-    ensure!(lines + dropped >= usual + count, "{lines} lines");
-    let (quiet_p99, burst_p99) = (p99(quiet), p99(times));
-    Ok(Burst { quiet_p99, burst_p99, burst_time, dropped, grown, drained })
-}
-
-fn p99(mut times: Vec<u64>) -> u64 {
-    times.sort_unstable();
-    times.get(times.len() * 99 / 100).copied().unwrap_or_default()
 }

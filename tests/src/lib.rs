@@ -3,6 +3,7 @@
 
 pub mod attacks;
 pub mod binary;
+pub mod burst;
 pub mod capture;
 pub mod cases;
 pub mod day;
@@ -17,4 +18,5 @@ pub mod signer;
 pub mod stand;
 pub mod tokens;
 pub mod usage;
+pub mod wire;
 pub mod work;

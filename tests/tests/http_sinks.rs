@@ -16,19 +16,17 @@ use std::{
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use jotwatch::{
-    capture::FlowKey,
-    event::{
-        Body, Event, EventIds, Kind, RequestEvent, RequestView, ResponseView, Verdict, severity,
-    },
-    finding::{Finding, FindingId},
-    journal::Keep,
+    event::Event,
     sinks::{
-        Delivery, Sinks, SinksConfig,
+        Sinks, SinksConfig,
         otlp::messages::{Answer as OtlpAnswer, ExportLogs, PartialSuccess, Value as Any},
     },
     time::Time,
 };
-use jotwatch_tests::receiver::{Answer, Got, Receiver};
+use jotwatch_tests::{
+    delivery::{alert_of, unjoined},
+    receiver::{Answer, Got, Receiver},
+};
 use prost::Message as _;
 use serde_json::Value;
 
@@ -47,32 +45,7 @@ fn wait(what: &str, done: impl Fn() -> bool) {
 
 fn alert(number: u64) -> Event {
     let at = Time::from_unix_nanos(1_795_251_600_000_001_000 + number * 1_000);
-    let client = "[2001:db8::7]:51234".parse().unwrap();
-    let server = "[2001:db8::1]:8080".parse().unwrap();
-    let flow = FlowKey { client, server, scope: 0 };
-    let findings = vec![Finding::new(FindingId::AlgNone, "alg is \"none\"")];
-    let target = format!("/orders/{number:04}?q=\"\\é");
-    Event {
-        id: EventIds::new(&[1; 16]).id(Kind::Request, Some(&flow), at, number),
-        at,
-        severity: severity(&findings),
-        body: Body::Request(Box::new(RequestEvent {
-            enforcement: None,
-            verdict: Verdict::Alert,
-            client,
-            forwarded_for: None,
-            asn: None,
-            server,
-            service: None,
-            exchange: number,
-            request: RequestView::new(b"GET", target.as_bytes(), Some(b"api.example"), None, 8),
-            response: Some(ResponseView { status: 200, latency_us: 7, bytes: 99 }),
-            score: None,
-            outcome: "bypass",
-            tokens: Vec::new(),
-            findings,
-        })),
-    }
+    alert_of(number, at, &format!("/orders/{number:04}?q=\"\\é"))
 }
 
 fn line(event: &Event) -> Value {
@@ -96,13 +69,7 @@ fn start(dir: &Path, config: &str) -> Sinks {
         toml::from_str(&format!("stdout = false\nsyslog = []\n{config}")).unwrap();
     let shown = format!("{config:?}");
     assert!(!shown.contains("s3cret") && !shown.contains("5p1unk") && !shown.contains("hidden"));
-    let delivery = Delivery {
-        dir: dir.join("events"),
-        keep: Keep { bytes: 64 << 20, age: Duration::from_secs(3600) },
-        join: Duration::ZERO,
-        key: [1; 16],
-    };
-    Sinks::start(&config, &delivery).unwrap().0
+    Sinks::start(&config, &unjoined(&dir.join("events"))).unwrap().0
 }
 
 fn free() -> SocketAddr {
@@ -233,6 +200,7 @@ fn a_refused_event_is_counted_and_holds_up_no_other() {
         let status = || sinks.status().remove(0);
         wait("all", || status().delivered == 19);
         assert_eq!(status().refused, [0, 0, 0, 0, 1]);
+        assert_eq!(sinks.delivery().lost.receiver_refused, [0, 0, 0, 0, 1]);
         assert_eq!(status().queued, 0);
         let due = (0..20).filter(|&number| number != 5).map(|number| line(&alert(number)));
         let due: Vec<String> = due.map(|event| event["id"].as_str().unwrap().to_owned()).collect();

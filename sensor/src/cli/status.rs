@@ -5,7 +5,10 @@ use std::{
 
 use anyhow::Context as _;
 
-use crate::control::{self, EnforcementStatus, FeedStatus, Request, Status};
+use crate::{
+    control::{self, EnforcementStatus, FeedStatus, Request, Status},
+    finding,
+};
 
 /// Show what the running daemon watches, has seen and has lost.
 #[derive(Debug, clap::Args)]
@@ -104,6 +107,11 @@ fn show(status: &Status, out: &mut impl Write) -> io::Result<()> {
     )?;
     if let Some(error) = &delivery.journal.error {
         writeln!(out, "  {} not on disk yet: {error}", delivery.journal.unwritten)?;
+    }
+    for (cause, counts) in delivery.lost.causes() {
+        if let Some(counts) = finding::in_words(&counts) {
+            writeln!(out, "  lost by {cause}: {counts}")?;
+        }
     }
     writeln!(out, "\nsinks")?;
     for sink in &status.sinks {

@@ -44,7 +44,7 @@ use smallvec::SmallVec;
 
 pub use self::overrides::Overrides;
 use self::{
-    balance::{Losses, LostEvents},
+    balance::Losses,
     cgroups::Cgroups,
     feedback::Feedback,
     files::{Files, Fresh},
@@ -71,7 +71,7 @@ use crate::{
     event::{Body, Event, EventIds, Kind, SensorEvent, SensorState, Tally},
     feedback::LabelFile,
     feeds::FeedTable,
-    fingerprint_key,
+    finding, fingerprint_key,
     history::Recorder,
     keyring::Keyring,
     keys::FetchMark,
@@ -443,11 +443,8 @@ impl Daemon {
             Err(error) => return tracing::error!("{error}"),
         };
         let stats = self.pipeline.stats();
-        let events = LostEvents {
-            queue_full: self.sinks.delivery().dropped.iter().sum(),
-            journal_full: self.sinks.status().iter().flat_map(|sink| sink.dropped).sum(),
-        };
-        if let Some(loss) = self.losses.since_last(now, &kernel, &stats, events) {
+        let lost = self.sinks.delivery().lost;
+        if let Some(loss) = self.losses.since_last(now, &kernel, &stats, &lost) {
             self.tell(loss);
         }
     }
@@ -481,6 +478,9 @@ impl Daemon {
         for sink in self.sinks.shutdown(SHUTDOWN) {
             if let (Some(error), 1..) = (&sink.last_error, sink.queued) {
                 tracing::warn!("{}: {} events not delivered: {error}", sink.name, sink.queued);
+            }
+            if let Some(lost) = finding::in_words(&sink.dropped) {
+                tracing::warn!("{}: events lost since the start: {lost}", sink.name);
             }
         }
     }

@@ -236,7 +236,11 @@ pub(crate) fn all() -> Vec<Event> {
         SensorState::Started,
         SensorState::Stopped,
         SensorState::ConfigReloaded,
-        SensorState::Loss { since: at(), causes: vec![("ring-full", 12), ("flow-evicted", 0)] },
+        SensorState::Loss {
+            since: at(),
+            causes: vec![("ring-full", 12), ("journal-full", 4)],
+            events: vec![("journal-full", [0, 3, 0, 1, 0])],
+        },
     ]
     .into_iter()
     .enumerate()

@@ -91,10 +91,15 @@ impl Cut {
             self.text_of(event, "reason");
         }
         self.object(event);
-        if let Some(Value::Object(causes)) = event.get_mut("loss") {
-            let names = causes.keys().skip(self.causes).cloned().collect::<Vec<_>>();
-            for name in names {
-                causes.remove(&name);
+        if self.bare() {
+            event.remove("lost_events");
+        }
+        for name in ["loss", "lost_events"] {
+            if let Some(Value::Object(causes)) = event.get_mut(name) {
+                let names = causes.keys().skip(self.causes).cloned().collect::<Vec<_>>();
+                for name in names {
+                    causes.remove(&name);
+                }
             }
         }
         if let Some(Value::Object(enforcement)) = event.get_mut("enforcement") {

@@ -40,6 +40,11 @@ impl Text {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Bytes that are allocated for it.
+    pub(super) const fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
 }
 
 /// A text's first `limit` bytes or less, ending at a character and not in the middle of an escape,
@@ -157,6 +162,11 @@ impl Claims {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// Bytes that are allocated for them.
+    pub(super) const fn capacity(&self) -> usize {
+        self.members.capacity()
     }
 
     /// The JSON members, without the braces.

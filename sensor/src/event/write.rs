@@ -11,7 +11,11 @@ use super::{
     RequestEvent, SCHEMA, SERVICE_TEXT_MAX, SensorEvent, SensorState, TOKENS_MAX, TokenView,
     json::Object,
 };
-use crate::{capture::Service, finding::Finding, score::Reason};
+use crate::{
+    capture::Service,
+    finding::{Finding, Severity},
+    score::Reason,
+};
 
 impl Event {
     /// What it is about.
@@ -196,13 +200,27 @@ impl SensorEvent {
     fn write(&self, event: &mut Object<'_>) {
         event.name("state", self.state.as_str());
         event.text("version", &self.version);
-        if let SensorState::Loss { since, causes } = &self.state {
+        if let SensorState::Loss { since, causes, events } = &self.state {
             event.time("since", *since);
             let mut loss = Object::new(event.key("loss"));
             for &(cause, count) in causes.iter().take(CAUSES_MAX) {
                 loss.number(cause, count);
             }
             loss.end();
+            if events.is_empty() {
+                return;
+            }
+            let mut lost = Object::new(event.key("lost_events"));
+            for (cause, counts) in events.iter().take(CAUSES_MAX) {
+                let mut by_severity = Object::new(lost.key(cause));
+                for (severity, &count) in Severity::ALL.iter().zip(counts) {
+                    if count > 0 {
+                        by_severity.number(severity.as_str(), count);
+                    }
+                }
+                by_severity.end();
+            }
+            lost.end();
         }
     }
 }

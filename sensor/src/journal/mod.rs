@@ -174,6 +174,12 @@ impl Journal {
         state.end().saturating_sub(position.confirmed.load(Relaxed).max(state.oldest()))
     }
 
+    /// Nobody waits any more: what could neither be written nor be kept elsewhere counts as lost to
+    /// those of these readers that had not got it. Nothing where the writer is not closed.
+    pub fn give_up(&self, readers: &[&Position]) {
+        self.state().give_up(readers);
+    }
+
     /// Those of the last events that stand in memory, from number `after` on and at most `max`, and
     /// the number behind them.
     #[must_use]

@@ -189,6 +189,12 @@ impl Reader {
         self.cursor.as_mut().map_or(Ok(()), |cursor| cursor.keep(before))
     }
 
+    /// Begins behind what another reader, whose place this one takes over, had confirmed.
+    pub fn go_on_from(&mut self, other: &Position) {
+        self.position.confirmed.fetch_max(other.confirmed.load(Relaxed), Relaxed);
+        self.rewind();
+    }
+
     /// Reads again what is not confirmed.
     pub fn rewind(&mut self) {
         self.next = self.position.confirmed.load(Relaxed);

@@ -85,6 +85,8 @@ pub(super) struct State {
     /// How often events were erased: who has read ahead in a file reads it again.
     pub(super) erasures: u64,
     pub(super) closed: bool,
+    /// Once closed: what is not written is kept elsewhere.
+    pub(super) aside: bool,
     pub(super) error: Option<String>,
 }
 
@@ -106,6 +108,7 @@ impl State {
             wakes: 0,
             erasures: 0,
             closed: false,
+            aside: false,
             error: None,
         })
     }
@@ -145,6 +148,20 @@ impl State {
     pub(super) fn unwritten(&self) -> Vec<Record> {
         let from = self.tail.partition_point(|record| record.sequence < self.written);
         self.tail.iter().skip(from).cloned().collect()
+    }
+
+    /// What is not on disk gets there no more: it counts as lost to those of these that had not got
+    /// it, unless it is kept elsewhere.
+    pub(super) fn give_up(&mut self, readers: &[&Position]) {
+        if !self.closed || self.aside {
+            return;
+        }
+        while let Some(record) = self.tail.pop_back_if(|record| record.sequence >= self.written) {
+            self.tail_bytes -= record.line.len();
+            let missing = readers.iter().filter(|reader| reader.misses(record.sequence));
+            missing.for_each(|reader| reader.lose(&record.line));
+        }
+        self.next = self.written.min(self.next);
     }
 
     /// The files that are over what is kept, taken out; never the one that is being written. With

@@ -64,10 +64,10 @@ impl Writer {
 
     /// Appends these, and what could not be written before. When it returns they are in the file,
     /// or, where writing fails, held in memory for the next time.
-    pub fn append(&mut self, lines: Vec<(Severity, Vec<u8>)>, now: SystemTime) {
+    pub fn append(&mut self, lines: Vec<(Severity, Arc<[u8]>)>, now: SystemTime) {
         let mut fresh = Vec::with_capacity(lines.len());
         for (severity, line) in lines {
-            fresh.push(Record { sequence: self.next, severity, line: line.into() });
+            fresh.push(Record { sequence: self.next, severity, line });
             self.next += 1;
         }
         let mut waiting = self.journal.state().unwritten();
@@ -95,6 +95,20 @@ impl Writer {
         self.tidy(now);
     }
 
+    /// What is not in the files yet.
+    #[must_use]
+    pub fn unwritten(&self) -> Vec<Record> {
+        self.journal.state().unwritten()
+    }
+
+    /// Tries to write what could not be written before, without the pause behind a failure, and
+    /// gives what still isn't.
+    pub fn flush(&mut self, now: SystemTime) -> Vec<Record> {
+        self.retry = None;
+        self.append(Vec::new(), now);
+        self.unwritten()
+    }
+
     /// The files that the disk is to take over: those that were written to since the last time.
     pub fn to_sync(&mut self) -> Vec<File> {
         let mut files = std::mem::take(&mut self.full);
@@ -112,12 +126,15 @@ impl Writer {
         self.full.append(&mut files);
     }
 
-    /// Nothing more comes: readers that have read everything are told so.
-    pub fn close(mut self) {
+    /// Nothing more comes: readers that have read everything are told so. `aside`: what could not be
+    /// written is kept elsewhere for the next start.
+    pub fn close(mut self, aside: bool) {
         for file in self.to_sync() {
             let _ = file.sync_data();
         }
-        self.journal.state().closed = true;
+        let mut state = self.journal.state();
+        (state.closed, state.aside) = (true, aside);
+        drop(state);
         self.journal.changed.notify_all();
     }
 

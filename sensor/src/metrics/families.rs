@@ -355,6 +355,15 @@ fn delivery(status: &Status) -> Vec<Family> {
         "Events that gave way in the journal before a sink had them.",
     );
     let mut refused = counter("jotwatch_sink_refused", "Events that a receiver does not want.");
+    let mut lost = counter(
+        "jotwatch_events_lost",
+        "Events that did not get to a sink, by cause; docs/loss.md has the causes.",
+    );
+    for (cause, counts) in delivery.lost.causes() {
+        for (severity, count) in severities(&counts) {
+            lost = lost.with(&[("cause", cause), ("severity", severity)], count);
+        }
+    }
     let mut errors = counter("jotwatch_sink_errors", "Failed attempts to connect or write.");
     let mut backlog = gauge("jotwatch_sink_backlog", "Events that wait for a sink.");
     let mut failing = gauge("jotwatch_sink_failing", "1 where the last attempt of a sink failed.");
@@ -389,6 +398,7 @@ fn delivery(status: &Status) -> Vec<Family> {
             "Events that no sink gets: the journal did not keep up.",
         )
         .each("severity", severities(&delivery.dropped)),
+        lost,
         measured(gauge("jotwatch_journal_bytes", "Bytes of the journal's files."), "bytes")
             .of(delivery.journal.bytes),
         counter("jotwatch_journal_appended", "Events that the journal took.")

@@ -14,30 +14,21 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::join::{Joiner, Told};
-use crate::{
-    event::{Event, Head},
-    finding::Severity,
-    journal::Writer,
-    whole_file,
+use super::{
+    join::{Joiner, Told},
+    queue::{Message, Waiting},
 };
+use crate::{event::Head, finding::Severity, journal::Writer, whole_file};
 
 /// Events appended in one go at most.
 const BATCH_MAX: usize = 512;
+/// Events are appended together that come so shortly behind each other: in a burst every write, and
+/// waking whoever reads, is for many. The first one behind a pause does not wait.
+const GATHER: Duration = Duration::from_micros(500);
 /// How often the disk takes over what was written, and what is held back is kept.
 const KEEP_PERIOD: Duration = Duration::from_secs(1);
 /// What is held back, as it would be told, beside the journal: it outlasts the process.
 const HELD: &str = "held";
-
-/// What the queue carries.
-pub(super) enum Message {
-    /// An event to tell of.
-    Event(Box<Event>),
-    /// Alerts are joined within this time from now on.
-    Join(Duration),
-    /// What is held back is told of now; answered when it and all before is in the journal.
-    Flush(SyncSender<()>),
-}
 
 /// What is brought to disk aside, so that a slow disk delays no alert.
 struct ToKeep {
@@ -54,17 +45,20 @@ pub(super) struct Feeder {
     keeper: SyncSender<ToKeep>,
     kept: Receiver<()>,
     joined: Arc<AtomicU64>,
+    /// The line that is written, kept between events.
+    line: Vec<u8>,
 }
 
 impl Feeder {
-    /// Appends what a process before this one has held back and did not get to.
+    /// Appends what a process before this one has held back and did not get to. Where the journal
+    /// can't be written now, it stays in its file, too, until that works.
     pub(super) fn start(
         dir: &Path,
         joiner: Joiner,
         mut writer: Writer,
         joined: Arc<AtomicU64>,
     ) -> io::Result<Self> {
-        let held_path = append_held(dir, &mut writer)?;
+        let (held_path, held_changed) = append_held(dir, &mut writer)?;
         let (keeper, work) = sync_channel::<ToKeep>(1);
         let (done, kept) = sync_channel(0);
         let path = held_path.clone();
@@ -83,69 +77,105 @@ impl Feeder {
             }
             drop(done);
         })?;
-        Ok(Self { joiner, writer, held_path, held_changed: false, keeper, kept, joined })
+        let line = Vec::with_capacity(4096);
+        Ok(Self { joiner, writer, held_path, held_changed, keeper, kept, joined, line })
     }
 
     /// Runs until the queue is closed and empty; everything is told then.
-    pub(super) fn run(mut self, queue: &Receiver<Message>) {
+    pub(super) fn run(mut self, queue: &Waiting) {
         let mut keep_at = Instant::now() + KEEP_PERIOD;
+        // When this thread may look again, so that some have come together.
+        let mut gathered_at = Instant::now();
         loop {
             let now = Instant::now();
             let due = self.joiner.due().map_or(keep_at, |due| due.min(keep_at));
-            let first = match queue.recv_timeout(due.saturating_duration_since(now)) {
+            let first = match queue.pop_within(due.saturating_duration_since(now)) {
                 Ok(message) => Some(message),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => break,
             };
-            let more = std::iter::from_fn(|| queue.try_recv().ok()).take(BATCH_MAX - 1);
-            self.tell(first.into_iter().chain(more));
+            if first.is_some() {
+                // Not by waiting for the queue: who fills it would have to wake this thread.
+                thread::sleep(gathered_at.saturating_duration_since(Instant::now()));
+            }
+            let batch = first.into_iter().chain(queue.pop_ready()).take(BATCH_MAX);
+            if self.tell(batch) < BATCH_MAX {
+                gathered_at = Instant::now() + GATHER;
+            }
             if Instant::now() >= keep_at {
                 keep_at = Instant::now() + KEEP_PERIOD;
                 self.keep();
             }
         }
         let mut lines = Vec::new();
-        self.joiner.finish(&mut |told| lines.push(line(&told)));
+        let Self { joiner, line, .. } = &mut self;
+        joiner.finish(&mut |told| lines.push(written(line, &told)));
         self.append(lines);
-        // The last work has to be done before the file of what is held back goes.
+        let unwritten = self.writer.flush(SystemTime::now());
+        // The last work has to be done before the file of what is held back changes.
         drop(self.keeper);
         let _ = self.kept.recv();
-        let _ = fs::remove_file(&self.held_path);
-        self.writer.close();
+        let aside = match unwritten.is_empty() {
+            true => {
+                let _ = fs::remove_file(&self.held_path);
+                true
+            }
+            false => {
+                let mut held = Vec::new();
+                for record in &unwritten {
+                    held.extend_from_slice(&record.line);
+                    held.push(b'\n');
+                }
+                let kept = whole_file::write(&self.held_path, &[&held]);
+                if let Err(error) = &kept {
+                    let count = unwritten.len();
+                    tracing::warn!("{count} events could not be written to disk: {error}");
+                }
+                kept.is_ok()
+            }
+        };
+        self.writer.close(aside);
     }
 
-    fn tell(&mut self, messages: impl Iterator<Item = Message>) {
+    /// How many messages there were.
+    fn tell(&mut self, messages: impl Iterator<Item = Message>) -> usize {
         let now = Instant::now();
-        let (mut lines, mut flushed) = (Vec::new(), Vec::new());
+        let (mut lines, mut flushed, mut count) = (Vec::new(), Vec::new(), 0);
+        let Self { joiner, line, .. } = self;
         for message in messages {
+            count += 1;
             match message {
                 Message::Event(event) => {
                     let before = lines.len();
-                    self.joiner.push(now, *event, &mut |told| lines.push(line(&told)));
+                    joiner.push(now, event, &mut |told| lines.push(written(line, &told)));
                     self.held_changed |= lines.len() == before;
                 }
-                Message::Join(length) => self.joiner.set_length(length),
+                Message::Join(length) => joiner.set_length(length),
                 Message::Flush(done) => {
-                    self.joiner.finish(&mut |told| lines.push(line(&told)));
+                    joiner.finish(&mut |told| lines.push(written(line, &told)));
                     flushed.push(done);
                 }
             }
         }
         let before = lines.len();
-        self.joiner.expire(now, &mut |told| lines.push(line(&told)));
+        joiner.expire(now, &mut |told| lines.push(written(line, &told)));
         self.held_changed |= lines.len() > before;
         self.append(lines);
         if !flushed.is_empty() {
-            // Once more with the next one: the thread beside may just write an older one.
-            let _ = fs::remove_file(&self.held_path);
+            let all_written = self.writer.unwritten().is_empty();
+            if all_written {
+                // Once more with the next one: the thread beside may just write an older one.
+                let _ = fs::remove_file(&self.held_path);
+            }
             self.held_changed = true;
+            for done in flushed {
+                let _ = done.try_send(all_written);
+            }
         }
-        for done in flushed {
-            let _ = done.try_send(());
-        }
+        count
     }
 
-    fn append(&mut self, lines: Vec<(Severity, Vec<u8>)>) {
+    fn append(&mut self, lines: Vec<(Severity, Arc<[u8]>)>) {
         self.joined.store(self.joiner.joined(), Relaxed);
         self.writer.append(lines, SystemTime::now());
     }
@@ -154,7 +184,10 @@ impl Feeder {
     fn keep(&mut self) {
         // Also tries again what could not be written.
         self.append(Vec::new());
-        let held = self.held_changed.then(|| {
+        // What is held back may have been told meanwhile and wait for room on the disk: its file
+        // stays as it is until then.
+        let all_written = self.writer.unwritten().is_empty();
+        let held = (self.held_changed && all_written).then(|| {
             let mut held = Vec::new();
             for (event, joined) in self.joiner.held() {
                 event.write_joined(&mut held, joined);
@@ -166,34 +199,76 @@ impl Feeder {
         if work.written.is_empty() && work.held.is_none() {
             return;
         }
-        self.held_changed = false;
+        self.held_changed &= work.held.is_none();
         if let Err(TrySendError::Full(work) | TrySendError::Disconnected(work)) =
             self.keeper.try_send(work)
         {
-            self.held_changed = work.held.is_some();
+            self.held_changed |= work.held.is_some();
             self.writer.sync_later(work.written);
         }
     }
 }
 
-/// Appends what a process before this one has held back and did not get to; gives the file's path.
-pub(super) fn append_held(dir: &Path, writer: &mut Writer) -> io::Result<PathBuf> {
+/// Appends what a process before this one has held back and did not get to. Gives the file's path, and
+/// whether it is still needed, as the journal could not be written.
+pub(super) fn append_held(dir: &Path, writer: &mut Writer) -> io::Result<(PathBuf, bool)> {
     let held_path = dir.join(HELD);
     match fs::read(&held_path) {
         Ok(held) => {
             let lines = held.split(|&b| b == b'\n');
-            let told = |line: &[u8]| Some((Head::of(line)?.severity, line.to_vec()));
+            let told = |line: &[u8]| Some((Head::of(line)?.severity, line.into()));
             writer.append(lines.filter_map(told).collect(), SystemTime::now());
-            fs::remove_file(&held_path)?;
+            let needed = !writer.unwritten().is_empty();
+            if !needed {
+                fs::remove_file(&held_path)?;
+            }
+            Ok((held_path, needed))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((held_path, false)),
+        Err(error) => Err(error),
     }
-    Ok(held_path)
 }
 
-fn line(told: &Told) -> (Severity, Vec<u8>) {
-    let mut line = Vec::with_capacity(1024);
-    told.event.write_joined(&mut line, told.joined);
-    (told.event.severity, line)
+/// An event's line, written by way of `scratch`.
+fn written(scratch: &mut Vec<u8>, told: &Told) -> (Severity, Arc<[u8]>) {
+    scratch.clear();
+    told.event.write_joined(scratch, told.joined);
+    (told.event.severity, scratch.as_slice().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        event::samples,
+        journal::{History, Journal, Keep},
+        sinks::queue,
+    };
+
+    #[test]
+    fn what_was_held_back_stays_until_the_journal_has_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (place, away) = (dir.path().join("journal"), dir.path().join("away"));
+        let held_path = dir.path().join(HELD);
+        let mut held = Vec::new();
+        samples::request().write_line(&mut Vec::new(), &mut held).unwrap();
+        fs::write(&held_path, &held).unwrap();
+        let keep = Keep { bytes: 1 << 20, age: Duration::from_secs(3600) };
+        let (_journal, writer) = Journal::open(&place, keep).unwrap();
+        // As a full disk does it, no file can be made.
+        fs::rename(&place, &away).unwrap();
+        let joiner = Joiner::new(Duration::ZERO, &[7; 16]);
+        let feeder = Feeder::start(dir.path(), joiner, writer, Arc::default()).unwrap();
+        assert_eq!(fs::read(&held_path).unwrap(), held);
+        fs::rename(&away, &place).unwrap();
+        let (queue, waiting) = queue::queue(1 << 30);
+        assert!(queue.push(samples::hostile()));
+        drop(queue);
+        feeder.run(&waiting);
+        assert!(!held_path.exists());
+        let mut history = History::open(&place, None).unwrap();
+        let first = history.next_line().unwrap().unwrap();
+        assert_eq!(Some(&*first), held.strip_suffix(b"\n"));
+        assert!(history.next_line().unwrap().is_some() && history.next_line().unwrap().is_none());
+    }
 }

@@ -23,6 +23,7 @@ pub mod otlp;
 mod outlet;
 #[cfg(test)]
 mod published;
+mod queue;
 mod syslog;
 #[cfg(test)]
 mod tests;
@@ -35,7 +36,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+        mpsc::{Receiver, Sender, sync_channel},
     },
     thread::{self, Thread},
     time::{Duration, Instant},
@@ -50,25 +51,23 @@ pub use self::{
     http::{Target, Url},
     journald::JournaldConfig,
     otlp::OtlpConfig,
+    queue::QUEUE_BYTES,
     webhook::{BatchAs, WebhookConfig},
 };
 use self::{
-    feeder::{Feeder, Message},
+    feeder::Feeder,
     join::Joiner,
     outlet::Spec,
-    worker::{Shared, Worker},
+    queue::{Message, Queue},
+    worker::{Predecessor, Shared, Worker},
 };
 use crate::{
     confine::{self, Reach},
-    event::Event,
+    event::{BySeverity, Event},
     finding::Severity,
     histogram::Histogram,
     journal::{Erased, Journal, JournalStatus, Keep, Position, Record, Whose},
 };
-
-/// Events between the pipeline and the journal, a kilobyte or two each. What comes while as many
-/// wait is dropped and counted: the disk, or the processor, does not keep up.
-pub const QUEUE_MAX: usize = 16_384;
 
 /// How events are kept until they are delivered, and for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,10 +101,10 @@ pub struct SinkStatus {
     /// Events that it took over. With UDP: that were sent.
     pub delivered: u64,
     /// Events that it will never get, by severity in the order of [`Severity::ALL`].
-    pub dropped: [u64; Severity::ALL.len()],
+    pub dropped: BySeverity,
     /// Events that the receiver does not want, as `dropped`.
     #[serde(default)]
-    pub refused: [u64; Severity::ALL.len()],
+    pub refused: BySeverity,
     /// Events that wait.
     pub queued: u64,
     /// Failed attempts to connect or write.
@@ -126,9 +125,47 @@ pub struct DeliveryStatus {
     pub joined: u64,
     /// Events that no sink will get, because the journal's thread did not keep up, by severity in
     /// the order of [`Severity::ALL`].
-    pub dropped: [u64; Severity::ALL.len()],
+    pub dropped: BySeverity,
+    /// Events that a sink will never get, over all sinks since the start, those that a reload has
+    /// ended among them, by cause and severity.
+    #[serde(default)]
+    pub lost: LostEvents,
     /// What is kept on disk.
     pub journal: JournalStatus,
+}
+
+/// Events that were lost on their way, by cause and by severity in the order of [`Severity::ALL`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct LostEvents {
+    /// There was no room in front of the journal: no sink gets them.
+    pub event_queue_full: BySeverity,
+    /// They gave way in the journal, or could not be written to disk before the end; counted for
+    /// each sink that had not got them.
+    pub journal_full: BySeverity,
+    /// A receiver does not want them, and never will.
+    pub receiver_refused: BySeverity,
+}
+
+impl LostEvents {
+    /// The names of the causes, which are stable, with their counts.
+    #[must_use]
+    pub const fn causes(&self) -> [(&'static str, BySeverity); 3] {
+        [
+            ("event-queue-full", self.event_queue_full),
+            ("journal-full", self.journal_full),
+            ("receiver-refused", self.receiver_refused),
+        ]
+    }
+
+    fn add(&mut self, position: &Position, shared: &Shared) {
+        for (sum, more) in [
+            (&mut self.journal_full, position.lost()),
+            (&mut self.receiver_refused, shared.refused()),
+        ] {
+            sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+        }
+    }
 }
 
 /// One running sink.
@@ -143,17 +180,21 @@ struct Handle {
 
 /// The sinks of the config, running.
 pub struct Sinks {
-    queue: SyncSender<Message>,
+    queue: Queue,
     dropped: [AtomicU64; Severity::ALL.len()],
     joined: Arc<AtomicU64>,
     journal: Arc<Journal>,
     fed: Receiver<()>,
     handles: Vec<Handle>,
+    /// What ended sinks still count.
+    ending: Vec<(Arc<Position>, Arc<Shared>)>,
+    /// What ended sinks have counted.
+    ended: LostEvents,
 }
 
 /// Erases events while the sinks run. Not to be kept: the sinks don't end before it.
 pub struct Eraser {
-    queue: SyncSender<Message>,
+    queue: Sender<Message>,
     journal: Arc<Journal>,
 }
 
@@ -180,8 +221,15 @@ impl Eraser {
     fn flush(&self) -> io::Result<()> {
         let (done, flushed) = sync_channel(1);
         self.queue.send(Message::Flush(done)).map_err(io::Error::other)?;
-        flushed.recv().map_err(io::Error::other)
+        match flushed.recv().map_err(io::Error::other)? {
+            true => Ok(()),
+            false => Err(unwritable()),
+        }
     }
+}
+
+fn unwritable() -> io::Error {
+    io::Error::other("what waits can't be written to the journal now")
 }
 
 /// The journal of a daemon that does not run, with what it held back.
@@ -196,9 +244,9 @@ impl Resting {
     /// As [`Journal::open`].
     pub fn open(delivery: &Delivery) -> io::Result<Self> {
         let (journal, mut writer) = Journal::open(&delivery.dir, delivery.keep)?;
-        feeder::append_held(&delivery.dir, &mut writer)?;
-        writer.close();
-        Ok(Self { journal })
+        let (_, needed) = feeder::append_held(&delivery.dir, &mut writer)?;
+        writer.close(needed);
+        if needed { Err(unwritable()) } else { Ok(Self { journal }) }
     }
 
     /// As [`Journal::find`].
@@ -243,7 +291,7 @@ impl Sinks {
         let (journal, writer) = Journal::open(&delivery.dir, delivery.keep).map_err(broken)?;
         let joined = Arc::new(AtomicU64::new(0));
         let joiner = Joiner::new(delivery.join, &delivery.key);
-        let (queue, events) = sync_channel(QUEUE_MAX);
+        let (queue, events) = queue::queue(QUEUE_BYTES);
         let (alive, fed) = sync_channel(0);
         let mut sinks = Self {
             queue,
@@ -252,6 +300,8 @@ impl Sinks {
             journal,
             fed,
             handles: Vec::new(),
+            ending: Vec::new(),
+            ended: LostEvents::default(),
         };
         // Before anything is appended, or a new sink begins behind it.
         sinks.apply(prepared)?;
@@ -294,8 +344,9 @@ impl Sinks {
         Ok((Prepared(ready), warnings))
     }
 
-    /// Runs these sinks and no others; those that run already go on. What a sink that ends has not
-    /// delivered is forgotten.
+    /// Runs these sinks and no others; those that run already go on. One that was changed goes on
+    /// where the one before it ends, which confirms first what it had handed over. What a sink that
+    /// ends for good has not delivered is forgotten. Waits for none of them.
     ///
     /// # Errors
     /// The place of a sink in the journal can't be kept, no thread.
@@ -308,17 +359,16 @@ impl Sinks {
                 (Some(outlet), None) => {
                     let name = self.free_name(&spec);
                     // One of the same name that was changed: its place is taken over.
-                    if let Some(at) = before.iter().position(|handle| handle.name == name) {
-                        before.swap_remove(at).stop(&self.journal);
-                    }
-                    let handle = Handle::start(spec, name, outlet, &self.journal)?;
+                    let changed = before.iter().position(|handle| handle.name == name);
+                    let changed = changed.map(|at| self.end(before.swap_remove(at)));
+                    let handle = Handle::start(spec, name, outlet, &self.journal, changed)?;
                     self.handles.push(handle);
                 }
                 (None, None) => {}
             }
         }
         for handle in before {
-            handle.stop(&self.journal);
+            drop(self.end(handle));
         }
         let names = self.handles.iter().map(|handle| handle.name.as_str()).collect::<Vec<_>>();
         if let Err(error) = self.journal.forget_but(&names) {
@@ -327,11 +377,23 @@ impl Sinks {
         Ok(())
     }
 
+    /// Has a sink end at once, unless it hangs in a write.
+    fn end(&mut self, handle: Handle) -> Predecessor {
+        let handle = handle.stopping(Instant::now());
+        self.journal.wake();
+        let Handle { position, shared, ended, .. } = handle;
+        // Those of which the thread is over count no more.
+        for (position, shared) in self.ending.extract_if(.., |one| Arc::strong_count(&one.1) == 1) {
+            self.ended.add(&position, &shared);
+        }
+        self.ending.push((Arc::clone(&position), shared));
+        Predecessor { position, ended }
+    }
+
     /// How much is kept, and what is joined, from now on.
     pub fn set_delivery(&self, delivery: &Delivery) {
         self.journal.keep(delivery.keep);
-        // A queue that is full leaves it as it was until the next reload: events go first.
-        let _ = self.queue.try_send(Message::Join(delivery.join));
+        self.queue.set_join(delivery.join);
     }
 
     /// Several sinks may go to one place, with different filters.
@@ -346,13 +408,10 @@ impl Sinks {
     /// Hands an event on. Never blocks.
     pub fn send(&self, event: Event) {
         let severity = event.severity;
-        match self.queue.try_send(Message::Event(Box::new(event))) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                if let Some(count) = self.dropped.get(severity as usize) {
-                    count.fetch_add(1, Relaxed);
-                }
-            }
+        if !self.queue.push(event)
+            && let Some(count) = self.dropped.get(severity as usize)
+        {
+            count.fetch_add(1, Relaxed);
         }
     }
 
@@ -381,21 +440,28 @@ impl Sinks {
     /// What erases events of a subject, on a thread of the caller's.
     #[must_use]
     pub fn eraser(&self) -> Eraser {
-        Eraser { queue: self.queue.clone(), journal: Arc::clone(&self.journal) }
+        Eraser { queue: self.queue.sender(), journal: Arc::clone(&self.journal) }
     }
 
     /// How delivery fares as a whole.
     #[must_use]
     pub fn delivery(&self) -> DeliveryStatus {
+        let dropped = self.dropped.each_ref().map(|count| count.load(Relaxed));
+        let mut lost = LostEvents { event_queue_full: dropped, ..self.ended };
+        let running = self.handles.iter().map(|handle| (&handle.position, &handle.shared));
+        let ending = self.ending.iter().map(|(position, shared)| (position, shared));
+        running.chain(ending).for_each(|(position, shared)| lost.add(position, shared));
         DeliveryStatus {
             joined: self.joined.load(Relaxed),
-            dropped: self.dropped.each_ref().map(|count| count.load(Relaxed)),
+            dropped,
+            lost,
             journal: self.journal.status(),
         }
     }
 
     /// Delivers what waits, for at most `deadline` overall, and ends the sinks. What could not be
-    /// delivered waits in the journal for the next start; stdout's is lost and counted.
+    /// delivered waits in the journal for the next start; stdout's is lost and counted, and so is
+    /// what could not be written to disk.
     #[must_use]
     pub fn shutdown(self, deadline: Duration) -> Vec<SinkStatus> {
         let until = Instant::now() + deadline;
@@ -405,7 +471,9 @@ impl Sinks {
         let _ = fed.recv_timeout(deadline);
         let stopped = handles.into_iter().map(|handle| handle.stopping(until)).collect::<Vec<_>>();
         journal.wake();
-        stopped.into_iter().map(|handle| handle.wait(until).status(&journal)).collect()
+        let stopped = stopped.into_iter().map(|handle| handle.wait(until)).collect::<Vec<_>>();
+        journal.give_up(&stopped.iter().map(|handle| &*handle.position).collect::<Vec<_>>());
+        stopped.iter().map(|handle| handle.status(&journal)).collect()
     }
 }
 
@@ -415,6 +483,7 @@ impl Handle {
         name: String,
         outlet: Box<dyn outlet::Outlet>,
         journal: &Arc<Journal>,
+        before: Option<Predecessor>,
     ) -> Result<Self, SinkError> {
         let failed = |source| SinkError { sink: name.clone(), source };
         let lasting = spec.is_lasting().then_some(name.as_str());
@@ -430,7 +499,7 @@ impl Handle {
                 if remote {
                     confine::hold(&Reach::Sending);
                 }
-                worker.run();
+                worker.run(before);
                 drop(alive);
             })
             .map_err(failed)?;
@@ -452,13 +521,5 @@ impl Handle {
         let grace = Duration::from_millis(50);
         let _ = self.ended.recv_timeout(until.saturating_duration_since(Instant::now()) + grace);
         self
-    }
-
-    /// Ends it, at once unless it hangs in a write.
-    fn stop(self, journal: &Journal) {
-        let now = Instant::now();
-        let stopping = self.stopping(now);
-        journal.wake();
-        let _ = stopping.wait(now);
     }
 }

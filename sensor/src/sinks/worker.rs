@@ -6,6 +6,7 @@ use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        mpsc::Receiver,
     },
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -13,7 +14,7 @@ use std::{
 
 use super::{SinkStatus, outlet::Outlet};
 use crate::{
-    event::Head,
+    event::{BySeverity, Head},
     finding::Severity,
     histogram::Histogram,
     journal::{Journal, Position, Read, Reader, Record},
@@ -29,6 +30,9 @@ const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// What was handed over is confirmed after this time, also where its window is not full.
 const CONFIRM_AFTER: Duration = Duration::from_secs(1);
+/// How long a sink waits for the one whose place it takes over to end: longer than a confirmation may
+/// take.
+const TAKE_OVER: Duration = Duration::from_secs(20);
 /// How long a sink that has nothing to do waits before it looks around.
 const IDLE: Duration = Duration::from_secs(5);
 
@@ -76,12 +80,17 @@ impl Shared {
         }
     }
 
+    /// Events that the receiver does not want.
+    pub(super) fn refused(&self) -> BySeverity {
+        self.refused.each_ref().map(|count| count.load(Relaxed))
+    }
+
     pub(super) fn status(&self, name: String, journal: &Journal, at: &Position) -> SinkStatus {
         SinkStatus {
             name,
             delivered: self.delivered.load(Relaxed),
             dropped: at.lost(),
-            refused: self.refused.each_ref().map(|count| count.load(Relaxed)),
+            refused: self.refused(),
             queued: journal.behind(at),
             errors: self.errors.load(Relaxed),
             last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
@@ -109,6 +118,13 @@ pub(super) struct Worker {
     pause: Duration,
 }
 
+/// A sink that ends, and whose place another one takes over.
+pub(super) struct Predecessor {
+    pub(super) position: Arc<Position>,
+    /// Is closed when it has ended.
+    pub(super) ended: Receiver<()>,
+}
+
 /// Whether to go on.
 enum Next {
     GoOn,
@@ -130,8 +146,16 @@ impl Worker {
         }
     }
 
-    /// Runs until everything is delivered and nothing more comes, or until the time to stop.
-    pub(super) fn run(mut self) {
+    /// Runs until everything is delivered and nothing more comes, or until the time to stop. What
+    /// was handed over by then is confirmed: who goes on from its place would send it again.
+    pub(super) fn run(mut self, before: Option<Predecessor>) {
+        if let Some(before) = before {
+            // Also where this one is to end itself: the next one goes on from its place.
+            let _ = before.ended.recv_timeout(TAKE_OVER);
+            self.reader.go_on_from(&before.position);
+            // The one before may have set a file aside meanwhile.
+            self.shared.ask_reopen();
+        }
         loop {
             let next = self.turn().unwrap_or_else(|error| {
                 self.shared.failed(&error);
@@ -141,6 +165,9 @@ impl Worker {
                 Next::GoOn => {}
                 Next::End => break,
             }
+        }
+        if let Err(error) = self.confirm() {
+            self.shared.failed(&error);
         }
         self.reader.abandon();
     }

@@ -206,9 +206,9 @@ fn capture(dialogue: &[Step]) -> Vec<u8> {
 fn captures(dialogues: &[&[Step]]) -> Vec<u8> {
     let mut capture = Capture::pcap(Link::Raw);
     let mut now = Duration::ZERO;
-    let steps = dialogues.iter().flat_map(|dialogue| {
-        dialogue.iter().enumerate().map(|(place, step)| (place == 0, step))
-    });
+    let steps = dialogues
+        .iter()
+        .flat_map(|dialogue| dialogue.iter().enumerate().map(|(place, step)| (place == 0, step)));
     for (number, (begins, step)) in steps.enumerate() {
         if begins {
             now = Duration::ZERO;

@@ -8,7 +8,7 @@
 //! `bench-token crowd [--tokens N]` sends that many tokens, all of them in their lifetime, through
 //! a pipeline with the default settings, and says what is resident and what was forgotten.
 
-use std::{env, fs, hint::black_box, io, net::SocketAddr, process, sync::Arc};
+use std::{env, fs, hint::black_box, io, process, sync::Arc};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aws_lc_rs::{
@@ -21,7 +21,7 @@ use aws_lc_rs::{
     },
 };
 use jotwatch::{
-    capture::{Direction, FlowKey, Input, Segment, TcpFlags},
+    capture::Direction,
     config::Config,
     event::Event,
     http::{Chunk, Connection, Events, HttpEvent, Limits, Request},
@@ -30,7 +30,7 @@ use jotwatch::{
     time::Time,
     token::{FingerprintKey, Judge, JudgeConfig, validate::Policy},
 };
-use jotwatch_tests::{tokens::base64url, usage::cpu_nanos};
+use jotwatch_tests::{tokens::base64url, usage::cpu_nanos, wire::Wire};
 use serde_json::json;
 
 /// Characters of a token, as the capture of `cargo xtask bench replay` has them.
@@ -202,37 +202,9 @@ fn crowd(tokens: usize) -> Result<serde_json::Value> {
         Settings::new(&Config::default(), FingerprintKey::new([7; 16]), *b"a salt of 16 byt");
     let mut pipeline = Pipeline::new(settings);
     let mut out = Silent(0);
-    let address = |text: &str| text.parse::<SocketAddr>();
-    let flow = FlowKey {
-        client: address("192.0.2.1:2000")?,
-        server: address("198.51.100.20:8080")?,
-        scope: 0,
-    };
+    let mut wire = Wire::new("192.0.2.1:2000".parse()?, "198.51.100.20:8080".parse()?);
     const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-    let (mut client, mut server) = (1_u32, 1_u32);
     let at = Time::from_unix_secs(NOW);
-    let mut send = |pipeline: &mut Pipeline, direction, payload: &[u8]| {
-        let (own, other) = match direction {
-            Direction::ToServer => (&mut client, &mut server),
-            Direction::ToClient => (&mut server, &mut client),
-        };
-        let len = payload.len() as u32;
-        let segment = Segment {
-            flow,
-            cookie: 1,
-            direction,
-            at,
-            seq: *own,
-            len,
-            payload,
-            flags: TcpFlags::default(),
-            ack: Some(*other),
-            rcv_nxt: None,
-            request: false,
-        };
-        *own = own.wrapping_add(len);
-        pipeline.push(&Input::Segment(segment), &mut out);
-    };
     let mut nanos = 0;
     let mut made = 0;
     while made < tokens {
@@ -248,8 +220,7 @@ fn crowd(tokens: usize) -> Result<serde_json::Value> {
             .collect();
         let start = cpu_nanos();
         for head in &heads {
-            send(&mut pipeline, Direction::ToServer, head.as_bytes());
-            send(&mut pipeline, Direction::ToClient, ANSWER);
+            wire.exchange(&mut pipeline, &mut out, at, head.as_bytes(), ANSWER);
         }
         nanos += cpu_nanos() - start;
         made = upto;

@@ -16,9 +16,9 @@ const TARGET_REPEATED: f64 = 0.01;
 /// How many times its usual 99th percentile the handing over of an alert may take in a burst.
 const TARGET_BURST: f64 = 1.5;
 /// What may be resident more than before in a burst: the queue before the journal
-/// (`sinks::QUEUE_MAX` events of 2 to 4 KiB) and what of the journal stands in memory
-/// (`journal::TAIL_BYTES`).
-const TARGET_GROWN: u64 = 96 << 20;
+/// (`sinks::QUEUE_BYTES`), what of the journal stands in memory (`journal::TAIL_BYTES`), and what the
+/// allocator keeps of what was freed.
+const TARGET_GROWN: u64 = (192 + 8 + 24) << 20;
 
 /// Measures the part.
 ///
@@ -35,9 +35,10 @@ pub(super) fn run(binaries: &Path, quick: bool) -> Result<Table> {
     let (alerts, repeated) = (of("alerts")?, of("repeated")?);
     let mut table = Table::new(format!(
         "sinks: {} alerts over TCP through rsyslog, killed and started anew {} times at random, and \
-         100,000 different alerts within a second; all arrived, in order, unless dropped",
+         {} bursts of 100,000 different alerts within a second; all arrived, in order",
         thousands(alerts),
-        of("kills")?
+        of("kills")?,
+        of("rounds")?
     ));
     let share = repeated / alerts;
     let twice = format!("{} ({:.3} %)", thousands(repeated), share * 100.0);
@@ -49,17 +50,29 @@ pub(super) fn run(binaries: &Path, quick: bool) -> Result<Table> {
     }
     table.figure("lines that a kill has torn", thousands(of("torn")?));
     table.figure("alerts a second", thousands(alerts / of("seconds")?));
-    let (quiet, burst) = (of("quiet_p99")?, of("burst_p99")?);
-    table.figure("to hand over an alert, 1,000 a second, p99", format!("{} ns", thousands(quiet)));
-    table.figure("  in the burst, p99", format!("{} ns", thousands(burst)));
-    table.judged(
-        "  that is",
-        format!("{:.2} times", burst / quiet),
-        "≤ 1.5 times",
-        burst <= quiet * TARGET_BURST,
+    table.figure(
+        "from a request to its alert handed over, 1,000 a second, p99",
+        format!("{} ns", thousands(of("quiet_p99")?)),
     );
-    table.figure("the burst took", format!("{:.2} s", of("burst_seconds")?));
-    table.figure("dropped and counted", thousands(of("dropped")?));
+    table.figure(
+        "  100,000 within a second, nobody takes the alerts, p99",
+        format!("{} ns", thousands(of("alone_p99")?)),
+    );
+    table.figure("  in the burst, p99", format!("{} ns", thousands(of("burst_p99")?)));
+    let ratio = of("ratio")?;
+    table.judged(
+        "  in the burst / 1,000 a second",
+        format!("{ratio:.2} times ({:.2} to {:.2})", of("ratio_low")?, of("ratio_high")?),
+        "≤ 1.5 times",
+        ratio <= TARGET_BURST,
+    );
+    table.figure(
+        "  in the burst / where nobody takes them",
+        format!("{:.2} times", of("ratio_alone")?),
+    );
+    table.figure("a burst took", format!("{:.2} s", of("burst_seconds")?));
+    let dropped = of("dropped")?;
+    table.judged("dropped", thousands(dropped), "0", dropped == 0.0);
     let grown = of("grown")? as u64;
     table.judged(
         "resident more than before, at most",
@@ -67,6 +80,6 @@ pub(super) fn run(binaries: &Path, quick: bool) -> Result<Table> {
         mib(TARGET_GROWN),
         grown <= TARGET_GROWN,
     );
-    table.figure("delivered after", format!("{:.1} s", of("drained_seconds")?));
+    table.figure("a burst is delivered after", format!("{:.1} s", of("drained_seconds")?));
     Ok(table)
 }

@@ -549,6 +549,7 @@ fn loss(status: &Status) -> Vec<Row> {
     for sink in &status.sinks {
         rows.push(row(format!("{} waiting", sink.name), sink.queued));
         rows.push(row(format!("{} lost", sink.name), sink.dropped.iter().sum()));
+        rows.push(row(format!("{} refused", sink.name), sink.refused.iter().sum()));
     }
     rows
 }

@@ -90,6 +90,42 @@ fn what_a_tcp_receiver_has_read_is_confirmed() {
 }
 
 #[test]
+fn a_sink_that_a_reload_changes_sends_nothing_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = tcp(listener.local_addr().unwrap());
+    let got = Got::default();
+    read_all(listener, Arc::clone(&got), Arc::default());
+    let (mut sinks, _) = start(&only(config.clone()), dir.path());
+    let mut sent = 0;
+    // Two in a row, too: one that has not begun yet gives way to the next.
+    for (round, reloads) in [1, 2, 3].into_iter().enumerate() {
+        for number in sent..sent + 300 {
+            sinks.send(numbered(number));
+        }
+        sent += 300;
+        // Read, and not confirmed: the window is not full.
+        let start = Instant::now();
+        while (got.lock().unwrap().len() as u64) < sent {
+            assert!(start.elapsed() < DEADLINE);
+            thread::sleep(Duration::from_millis(1));
+        }
+        for reload in 0..reloads {
+            let app_name = format!("sensor{round}-{reload}");
+            let changed = only(SyslogConfig { app_name, ..config.clone() });
+            let (prepared, _) = sinks.prepare(&changed).unwrap();
+            let start = Instant::now();
+            sinks.apply(prepared).unwrap();
+            assert!(start.elapsed() < Duration::from_secs(1), "it waited for the receiver");
+        }
+    }
+    sinks.send(numbered(sent));
+    wait(&sinks, |status| status.delivered == 1 && status.queued == 0);
+    assert_eq!(*got.lock().unwrap(), (0..=sent).collect::<Vec<_>>());
+    drop(sinks.shutdown(DEADLINE));
+}
+
+#[test]
 fn what_was_not_confirmed_comes_again_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
