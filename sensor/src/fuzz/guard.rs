@@ -7,7 +7,6 @@ use jotwatch_common::guard::scan::{
 };
 
 use crate::{
-    enforce::keys::TokenKeys,
     http::{self, BodyFraming, Limits},
     time::Time,
     token::{FingerprintKey, Kind, Location, extract::extract},

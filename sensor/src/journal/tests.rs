@@ -191,7 +191,7 @@ fn naming(number: u64, subject: Option<(&str, Option<&str>)>, said_of: Option<u6
         event["change"] = "feedback-add".into();
         event["event"] = format!("{of:032x}").into();
     }
-    (Severity::Low, serde_json::to_vec(&event).unwrap())
+    (Severity::Low, serde_json::to_vec(&event).unwrap().into())
 }
 
 type Line = (Severity, Arc<[u8]>);
