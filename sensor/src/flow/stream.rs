@@ -201,6 +201,12 @@ impl Stream {
         !self.restart && self.end == End::Open && self.pos >= self.limit()
     }
 
+    /// Whether the sender said that it sends no more, or the stream ended in another way.
+    #[must_use]
+    pub fn has_fin(&self) -> bool {
+        self.fin != NO_FIN
+    }
+
     /// Whether the segment's bytes, and no others, would be readable behind [`push`](Self::push):
     /// then they need no copy. Who has read all of them says so with [`pass`](Self::pass) instead.
     #[must_use]

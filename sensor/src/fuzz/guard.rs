@@ -9,7 +9,7 @@ use jotwatch_common::guard::scan::{
 use crate::{
     http::{self, BodyFraming, Limits},
     time::Time,
-    token::{FingerprintKey, Kind, Location, extract::extract},
+    token::{FingerprintKey, Kind, Location, extract::extract, guard_keys::TokenKeys},
 };
 
 /// A head that the scanner takes for whole and unambiguous is read by the daemon, with the same end

@@ -235,6 +235,11 @@ impl Connection {
                 }
                 used.min(bytes.len())
             }
+            (Chunk::Last(bytes), Direction::ToServer) => {
+                self.request_last(bytes, at, limits, out);
+                bytes.len()
+            }
+            (Chunk::Last(bytes), Direction::ToClient) => bytes.len(),
             (Chunk::Gap(0), _) => 0,
             (Chunk::Gap(n), Direction::ToServer) => {
                 self.request_gap(n, at, out);

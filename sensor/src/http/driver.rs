@@ -69,6 +69,11 @@ impl Driver {
                 self.connection.push(*direction, at, chunk, &self.limits, &mut self.out);
             }
             Pass::End(direction, reset) => {
+                let rest = std::mem::take(&mut self.rest[usize::from(*direction == ToClient)]);
+                if !rest.is_empty() && !reset {
+                    let chunk = Chunk::Last(&rest);
+                    self.connection.push(*direction, at, chunk, &self.limits, &mut self.out);
+                }
                 let chunk = Chunk::End { reset: *reset };
                 self.connection.push(*direction, at, chunk, &self.limits, &mut self.out);
             }

@@ -149,6 +149,8 @@ pub enum Chunk<'a> {
     Data(&'a [u8]),
     /// This many bytes passed unseen. What earlier calls left over is void.
     Gap(u64),
+    /// What earlier calls left over, once more: the sender's end stands right behind it.
+    Last(&'a [u8]),
     /// The sender sends no more. What earlier calls left over is void.
     End {
         /// The connection was reset: what was sent may not have arrived.

@@ -187,6 +187,33 @@ impl Connection {
         self.request_head_read(bytes, Some(end), at, limits, out)
     }
 
+    /// The client's side ends within a head. Python's `http.server` takes that for the end of the
+    /// head, and serves the request.
+    pub(super) fn request_last(
+        &mut self,
+        bytes: &[u8],
+        at: Time,
+        limits: &Limits,
+        out: &mut Events,
+    ) {
+        let end: &[u8] = if bytes.ends_with(b"\n") { b"\r\n" } else { b"\r\n\r\n" };
+        let head = [bytes, end].concat();
+        let begins = search::method_begins(&head) == Verdict::Yes;
+        if !matches!(self.requests.state, State::Head)
+            || !begins
+            || !search::first_line_can_be_request(&head)
+        {
+            return;
+        }
+        let first_byte = self.requests.first_byte(at);
+        let parsed = head::request(&head, false, (first_byte, at), limits, out.blank());
+        // What is no request then, would have been none.
+        let Ok(mut parsed) = parsed else { return };
+        let why = "the client's side ends within the head, which some servers serve";
+        parsed.request.findings.push(Finding::new(FindingId::HttpMalformedRequest, why));
+        self.begin_request(parsed, at, limits, out);
+    }
+
     fn broken_first_line(&mut self, at: Time, out: &mut Events) -> Turn {
         let why = "the first line does not end in a version of HTTP";
         self.broken_request(FindingId::HttpMalformedRequest, why, at, out);

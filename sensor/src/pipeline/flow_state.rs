@@ -53,6 +53,8 @@ pub(super) struct FlowState {
     starts: Starts,
     /// A limit ends it.
     pub(super) evicted: bool,
+    /// It was given up while its client could still send.
+    cut: bool,
 }
 
 impl FlowState {
@@ -79,6 +81,7 @@ impl FlowState {
             malformed_events: 0,
             starts: Starts::default(),
             evicted: false,
+            cut: false,
         }
     }
 
@@ -204,6 +207,7 @@ impl FlowState {
 
     /// As [`finish`](Self::finish); request starts that are still open meet `fate`.
     fn finish_as(&mut self, fate: Fate, turn: &mut Turn<'_, impl Steps>) {
+        self.cut = !self.flow.to_server.has_fin();
         self.flow.flush(&turn.limits.flow, &mut turn.stats.flow);
         self.drain(None, turn);
         self.starts.lose_all(fate, &mut turn.stats.starts);
@@ -286,13 +290,24 @@ impl FlowState {
                             return;
                         }
                         // No more comes behind this unfinished head but a gap or the end.
-                        let left = bytes.len() as u64;
-                        stream.consume(left);
-                        if direction == Direction::ToServer
-                            && !matches!(stream.readable(), flow::Chunk::End { .. })
-                        {
-                            let starts = &mut turn.stats.starts;
-                            self.starts.lose_upto(stream.seq(), Fate::Cut, starts);
+                        let left = bytes.to_vec();
+                        stream.consume(left.len() as u64);
+                        if direction == Direction::ToClient {
+                            continue;
+                        }
+                        let starts = &mut turn.stats.starts;
+                        match stream.readable() {
+                            flow::Chunk::End { reset: false } if !self.cut => {
+                                let (begun, chunk) = (self.http.begun(), http::Chunk::Last(&left));
+                                self.http.push(direction, turn.now, chunk, limits, events);
+                                let begun = self.http.begun() - begun;
+                                if begun > 0 {
+                                    let fate = Fate::Incomplete;
+                                    self.starts.read_upto(stream.seq(), begun, fate, starts);
+                                }
+                            }
+                            flow::Chunk::End { .. } => {}
+                            _ => self.starts.lose_upto(stream.seq(), Fate::Cut, starts),
                         }
                         continue;
                     }

@@ -498,3 +498,19 @@ fn times_are_those_of_the_bytes() {
     let HttpEvent::Done { at, .. } = &events[2] else { panic!("done") };
     assert_eq!(*at, Time::from_unix_nanos(7));
 }
+
+#[test]
+fn a_head_that_the_clients_end_cuts_is_a_request_with_a_finding() {
+    let head = "GET /a HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer b\r\n";
+    for cut in ["", "X", "X: y", "X: y\r\n"] {
+        let seen = run_joined(false, &[c(format!("{head}{cut}")), Pass::End(ToServer, false)]);
+        let Some(HttpEvent::Request { request, .. }) = seen.first() else { panic!("{seen:?}") };
+        assert_eq!(request.header("authorization"), Some(&b"Bearer b"[..]), "{cut}");
+        assert!(ids(&request.findings).contains("malformed-request"), "{cut}");
+        // A reset, or a line that is none, is no request.
+        let seen = run(&[c(format!("{head}{cut}")), Pass::End(ToServer, true)]);
+        assert!(seen.is_empty(), "{seen:?}");
+    }
+    assert_eq!(run(&[c("GET /a HTT"), Pass::End(ToServer, false)]), Vec::<String>::new());
+    assert_eq!(run(&[c("GET /a"), Pass::End(ToServer, false)]), Vec::<String>::new());
+}
