@@ -155,10 +155,11 @@ pub fn bursts(
         bursts.rounds.push(Round { usual, alone, burst, time });
     }
     bursts.dropped = sinks.delivery().dropped.iter().sum::<u64>();
+    let sent = to.events;
     drop(sinks.shutdown(Duration::from_secs(10)));
     drop(receiver);
     let lines = fs::read_to_string(dir.join("out"))?.lines().count() as u64;
-    ensure!(lines + bursts.dropped >= to.events, "{lines} lines of {} events", to.events);
+    ensure!(lines + bursts.dropped >= sent, "{lines} lines of {sent} events");
     Ok(bursts)
 }
 

@@ -21,6 +21,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     config.tokens.weak_secrets()?;
     config.scoring.models()?;
     config.scoring.shadow()?;
+    crate::config::check_sink_files(&config, &arguments.config)?;
     crate::services::Services::load(&config.services)?;
     crate::daemon::clients_of_files(&config)?;
     crate::rest::Settings::load(&config.rest)?;

@@ -139,6 +139,22 @@ impl Sources {
         self.error(span, super::error::said(error))
     }
 
+    /// Where a key stands: of the `index`th table of the array of tables that these names lead to.
+    /// The place of the table where it has no such key, nothing where there is no such table.
+    pub(super) fn find(&self, names: &[&str], index: usize, key: &str) -> Option<Range<usize>> {
+        let whole = self.merged().ok()?;
+        let (last, outer) = names.split_last()?;
+        let mut table = whole.get_ref();
+        for name in outer {
+            let DeValue::Table(inner) = table.get(*name)?.get_ref() else { return None };
+            table = inner;
+        }
+        let DeValue::Array(tables) = table.get(*last)?.get_ref() else { return None };
+        let found = tables.get(index)?;
+        let DeValue::Table(table) = found.get_ref() else { return None };
+        Some(table.get(key).map_or_else(|| found.span(), Spanned::span))
+    }
+
     /// The file of a place, and the place in it.
     fn locate(&self, span: &Range<usize>) -> (&Part, Range<usize>) {
         let at = self.0.partition_point(|part| part.start <= span.start).saturating_sub(1);
@@ -213,7 +229,7 @@ fn shift_value(value: Spanned<DeValue<'_>>, by: usize) -> Spanned<DeValue<'_>> {
 mod tests {
     use std::{fs, path::Path};
 
-    use crate::config::{Config, load, load_folders};
+    use crate::config::{Config, check_sink_files, load, load_folders};
 
     /// The files, the main one first, of a folder that is called `D` in errors.
     fn reads(files: &[(&str, &str)]) -> Result<Config, String> {
@@ -309,5 +325,33 @@ mod tests {
         fs::write(path("conf.d/a.toml"), "[daemon]\nruntime_dir = \"/r\"\n").unwrap();
         fs::write(path("conf.d/b.toml"), "[daemon]\n").unwrap();
         assert_eq!(load_folders(&path("c.toml")).unwrap().runtime_dir, Path::new("/r"));
+    }
+
+    #[test]
+    fn a_file_that_a_sink_can_not_use_is_told_of_where_it_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.toml");
+        fs::create_dir(dir.path().join("conf.d")).unwrap();
+        fs::write(&path, "[[sinks.webhook]]\nurl = \"https://a.example\"\n").unwrap();
+        fs::write(dir.path().join("template"), "{{\"a\": 1").unwrap();
+        fs::write(dir.path().join("open"), "0123456789abcdef0123456789abcdef").unwrap();
+        for (table, keys, place, said) in [
+            ("webhook", "secret_file = \"D/none\"", "3:15", "secret_file D/none: No such file"),
+            ("webhook", "secret_file = \"D/open\"", "3:15", "secret_file D/open: others may read"),
+            ("webhook", "template_file = \"D/template\"", "3:17", "template_file D/template: "),
+            ("otlp", "header_files = { a = \"D/none\" }", "3:16", "header_files D/none: No such"),
+            ("otlp", "ca_file = \"D/open\"", "3:11", "ca_file D/open: no certificates in PEM"),
+        ] {
+            let text = format!("[[sinks.{table}]]\nurl = \"https://b.example\"\n{keys}\n");
+            let text = text.replace("D/", &format!("{}/", dir.path().display()));
+            fs::write(dir.path().join("conf.d/b.toml"), text).unwrap();
+            let config = load(&path).unwrap();
+            let error = check_sink_files(&config, &path).unwrap_err().to_string();
+            let error = error.replace(dir.path().to_str().unwrap(), "D");
+            let due = format!("D/conf.d/b.toml:{place}: sinks.{table}.{said}");
+            assert!(error.starts_with(&due), "{error}\n{due}");
+        }
+        fs::remove_file(dir.path().join("conf.d/b.toml")).unwrap();
+        assert!(check_sink_files(&load(&path).unwrap(), &path).is_ok());
     }
 }

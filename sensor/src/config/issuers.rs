@@ -30,10 +30,10 @@ pub struct IssuerConfig {
     /// was ever fetched.
     pub jwks_file: Option<PathBuf>,
     /// Files of keys that always serve: PEM, DER, JWK or JWK Set.
-    #[serde(deserialize_with = "super::credential::list")]
+    #[serde(deserialize_with = "crate::credential::list")]
     pub key_files: Vec<PathBuf>,
     /// Files of one HMAC secret each.
-    #[serde(deserialize_with = "super::credential::list")]
+    #[serde(deserialize_with = "crate::credential::list")]
     pub secret_files: Vec<PathBuf>,
     /// The algorithms that its tokens may use; see [`Self::allows`] for the default.
     #[serde(deserialize_with = "algorithms")]

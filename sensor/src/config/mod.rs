@@ -5,7 +5,6 @@
 #![forbid(unsafe_code)]
 
 mod clients;
-pub mod credential;
 mod enforcement;
 mod error;
 mod feeds;
@@ -220,7 +219,7 @@ pub struct EventConfig {
     pub min_severity: Severity,
     /// The 16-byte secret, as 32 hexadecimal digits, under which tokens are fingerprinted. The
     /// daemon makes one in its state folder when the file is absent.
-    #[serde(deserialize_with = "credential::optional")]
+    #[serde(deserialize_with = "crate::credential::optional")]
     pub fingerprint_key_file: Option<PathBuf>,
     /// Alerts of one cause within this time are joined; 0 joins none.
     pub join_seconds: u64,
@@ -324,6 +323,18 @@ fn assemble(sources: &Sources) -> Result<Config, Error> {
         .map_err(|error| sources.toml_error(&error))?;
     check(&config).map_err(|(span, message)| sources.error(span, message))?;
     Ok(config)
+}
+
+/// Reads the files that sinks name, and says where the first stands in the configuration that can't be
+/// used: one that is missing is a mistake there. `path` is where the configuration was read from.
+///
+/// # Errors
+/// A file can't be read, is not private, or holds something else.
+pub fn check_sink_files(config: &Config, path: &Path) -> Result<(), Error> {
+    let Err(bad) = config.sinks.check_files() else { return Ok(()) };
+    let sources = Sources::read(path)?;
+    let at = sources.find(&["sinks", bad.table], bad.index, bad.key().unwrap_or_default());
+    Err(sources.error(at.unwrap_or_default(), bad.to_string()))
 }
 
 type Complaint = (std::ops::Range<usize>, String);

@@ -19,7 +19,7 @@ pub struct RestConfig {
     /// without.
     listen: Option<Spanned<String>>,
     /// The file of the key that callers show.
-    #[serde(deserialize_with = "super::credential::optional")]
+    #[serde(deserialize_with = "crate::credential::optional")]
     pub key_file: Option<PathBuf>,
     /// The group that may connect to the unix socket, by name or number; its owner alone without.
     pub group: Option<String>,

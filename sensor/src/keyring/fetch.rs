@@ -2,30 +2,26 @@
 
 use std::{
     io,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
-use rustls::crypto::aws_lc_rs;
 use ureq::{
     Agent,
     http::{HeaderMap, Response, header},
-    tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider},
 };
 
 use super::{Error, Settings, files};
-use crate::endpoint::{Endpoint, EndpointError, Host};
+use crate::{
+    endpoint::{Endpoint, EndpointError, Host},
+    https,
+};
 
 /// What a key set may come as.
 pub(super) const KEY_SETS: &str = "application/jwk-set+json, application/json";
 /// The most redirects that are followed for one answer.
 const MAX_REDIRECTS: usize = 3;
-/// The largest head of an answer, in bytes.
-const MAX_HEAD_BYTES: usize = 16 << 10;
 /// The longest validator that is kept and sent back.
 const MAX_VALIDATOR_BYTES: usize = 512;
-/// The largest file of certificates.
-const MAX_CA_BYTES: usize = 4 << 20;
 
 /// Why there is no answer that could be used. No text of the answer is repeated.
 #[derive(Debug, thiserror::Error)]
@@ -127,43 +123,18 @@ impl Client {
     /// A client that trusts the system's certificates and those of `ca_file`, and asks for documents
     /// of the media types in `accept`.
     pub(super) fn new(settings: &Settings, accept: &'static str) -> Result<Self, Error> {
-        let mut roots: Vec<_> = rustls_native_certs::load_native_certs()
-            .certs
-            .iter()
-            .map(|certificate| Certificate::from_der(certificate).to_owned())
-            .collect();
+        let mut roots = https::system_roots();
         if let Some(path) = &settings.ca_file {
-            let (pem, _) = files::read(path, MAX_CA_BYTES)?;
-            let before = roots.len();
-            for item in ureq::tls::parse_pem(&pem) {
-                match item {
-                    Ok(PemItem::Certificate(certificate)) => roots.push(certificate),
-                    Ok(_) => {}
-                    Err(_) => return Err(Error::Certificates { path: path.clone() }),
-                }
-            }
-            if roots.len() == before {
-                return Err(Error::Certificates { path: path.clone() });
-            }
+            let (pem, _) = files::read(path, https::MAX_CERTIFICATES_BYTES)?;
+            let more = https::certificates(&pem);
+            roots.extend(more.ok_or_else(|| Error::Certificates { path: path.clone() })?);
         }
         if roots.is_empty() {
             tracing::warn!("the system has no certificates to trust; keys can't come over https");
         }
-        let tls = TlsConfig::builder()
-            .provider(TlsProvider::Rustls)
-            .root_certs(RootCerts::Specific(Arc::new(roots)))
-            .unversioned_rustls_crypto_provider(Arc::new(aws_lc_rs::default_provider()))
-            .build();
-        let agent = Agent::config_builder()
-            .tls_config(tls)
-            // Redirects are checked one by one here.
-            .max_redirects(0)
-            .http_status_as_error(false)
-            // A proxy from the environment would see, and could move, where keys come from.
-            .proxy(None)
-            .user_agent(concat!("jotwatch/", env!("CARGO_PKG_VERSION")))
+        // Redirects are checked one by one here.
+        let agent = https::agent(roots, None)
             .accept(accept)
-            .max_response_header_size(MAX_HEAD_BYTES)
             // Fetches are minutes apart: no server keeps a connection for so long.
             .max_idle_connections(0)
             .timeout_connect(Some(settings.connect))

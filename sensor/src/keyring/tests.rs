@@ -16,15 +16,19 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use tempfile::TempDir;
 use toml::Spanned;
 
-use self::server::{Reply, Server};
 use super::*;
-use crate::keys::{Algorithm, KeyStore};
+use crate::{
+    keys::{Algorithm, KeyStore},
+    testing::{
+        authority::Authority,
+        server::{Reply, Server},
+    },
+};
 
 mod fault;
 mod fetchers;
 mod file;
 mod kept;
-mod server;
 mod tls;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -1,11 +1,14 @@
 //! The `[sinks]` table of the config.
 
-use std::{fmt, net::Ipv6Addr, path::PathBuf};
+use std::{fmt, io, net::Ipv6Addr, path::PathBuf};
 
 use serde::Deserialize;
 
-use super::{OtlpConfig, WebhookConfig, format::Format, journald::JournaldConfig, outlet::Spec};
-use crate::event::Filter;
+use super::{
+    OtlpConfig, WebhookConfig, format::Format, journald::JournaldConfig, otlp::Otlp, outlet::Spec,
+    private::FileError, syslog::Syslog, webhook::Webhook,
+};
+use crate::{credential, event::Filter};
 
 /// The least `message_bytes`: what RFC 5424, section 6.1, asks every receiver to take.
 pub const MESSAGE_MIN: usize = 2048;
@@ -120,6 +123,7 @@ pub struct SyslogConfig {
     /// Of TLS: the certificate to show, PEM, its own first.
     pub client_cert_file: Option<PathBuf>,
     /// Of TLS: its private key, PEM, which nobody but its owner may read.
+    #[serde(deserialize_with = "credential::optional")]
     pub client_key_file: Option<PathBuf>,
     /// Which events it gets.
     pub filter: Filter,
@@ -208,7 +212,47 @@ pub(super) fn app_name<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Stri
     }
 }
 
+/// A file of a sink that can't be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{source}")]
+pub struct BadFile {
+    /// The table's name, `syslog` for one.
+    pub table: &'static str,
+    /// Which of these tables, from 0.
+    pub index: usize,
+    /// Why.
+    pub source: io::Error,
+}
+
+impl BadFile {
+    /// The key that names it.
+    #[must_use]
+    pub fn key(&self) -> Option<&'static str> {
+        self.source.get_ref()?.downcast_ref().map(|error: &FileError| error.key)
+    }
+}
+
 impl SinksConfig {
+    /// Reads the files that sinks name, certificates, secrets and templates, and opens nothing else.
+    ///
+    /// # Errors
+    /// The first that can't be used.
+    pub fn check_files(&self) -> Result<(), BadFile> {
+        fn all<T>(
+            table: &'static str,
+            of: &[T],
+            read: impl Fn(&T) -> io::Result<()>,
+        ) -> Result<(), BadFile> {
+            let mut read = of.iter().enumerate().map(|(index, one)| (index, read(one)));
+            read.try_for_each(|(index, read)| {
+                read.map_err(|source| BadFile { table, index, source })
+            })
+        }
+        all("syslog", &self.syslog, |one| Syslog::new(one).map(drop))?;
+        all("webhook", &self.webhook, |one| Ok(Webhook::new(one).map(drop)?))?;
+        all("otlp", &self.otlp, |one| Otlp::new(one).map(drop))
+    }
+
     /// The sinks in the order of the config.
     pub(super) fn specs(&self) -> Vec<Spec> {
         let stdout = self.stdout.then_some(Spec::Stdout);

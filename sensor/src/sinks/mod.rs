@@ -21,6 +21,7 @@ mod local;
 mod ocsf;
 pub mod otlp;
 mod outlet;
+mod private;
 #[cfg(test)]
 mod published;
 mod queue;
@@ -44,13 +45,15 @@ use std::{
 
 pub use self::{
     config::{
-        APP_NAME_MAX, BodyFormat, Facility, FileConfig, HostPort, KEEP_DEFAULT, MESSAGE_DEFAULT,
-        MESSAGE_MAX, MESSAGE_MIN, SinksConfig, SyslogAddress, SyslogConfig, TLS_PORT,
+        APP_NAME_MAX, BadFile, BodyFormat, Facility, FileConfig, HostPort, KEEP_DEFAULT,
+        MESSAGE_DEFAULT, MESSAGE_MAX, MESSAGE_MIN, SinksConfig, SyslogAddress, SyslogConfig,
+        TLS_PORT,
     },
     format::Format,
     http::{Target, Url},
     journald::JournaldConfig,
     otlp::OtlpConfig,
+    private::FileError,
     queue::QUEUE_BYTES,
     webhook::{BatchAs, WebhookConfig},
 };

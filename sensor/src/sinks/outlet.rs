@@ -1,12 +1,15 @@
 //! What delivers events, one way or another.
 
-use std::io;
+use std::{io, path::Path};
 
 use super::{
     FileConfig, JournaldConfig, OtlpConfig, SinkError, SyslogAddress, SyslogConfig, WebhookConfig,
     journald::Journald, lines::Lines, otlp::Otlp, syslog::Syslog, webhook::Webhook,
 };
-use crate::{event::Filter, finding::Severity, journal::Record};
+use crate::{
+    event::{BySeverity, Filter},
+    journal::Record,
+};
 
 /// Something that takes events over from the thread of a sink.
 pub(super) trait Outlet: Send {
@@ -26,12 +29,18 @@ pub(super) trait Outlet: Send {
     }
 
     /// Takes the count of what was handed over and will never be taken: the receiver does not want
-    /// it. By severity in the order of [`Severity::ALL`].
-    fn refused(&mut self) -> [u64; Severity::ALL.len()] {
+    /// it.
+    fn refused(&mut self) -> BySeverity {
         Default::default()
     }
 
-    /// Opens files and connections anew with the next delivery, for `SIGHUP`.
+    /// The files that it has read, which may be replaced.
+    fn files(&self) -> Vec<&Path> {
+        Vec::new()
+    }
+
+    /// Reads its files, and opens files and connections anew with the next delivery, for `SIGHUP`.
+    /// After an error it goes on with what it has.
     fn reopen(&mut self) -> io::Result<()>;
 }
 
@@ -103,7 +112,9 @@ impl Spec {
                 });
                 (Box::new(syslog), missing)
             }
-            Self::Webhook(config) => (Box::new(Webhook::new(config).map_err(failed)?), None),
+            Self::Webhook(config) => {
+                (Box::new(Webhook::new(config).map_err(|error| failed(error.into()))?), None)
+            }
             Self::Otlp(config) => (Box::new(Otlp::new(config).map_err(failed)?), None),
             Self::Journald(config) => {
                 let mut journald = Journald::new(config);

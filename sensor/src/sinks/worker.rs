@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use super::{SinkStatus, outlet::Outlet};
+use super::{SinkStatus, outlet::Outlet, private::Stamps};
 use crate::{
     event::{BySeverity, Head},
     finding::Severity,
@@ -33,6 +33,8 @@ const CONFIRM_AFTER: Duration = Duration::from_secs(1);
 /// How long a sink waits for the one whose place it takes over to end: longer than a confirmation may
 /// take.
 const TAKE_OVER: Duration = Duration::from_secs(20);
+/// How often a sink looks whether its files were replaced.
+const FILES_PERIOD: Duration = Duration::from_secs(2);
 /// How long a sink that has nothing to do waits before it looks around.
 const IDLE: Duration = Duration::from_secs(5);
 
@@ -116,6 +118,10 @@ pub(super) struct Worker {
     /// Since when.
     since: Instant,
     pause: Duration,
+    /// What its files were when they were read last.
+    files: Stamps,
+    /// When that was looked at.
+    looked: Instant,
 }
 
 /// A sink that ends, and whose place another one takes over.
@@ -134,6 +140,8 @@ enum Next {
 impl Worker {
     pub(super) fn new(outlet: Box<dyn Outlet>, reader: Reader, shared: Arc<Shared>) -> Self {
         Self {
+            files: Stamps::of(&outlet.files()),
+            looked: Instant::now(),
             outlet,
             reader,
             shared,
@@ -173,15 +181,14 @@ impl Worker {
     }
 
     fn turn(&mut self) -> io::Result<Next> {
-        if self.shared.reopen.swap(false, Relaxed) {
-            // What is on its way is confirmed first, or would be sent twice.
-            let result = self.confirm().and_then(|()| self.outlet.reopen());
-            if let Err(error) = result {
-                // Asked for again: the old file must not stay in use unseen.
-                self.shared.ask_reopen();
-                return Err(error);
-            }
+        if self.shared.reopen.swap(false, Relaxed)
+            && let Err(error) = self.reopen()
+        {
+            // Asked for again: the old file must not stay in use unseen.
+            self.shared.ask_reopen();
+            return Err(error);
         }
+        self.look_at_files()?;
         if self.shared.stops_at().is_some_and(|until| until <= Instant::now()) {
             return Ok(Next::End);
         }
@@ -206,6 +213,27 @@ impl Worker {
             self.confirm()?;
         }
         Ok(Next::GoOn)
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        // What is on its way is confirmed first, or would be sent twice.
+        self.confirm()?;
+        // As they are before: what is written meanwhile is seen the next time.
+        self.files = Stamps::of(&self.outlet.files());
+        self.outlet.reopen()
+    }
+
+    /// Reads files again that were replaced. With those that can't be used it goes on as it was,
+    /// until they are replaced again.
+    fn look_at_files(&mut self) -> io::Result<()> {
+        if self.looked.elapsed() < FILES_PERIOD {
+            return Ok(());
+        }
+        self.looked = Instant::now();
+        match Stamps::of(&self.outlet.files()) == self.files {
+            true => Ok(()),
+            false => self.reopen(),
+        }
     }
 
     /// How many more may be handed over.

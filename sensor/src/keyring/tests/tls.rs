@@ -1,68 +1,28 @@
 //! Certificates.
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
-use rustls::{
-    ServerConfig,
-    crypto::aws_lc_rs,
-    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
-};
+use rcgen::{CertificateParams, date_time_ymd};
 
 use super::*;
-
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    pem: String,
-}
-
-impl Authority {
-    fn new(name: &str) -> Self {
-        let mut params = CertificateParams::new([]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let pem = params.self_signed(&key).unwrap().pem();
-        Self { issuer: Issuer::new(params, key), pem }
-    }
-
-    fn write(&self, dir: &Path) -> PathBuf {
-        let path = dir.join("ca.pem");
-        fs::write(&path, &self.pem).unwrap();
-        path
-    }
-
-    /// A server's configuration with a certificate for `name`.
-    fn server(&self, name: &str, change: impl Fn(&mut CertificateParams)) -> Arc<ServerConfig> {
-        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
-        change(&mut params);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
-        let builder = builder.with_safe_default_protocol_versions().unwrap();
-        let builder = builder.with_no_client_auth();
-        Arc::new(builder.with_single_cert(vec![certificate.der().clone()], key).unwrap())
-    }
-}
 
 #[test]
 fn certificates_are_checked() {
     let dir = TempDir::new().unwrap();
     let (trusted, unknown) = (Authority::new("a"), Authority::new("b"));
     let mut settings = settings(dir.path());
-    settings.ca_file = Some(trusted.write(dir.path()));
+    settings.ca_file = Some(trusted.write(dir.path(), "ca.pem"));
     settings.allow_http = false;
     let old = |params: &mut CertificateParams| params.not_after = date_time_ymd(2001, 1, 1);
     for (config, error) in [
-        (unknown.server("127.0.0.1", |_| {}), "TLS: invalid peer certificate: UnknownIssuer"),
-        (trusted.server("id.example", |_| {}), "not valid for name"),
-        (trusted.server("127.0.0.1", old), "expired"),
+        (unknown.server("127.0.0.1", None), "TLS: invalid peer certificate: UnknownIssuer"),
+        (trusted.server("id.example", None), "not valid for name"),
+        (trusted.server_with("127.0.0.1", None, old), "expired"),
     ] {
         let server = Server::bind(Reply::json(&set("1")), Some(config));
         let keyring = start(from_url(&server.url("/")), settings.clone());
         wait_for_error(&keyring, error);
         assert!(kids(&keyring).is_empty() && server.requests().is_empty());
     }
-    let server = Server::bind(Reply::json(&set("1")), Some(trusted.server("127.0.0.1", |_| {})));
+    let server = Server::bind(Reply::json(&set("1")), Some(trusted.server("127.0.0.1", None)));
     let keyring = start(from_url(&server.url("/")), settings.clone());
     wait("keys", || kids(&keyring) == ["1"]);
 
@@ -78,11 +38,11 @@ fn no_way_leads_from_https_to_http() {
     let dir = TempDir::new().unwrap();
     let trusted = Authority::new("a");
     let mut settings = settings(dir.path());
-    settings.ca_file = Some(trusted.write(dir.path()));
+    settings.ca_file = Some(trusted.write(dir.path(), "ca.pem"));
     let plain = Server::start(Reply::json(&set("1")));
     let plain_host = plain.url("").split("//").nth(1).and_then(Host::parse).unwrap();
     settings.allowed_hosts = vec![plain_host];
-    let config = trusted.server("127.0.0.1", |_| {});
+    let config = trusted.server("127.0.0.1", None);
     let server = Server::bind(Reply::to(&plain.url("/")), Some(config));
     let keyring = start(from_url(&server.url("/")), settings.clone());
     wait_for_error(&keyring, "from https to http");

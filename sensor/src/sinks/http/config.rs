@@ -1,6 +1,12 @@
 //! The keys of the config that receivers over HTTP have in common.
 
-use std::{collections::BTreeMap, fmt, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use ureq::http::{HeaderName, Uri};
 
@@ -91,7 +97,55 @@ pub struct Target {
     pub timeout: Duration,
 }
 
-/// The keys as they stand in the config.
+impl Target {
+    /// The files that it names.
+    pub(in crate::sinks) fn files(&self) -> Vec<&Path> {
+        let client = self.client.iter().flat_map(|(chain, key)| [chain, key]);
+        let all = self.ca_file.iter().chain(client).chain(self.header_files.values());
+        all.map(PathBuf::as_path).collect()
+    }
+}
+
+/// Defines the keys of a receiver's table: those that all receivers over HTTP have, and its own.
+macro_rules! keys {
+    ($(#[$doc:meta])* struct Keys { $($(#[$meta:meta])* $name:ident: $type:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Keys {
+            url: String,
+            #[serde(default)]
+            allow_http: bool,
+            ca_file: Option<std::path::PathBuf>,
+            client_cert_file: Option<std::path::PathBuf>,
+            #[serde(default, deserialize_with = "crate::credential::optional")]
+            client_key_file: Option<std::path::PathBuf>,
+            #[serde(default, deserialize_with = "crate::credential::map")]
+            header_files: std::collections::BTreeMap<String, std::path::PathBuf>,
+            timeout_seconds: Option<u64>,
+            $($(#[$meta])* $name: $type,)*
+        }
+
+        impl Keys {
+            /// Takes those out that all receivers have.
+            fn target(&mut self) -> Result<$crate::sinks::Target, String> {
+                $crate::sinks::http::Raw {
+                    url: std::mem::take(&mut self.url),
+                    allow_http: self.allow_http,
+                    ca_file: self.ca_file.take(),
+                    client_cert_file: self.client_cert_file.take(),
+                    client_key_file: self.client_key_file.take(),
+                    header_files: std::mem::take(&mut self.header_files),
+                    timeout_seconds: self.timeout_seconds,
+                }
+                .try_into()
+            }
+        }
+    };
+}
+pub(in crate::sinks) use keys;
+
+/// Those that all receivers have, as they stand in the config.
 #[derive(Default)]
 pub(in crate::sinks) struct Raw {
     pub(in crate::sinks) url: String,

@@ -1,36 +1,29 @@
 //! POST to a receiver of events: over TLS, with credentials from files, and never to anybody else.
 
 mod config;
+#[cfg(test)]
+mod tests;
 
 use std::{
-    fs::File,
-    io::{self, Read as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    io,
     path::Path,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
-use rustls::crypto::aws_lc_rs;
 use ureq::{
     Agent,
     http::{HeaderMap, HeaderName, HeaderValue, header},
-    tls::{
-        Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, TlsProvider, parse_pem,
-    },
+    tls::{Certificate, ClientCert, PrivateKey},
 };
 use zeroize::Zeroizing;
 
-pub(super) use self::config::Raw;
+pub(super) use self::config::{Raw, keys};
 pub use self::config::{Target, Url};
-use crate::{finding::Severity, journal::Record};
+use super::private::{self, FileError};
+use crate::{event::BySeverity, https, journal::Record};
 
-/// The largest secret, and the largest value of a header field.
-const MAX_SECRET_BYTES: usize = 8 << 10;
-/// The largest file of certificates.
-const MAX_CERTIFICATES_BYTES: usize = 4 << 20;
-/// The largest head of an answer.
-const MAX_HEAD_BYTES: usize = 16 << 10;
+/// The largest secret, value of a header field, or private key: RSA of 16384 bits takes less.
+const MAX_SECRET_BYTES: usize = 16 << 10;
 /// The most of an answer's body that is read.
 const MAX_BODY_BYTES: u64 = 64 << 10;
 /// A receiver may ask for a pause of this length at most: it is not to silence its sensors.
@@ -87,43 +80,32 @@ impl Poster {
     ///
     /// # Errors
     /// One of them can't be read, is not private, or holds something else. No content is repeated.
-    pub(crate) fn new(target: &Target) -> io::Result<Self> {
+    pub(crate) fn new(target: &Target) -> Result<Self, FileError> {
         let roots = match &target.ca_file {
-            Some(path) => certificates(path)?,
-            None => system_roots(),
+            Some(path) => certificates("ca_file", path)?,
+            None => https::system_roots(),
         };
-        let client = target.client.as_ref().map(|(certificates_file, key_file)| {
-            let chain = certificates(certificates_file)?;
-            let pem = secret(key_file)?;
+        let client = target.client.as_ref().map(|(chain, key)| {
+            let chain = certificates("client_cert_file", chain)?;
+            let wrong = private::wrong("client_key_file", key);
+            let pem = private::secret(key, MAX_SECRET_BYTES).map_err(&wrong)?;
             let key = PrivateKey::from_pem(&pem)
-                .map_err(|_| invalid(key_file, "no private key in PEM"))?;
-            io::Result::Ok(ClientCert::new_with_certs(&chain, key))
+                .map_err(|_| wrong(private::invalid("no private key in PEM")))?;
+            Ok::<_, FileError>(ClientCert::new_with_certs(&chain, key))
         });
-        let tls = TlsConfig::builder()
-            .provider(TlsProvider::Rustls)
-            .root_certs(RootCerts::Specific(Arc::new(roots)))
-            .client_cert(client.transpose()?)
-            .unversioned_rustls_crypto_provider(Arc::new(aws_lc_rs::default_provider()))
-            .build();
-        let agent = Agent::config_builder()
-            .tls_config(tls)
-            .max_redirects(0)
-            .http_status_as_error(false)
-            // A proxy from the environment would see what is sent.
-            .proxy(None)
-            .user_agent(concat!("jotwatch/", env!("CARGO_PKG_VERSION")))
-            .max_response_header_size(MAX_HEAD_BYTES)
+        let agent = https::agent(roots, client.transpose()?)
             .timeout_global(Some(target.timeout))
             .build()
             .new_agent();
         let mut headers = HeaderMap::new();
         for (name, path) in &target.header_files {
-            let value = secret(path)?;
+            let value = text_secret("header_files", path)?;
+            let wrong = |said| private::wrong("header_files", path)(private::invalid(said));
             let mut value = HeaderValue::from_bytes(value.trim_ascii_end())
-                .map_err(|_| invalid(path, "no value of a header field"))?;
+                .map_err(|_| wrong("no value of a header field"))?;
             value.set_sensitive(true);
             let name = HeaderName::from_bytes(name.as_bytes())
-                .map_err(|_| invalid(path, "its name is none of a header field"))?;
+                .map_err(|_| wrong("its name is none of a header field"))?;
             headers.insert(name, value);
         }
         let target = target.clone();
@@ -189,7 +171,7 @@ impl Poster {
 pub(super) fn deliver(
     batch: &[Record],
     most: usize,
-    refused: &mut [u64; Severity::ALL.len()],
+    refused: &mut BySeverity,
     mut post: impl FnMut(&[Record]) -> io::Result<Reply>,
 ) -> (usize, io::Result<()>) {
     let mut taken = 0;
@@ -219,7 +201,7 @@ pub(super) fn deliver(
 }
 
 /// Counts what the receiver does not want.
-pub(super) fn refuse(refused: &mut [u64; Severity::ALL.len()], records: &[Record]) {
+pub(super) fn refuse(refused: &mut BySeverity, records: &[Record]) {
     for record in records {
         if let Some(count) = refused.get_mut(record.severity as usize) {
             *count += 1;
@@ -255,158 +237,21 @@ fn failure(error: ureq::Error) -> io::Error {
     }
 }
 
-fn invalid(path: &Path, what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("{}: {what}", path.display()))
+fn certificates(key: &'static str, path: &Path) -> Result<Vec<Certificate<'static>>, FileError> {
+    let wrong = private::wrong(key, path);
+    let pem = private::read(path, https::MAX_CERTIFICATES_BYTES).map_err(&wrong)?;
+    https::certificates(&pem).ok_or_else(|| wrong(private::invalid("no certificates in PEM")))
 }
 
-fn named(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-}
-
-fn system_roots() -> Vec<Certificate<'static>> {
-    let native = rustls_native_certs::load_native_certs();
-    native.certs.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect()
-}
-
-fn certificates(path: &Path) -> io::Result<Vec<Certificate<'static>>> {
-    let (pem, _) = read(path, MAX_CERTIFICATES_BYTES).map_err(|error| named(path, &error))?;
-    let mut found = Vec::new();
-    for item in parse_pem(&pem) {
-        match item {
-            Ok(PemItem::Certificate(certificate)) => found.push(certificate),
-            Ok(_) => {}
-            Err(_) => return Err(invalid(path, "no certificates in PEM")),
-        }
-    }
-    match found.is_empty() {
-        true => Err(invalid(path, "no certificate")),
-        false => Ok(found),
-    }
-}
-
-/// Reads a secret, which its owner and his group at most may read.
+/// A secret that is text, of the file that this key names.
 ///
 /// # Errors
-/// Why not, with the file and nothing of its content.
-pub(super) fn secret(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-    let (bytes, mode) = read(path, MAX_SECRET_BYTES).map_err(|error| named(path, &error))?;
-    if mode & 0o027 != 0 {
-        let said = format!("others may read it or its group may write it (mode {mode:03o})");
-        return Err(invalid(path, &said));
-    }
+/// It can't be read, others may read it, or it is empty.
+pub(super) fn text_secret(key: &'static str, path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    let wrong = private::wrong(key, path);
+    let bytes = private::secret(path, MAX_SECRET_BYTES).map_err(&wrong)?;
     match bytes.trim_ascii().is_empty() {
-        true => Err(invalid(path, "it is empty")),
+        true => Err(wrong(private::invalid("it is empty"))),
         false => Ok(bytes),
-    }
-}
-
-/// A regular file of at most `max` bytes, and its mode.
-fn read(path: &Path, max: usize) -> io::Result<(Zeroizing<Vec<u8>>, u32)> {
-    // Opening a named pipe would wait for a writer.
-    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    let mut bytes = Zeroizing::new(Vec::with_capacity(metadata.len().min(max as u64) as usize + 1));
-    file.take(max as u64 + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > max {
-        return Err(io::Error::other(format!("over {max} bytes")));
-    }
-    Ok((bytes, metadata.mode() & 0o777))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_status_says_what_to_do() {
-        for (status, due) in [
-            (200, Class::Arrived),
-            (204, Class::Arrived),
-            (302, Class::Misdirected),
-            (400, Class::Refused),
-            (401, Class::Misdirected),
-            (403, Class::Misdirected),
-            (408, Class::Later),
-            (413, Class::Refused),
-            (422, Class::Refused),
-            (429, Class::Later),
-            (500, Class::Later),
-            (503, Class::Later),
-            (100, Class::Later),
-            (999, Class::Later),
-        ] {
-            assert_eq!(class(status), due, "{status}");
-        }
-    }
-
-    #[test]
-    fn one_that_is_refused_holds_up_no_other() {
-        let record = |number: u64| Record {
-            sequence: number,
-            severity: if number == 4 { Severity::High } else { Severity::Low },
-            line: number.to_string().into_bytes().into(),
-        };
-        let batch: Vec<Record> = (0..10).map(record).collect();
-        for most in [1, 2, 3, 10, 64] {
-            let (mut refused, mut arrived) = ([0; Severity::ALL.len()], Vec::new());
-            let delivered = deliver(&batch, most, &mut refused, |records| {
-                assert!(records.len() <= most);
-                let numbers: Vec<u64> = records.iter().map(|record| record.sequence).collect();
-                if numbers.contains(&4) {
-                    return Ok(Reply::Refused(400));
-                }
-                if numbers.contains(&8) {
-                    return Err(io::Error::other("gone"));
-                }
-                arrived.extend(numbers);
-                Ok(Reply::Arrived(Vec::new()))
-            });
-            let (taken, result) = delivered;
-            assert!(result.is_err() && refused == [0, 0, 0, 1, 0], "{most}");
-            // All that were taken, but the refused one, in order.
-            let due: Vec<u64> = (0..taken as u64).filter(|&number| number != 4).collect();
-            assert_eq!(arrived, due, "{most}");
-            assert!((6..=8).contains(&taken), "{most}: {taken}");
-        }
-    }
-
-    #[test]
-    fn a_receiver_may_ask_for_a_pause_within_bounds() {
-        let of = |value: &'static str| {
-            let headers = [(header::RETRY_AFTER, HeaderValue::from_static(value))];
-            retry_after(&headers.into_iter().collect())
-        };
-        assert_eq!(of("7"), Some(Duration::from_secs(7)));
-        assert_eq!(of("999999999"), Some(RETRY_AFTER_MAX));
-        assert_eq!(of("-1"), None);
-        assert_eq!(of("Fri, 31 Dec 2027 23:59:59 GMT"), None);
-        assert_eq!(retry_after(&HeaderMap::new()), None);
-    }
-
-    #[test]
-    fn secrets_are_private_small_and_not_repeated() {
-        use std::{fs, os::unix::fs::PermissionsExt as _};
-
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("secret");
-        let load = |text: &str, mode: u32| {
-            fs::write(&path, text).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            secret(&path).map_err(|error| error.to_string())
-        };
-        for mode in [0o600, 0o400, 0o640] {
-            assert_eq!(**load("s3cret\n", mode).unwrap(), *b"s3cret\n");
-        }
-        for mode in [0o644, 0o660, 0o601] {
-            let error = load("s3cret", mode).unwrap_err();
-            assert!(error.contains("others may read it") && !error.contains("s3cret"), "{error}");
-        }
-        assert!(load(" \n", 0o600).unwrap_err().contains("empty"));
-        assert!(load(&"x".repeat(MAX_SECRET_BYTES + 1), 0o600).unwrap_err().contains("over 8192"));
-        assert!(secret(dir.path()).is_err());
-        assert!(secret(&dir.path().join("none")).unwrap_err().to_string().contains("none"));
     }
 }

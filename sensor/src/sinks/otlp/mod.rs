@@ -8,7 +8,7 @@ pub mod messages;
 use std::{
     collections::BTreeMap,
     io,
-    path::PathBuf,
+    path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -21,11 +21,16 @@ use self::messages::{
 };
 use super::{
     format::{Origin, View},
-    http::{self, Poster, Raw, Reply, Target},
+    http::{self, Poster, Reply, Target},
     outlet::Outlet,
     worker::BATCH_MAX,
 };
-use crate::{event::Filter, finding::Severity, journal::Record, time::Time};
+use crate::{
+    event::{BySeverity, Filter},
+    finding::Severity,
+    journal::Record,
+    time::Time,
+};
 
 /// What requests and answers are made of.
 pub(crate) const PROTOBUF: &str = "application/x-protobuf";
@@ -46,26 +51,17 @@ pub struct OtlpConfig {
     pub filter: Filter,
 }
 
-/// The keys of `[[sinks.otlp]]`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Keys {
-    url: String,
-    #[serde(default)]
-    allow_http: bool,
-    ca_file: Option<PathBuf>,
-    client_cert_file: Option<PathBuf>,
-    client_key_file: Option<PathBuf>,
-    #[serde(default)]
-    header_files: BTreeMap<String, PathBuf>,
-    timeout_seconds: Option<u64>,
-    #[serde(default = "yes")]
-    logs: bool,
-    #[serde(default)]
-    metrics: bool,
-    interval_seconds: Option<u64>,
-    #[serde(default)]
-    filter: Filter,
+http::keys! {
+    /// The keys of `[[sinks.otlp]]`.
+    struct Keys {
+        #[serde(default = "yes")]
+        logs: bool,
+        #[serde(default)]
+        metrics: bool,
+        interval_seconds: Option<u64>,
+        #[serde(default)]
+        filter: Filter,
+    }
 }
 
 const fn yes() -> bool {
@@ -75,7 +71,7 @@ const fn yes() -> bool {
 impl TryFrom<Keys> for OtlpConfig {
     type Error = String;
 
-    fn try_from(keys: Keys) -> Result<Self, String> {
+    fn try_from(mut keys: Keys) -> Result<Self, String> {
         let interval = keys.interval_seconds.unwrap_or(INTERVAL_DEFAULT);
         if !(1..=3_600).contains(&interval) {
             return Err(format!("interval_seconds must be from 1 to 3600, not {interval}"));
@@ -83,15 +79,7 @@ impl TryFrom<Keys> for OtlpConfig {
         if keys.interval_seconds.is_some() && !keys.metrics {
             return Err("interval_seconds is for metrics = true".to_owned());
         }
-        let target = Target::try_from(Raw {
-            url: keys.url,
-            allow_http: keys.allow_http,
-            ca_file: keys.ca_file,
-            client_cert_file: keys.client_cert_file,
-            client_key_file: keys.client_key_file,
-            header_files: keys.header_files,
-            timeout_seconds: keys.timeout_seconds,
-        })?;
+        let target = keys.target()?;
         // Once, so that it does not fail later.
         target.url.join("/v1/metrics")?;
         Ok(Self {
@@ -110,7 +98,7 @@ impl OtlpConfig {
     /// As [`Poster::new`].
     pub(crate) fn poster(&self, path: &str) -> io::Result<Poster> {
         let url = self.target.url.join(path).map_err(io::Error::other)?;
-        Poster::new(&Target { url, ..self.target.clone() })
+        Ok(Poster::new(&Target { url, ..self.target.clone() })?)
     }
 }
 
@@ -118,7 +106,7 @@ impl OtlpConfig {
 pub(super) struct Otlp {
     config: OtlpConfig,
     poster: Poster,
-    refused: [u64; Severity::ALL.len()],
+    refused: BySeverity,
 }
 
 impl Otlp {
@@ -154,8 +142,12 @@ impl Outlet for Otlp {
         delivered
     }
 
-    fn refused(&mut self) -> [u64; Severity::ALL.len()] {
+    fn refused(&mut self) -> BySeverity {
         std::mem::take(&mut self.refused)
+    }
+
+    fn files(&self) -> Vec<&Path> {
+        self.config.target.files()
     }
 
     fn reopen(&mut self) -> io::Result<()> {

@@ -11,7 +11,7 @@ mod tls;
 use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     thread,
 };
@@ -45,6 +45,7 @@ enum Connection {
 /// A syslog receiver.
 pub(super) struct Syslog {
     address: SyslogAddress,
+    config: SyslogConfig,
     format: Format,
     /// Whether what was handed over is to be confirmed.
     confirms: bool,
@@ -59,15 +60,12 @@ impl Syslog {
     /// # Errors
     /// A file that the config names can't be used.
     pub(super) fn new(config: &SyslogConfig) -> io::Result<Self> {
-        let tls = match config.address {
-            SyslogAddress::Tls(_) => Some(tls::client(config)?),
-            _ => None,
-        };
         Ok(Self {
             address: config.address.clone(),
+            config: config.clone(),
             format: Format::new(config),
             confirms: config.confirm && !matches!(config.address, SyslogAddress::Udp(_)),
-            tls,
+            tls: tls(config)?,
             connection: None,
             unconfirmed: false,
             buffer: Vec::new(),
@@ -218,10 +216,22 @@ impl Outlet for Syslog {
         }
     }
 
+    fn files(&self) -> Vec<&Path> {
+        let SyslogConfig { ca_file, client_cert_file, client_key_file, .. } = &self.config;
+        let all = ca_file.iter().chain(client_cert_file).chain(client_key_file);
+        all.map(PathBuf::as_path).collect()
+    }
+
     fn reopen(&mut self) -> io::Result<()> {
         self.connection = None;
+        self.tls = tls(&self.config)?;
         Ok(())
     }
+}
+
+fn tls(config: &SyslogConfig) -> io::Result<Option<Arc<ClientConfig>>> {
+    let is_tls = matches!(config.address, SyslogAddress::Tls(_));
+    is_tls.then(|| tls::client(config)).transpose()
 }
 
 fn connect_udp(to: &HostPort) -> io::Result<Connection> {

@@ -52,6 +52,15 @@ fn start_again(config: &SinksConfig, delivery: &Delivery) -> Sinks {
     }
 }
 
+/// Waits until so many were appended and each of them waits or counts as lost, which it does a
+/// moment behind its file's end.
+fn counted(sinks: &Sinks, count: u64) {
+    wait(sinks, |status| {
+        let lost = status.dropped.iter().sum::<u64>();
+        sinks.delivery().journal.appended == count && status.queued + lost == count
+    });
+}
+
 #[test]
 fn what_is_over_the_limit_of_the_journal_is_counted_by_severity() {
     let dir = tempfile::tempdir().unwrap();
@@ -77,11 +86,7 @@ fn what_is_over_the_limit_of_the_journal_is_counted_by_severity() {
     for _ in 0..10 {
         sinks.send(samples::request());
     }
-    let start = Instant::now();
-    while sinks.delivery().journal.appended < count + 10 {
-        assert!(start.elapsed() < DEADLINE);
-        thread::sleep(Duration::from_millis(1));
-    }
+    counted(&sinks, count + 10);
     let status = sinks.shutdown(Duration::from_millis(100)).remove(0);
     let [info, low, medium, high, critical] = status.dropped;
     assert_eq!((info, medium, high, critical), (0, 0, 0, 0));
@@ -294,11 +299,7 @@ fn what_ended_sinks_lost_stays_counted() {
     for number in 0..1000 {
         sinks.send(numbered(number));
     }
-    let start = Instant::now();
-    while sinks.delivery().journal.appended < 1000 {
-        assert!(start.elapsed() < DEADLINE);
-        thread::sleep(Duration::from_millis(2));
-    }
+    counted(&sinks, 1000);
     let lost = sinks.delivery().lost;
     assert_eq!(lost.journal_full, sinks.status()[0].dropped);
     assert!(lost.journal_full[Severity::Critical as usize] > 500, "{lost:?}");

@@ -5,9 +5,8 @@ mod template;
 mod tests;
 
 use std::{
-    collections::BTreeMap,
     fmt::Write as _,
-    fs, io,
+    io,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -19,16 +18,20 @@ use serde_json::Value;
 pub(super) use self::template::Template;
 use super::{
     format::{Format, Origin},
-    http::{self, Poster, Raw, Reply, Target, secret},
+    http::{self, Poster, Reply, Target},
     outlet::Outlet,
+    private::{self, FileError},
     worker::BATCH_MAX,
 };
-use crate::{event::Filter, finding::Severity, journal::Record};
+use crate::{
+    event::{BySeverity, Filter},
+    journal::Record,
+};
 
 /// The shortest secret: what RFC 2104, section 3, advises for SHA-256.
 const SECRET_MIN: usize = 32;
 /// The largest template.
-const TEMPLATE_MAX: u64 = 64 << 10;
+const TEMPLATE_MAX: usize = 64 << 10;
 
 /// `t=SECONDS,v1=HEX`: HMAC-SHA-256 of `SECONDS.BODY` under the secret.
 const SIGNATURE: &str = "X-Jotwatch-Signature";
@@ -66,33 +69,25 @@ pub struct WebhookConfig {
     pub filter: Filter,
 }
 
-/// The keys of `[[sinks.webhook]]`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Keys {
-    url: String,
-    #[serde(default)]
-    allow_http: bool,
-    ca_file: Option<PathBuf>,
-    client_cert_file: Option<PathBuf>,
-    client_key_file: Option<PathBuf>,
-    #[serde(default)]
-    header_files: BTreeMap<String, PathBuf>,
-    timeout_seconds: Option<u64>,
-    secret_file: Option<PathBuf>,
-    batch: Option<usize>,
-    batch_as: Option<BatchAs>,
-    #[serde(default)]
-    format: Format,
-    template_file: Option<PathBuf>,
-    #[serde(default)]
-    filter: Filter,
+http::keys! {
+    /// The keys of `[[sinks.webhook]]`.
+    struct Keys {
+        #[serde(default, deserialize_with = "crate::credential::optional")]
+        secret_file: Option<PathBuf>,
+        batch: Option<usize>,
+        batch_as: Option<BatchAs>,
+        #[serde(default)]
+        format: Format,
+        template_file: Option<PathBuf>,
+        #[serde(default)]
+        filter: Filter,
+    }
 }
 
 impl TryFrom<Keys> for WebhookConfig {
     type Error = String;
 
-    fn try_from(keys: Keys) -> Result<Self, String> {
+    fn try_from(mut keys: Keys) -> Result<Self, String> {
         let batch = keys.batch.unwrap_or(1);
         if !(1..=BATCH_MAX).contains(&batch) {
             return Err(format!("batch must be from 1 to {BATCH_MAX}, not {batch}"));
@@ -103,15 +98,7 @@ impl TryFrom<Keys> for WebhookConfig {
         if keys.template_file.is_some() && keys.format != Format::Json {
             return Err("template_file says the shape itself: format is for without".to_owned());
         }
-        let target = Target::try_from(Raw {
-            url: keys.url,
-            allow_http: keys.allow_http,
-            ca_file: keys.ca_file,
-            client_cert_file: keys.client_cert_file,
-            client_key_file: keys.client_key_file,
-            header_files: keys.header_files,
-            timeout_seconds: keys.timeout_seconds,
-        })?;
+        let target = keys.target()?;
         Ok(Self {
             target,
             secret_file: keys.secret_file,
@@ -130,7 +117,7 @@ pub(super) struct Webhook {
     poster: Poster,
     secret: Option<hmac::Key>,
     template: Option<Template>,
-    refused: [u64; Severity::ALL.len()],
+    refused: BySeverity,
 }
 
 impl Webhook {
@@ -138,7 +125,7 @@ impl Webhook {
     ///
     /// # Errors
     /// One of them can't be read, is not private, or is no template.
-    pub(super) fn new(config: &WebhookConfig) -> io::Result<Self> {
+    pub(super) fn new(config: &WebhookConfig) -> Result<Self, FileError> {
         let template = config.template_file.as_deref().map(template).transpose()?;
         let secret = config.secret_file.as_deref().map(signing_key).transpose()?;
         Ok(Self {
@@ -197,8 +184,13 @@ impl Outlet for Webhook {
         delivered
     }
 
-    fn refused(&mut self) -> [u64; Severity::ALL.len()] {
+    fn refused(&mut self) -> BySeverity {
         std::mem::take(&mut self.refused)
+    }
+
+    fn files(&self) -> Vec<&Path> {
+        let own = self.config.secret_file.iter().chain(&self.config.template_file);
+        self.config.target.files().into_iter().chain(own.map(PathBuf::as_path)).collect()
     }
 
     fn reopen(&mut self) -> io::Result<()> {
@@ -229,24 +221,19 @@ fn signature(key: &hmac::Key, now: u64, body: &[u8]) -> String {
     said
 }
 
-fn signing_key(path: &Path) -> io::Result<hmac::Key> {
-    let bytes = secret(path)?;
+fn signing_key(path: &Path) -> Result<hmac::Key, FileError> {
+    let bytes = http::text_secret("secret_file", path)?;
     let text = bytes.trim_ascii_end();
     if text.len() < SECRET_MIN {
-        let said = format!("{}: a secret has at least {SECRET_MIN} bytes", path.display());
-        return Err(io::Error::new(io::ErrorKind::InvalidData, said));
+        let said = private::invalid(format!("a secret has at least {SECRET_MIN} bytes"));
+        return Err(private::wrong("secret_file", path)(said));
     }
     Ok(hmac::Key::new(hmac::HMAC_SHA256, text))
 }
 
-fn template(path: &Path) -> io::Result<Template> {
-    let said = |what: &str| {
-        io::Error::new(io::ErrorKind::InvalidData, format!("{}: {what}", path.display()))
-    };
-    let len = fs::metadata(path).map_err(|error| said(&error.to_string()))?.len();
-    if len > TEMPLATE_MAX {
-        return Err(said(&format!("over {TEMPLATE_MAX} bytes")));
-    }
-    let text = fs::read_to_string(path).map_err(|error| said(&error.to_string()))?;
-    Template::parse(&text).map_err(|error| said(&error))
+fn template(path: &Path) -> Result<Template, FileError> {
+    let wrong = private::wrong("template_file", path);
+    let bytes = private::read(path, TEMPLATE_MAX).map_err(&wrong)?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| wrong(private::invalid("not UTF-8")))?;
+    Template::parse(text).map_err(|said| wrong(private::invalid(said)))
 }

@@ -1,4 +1,7 @@
+use std::fs;
+
 use super::*;
+use crate::finding::Severity;
 
 #[test]
 fn bodies_are_signed_with_their_time() {

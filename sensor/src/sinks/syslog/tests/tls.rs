@@ -5,20 +5,12 @@ use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener},
     os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex},
     thread,
 };
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-};
-use rustls::{
-    RootCertStore, ServerConfig, ServerConnection, StreamOwned,
-    crypto::aws_lc_rs,
-    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
-    server::WebPkiClientVerifier,
-};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::{
     super::super::{
@@ -27,65 +19,7 @@ use super::{
     },
     streams::frames,
 };
-
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    pem: String,
-    der: rustls::pki_types::CertificateDer<'static>,
-}
-
-impl Authority {
-    fn new(name: &str) -> Self {
-        let mut params = CertificateParams::new([]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.self_signed(&key).unwrap();
-        let (pem, der) = (certificate.pem(), certificate.der().clone());
-        Self { issuer: Issuer::new(params, key), pem, der }
-    }
-
-    /// A receiver's configuration with a certificate for `name`, which asks for one of `clients`.
-    fn server(&self, name: &str, clients: Option<&Self>) -> Arc<ServerConfig> {
-        let params = CertificateParams::new([name.to_owned()]).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
-        let builder = builder.with_safe_default_protocol_versions().unwrap();
-        let builder = match clients {
-            Some(authority) => {
-                let mut roots = RootCertStore::empty();
-                roots.add(authority.der.clone()).unwrap();
-                let verifier =
-                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-                builder.with_client_cert_verifier(verifier.build().unwrap())
-            }
-            None => builder.with_no_client_auth(),
-        };
-        Arc::new(builder.with_single_cert(vec![certificate.der().clone()], key).unwrap())
-    }
-
-    /// A client's certificate and key, in files.
-    fn client(&self, dir: &Path, name: &str) -> [PathBuf; 2] {
-        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let paths = [dir.join(format!("{name}.pem")), dir.join(format!("{name}.key"))];
-        fs::write(&paths[0], certificate.pem()).unwrap();
-        fs::write(&paths[1], key.serialize_pem()).unwrap();
-        fs::set_permissions(&paths[1], fs::Permissions::from_mode(0o600)).unwrap();
-        paths
-    }
-
-    fn write(&self, dir: &Path, name: &str) -> PathBuf {
-        let path = dir.join(name);
-        fs::write(&path, &self.pem).unwrap();
-        path
-    }
-}
+use crate::testing::authority::Authority;
 
 type Got = Arc<Mutex<Vec<u64>>>;
 
@@ -197,7 +131,7 @@ fn files_that_can_not_be_used_are_named_and_their_content_is_not() {
         (&ca, &cert, &missing, format!("client_key_file {}: No such", missing.display())),
         (&ca, &cert, &junk, format!("client_key_file {}: no private key", junk.display())),
         (&ca, &cert, &exposed, format!("client_key_file {}: others may", exposed.display())),
-        (&ca, &cert, &foreign, "client_key_file is not its key".to_owned()),
+        (&ca, &cert, &foreign, format!("client_key_file {}: not the key of", foreign.display())),
         (&ca, &cert, &dir.path().to_owned(), "not a regular file".to_owned()),
     ] {
         let config = SyslogConfig {

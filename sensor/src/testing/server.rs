@@ -12,7 +12,7 @@ use std::{
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 #[derive(Clone, Debug)]
-pub(super) struct Reply {
+pub(crate) struct Reply {
     head: String,
     body: Vec<u8>,
     length: Option<usize>,
@@ -22,7 +22,7 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    pub(super) fn status(status: u16) -> Self {
+    pub(crate) fn status(status: u16) -> Self {
         Self {
             head: format!("HTTP/1.1 {status} X\r\n"),
             body: Vec::new(),
@@ -32,30 +32,30 @@ impl Reply {
         }
     }
 
-    pub(super) fn json(body: &str) -> Self {
+    pub(crate) fn json(body: &str) -> Self {
         let reply = Self { body: body.into(), ..Self::status(200) };
         reply.header("Content-Type", "application/json")
     }
 
-    pub(super) fn to(location: &str) -> Self {
+    pub(crate) fn to(location: &str) -> Self {
         Self::status(302).header("Location", location)
     }
 
-    pub(super) fn header(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.head += &format!("{name}: {value}\r\n");
         self
     }
 
-    pub(super) fn delayed(self, delay: Duration) -> Self {
+    pub(crate) fn delayed(self, delay: Duration) -> Self {
         Self { delay, ..self }
     }
 
-    pub(super) fn dripping(self, drip: Duration) -> Self {
+    pub(crate) fn dripping(self, drip: Duration) -> Self {
         Self { drip, ..self }
     }
 
     /// Promises a longer or shorter body than it has.
-    pub(super) fn promising(self, length: usize) -> Self {
+    pub(crate) fn promising(self, length: usize) -> Self {
         Self { length: Some(length), ..self }
     }
 
@@ -85,21 +85,22 @@ struct Script {
     otherwise: Option<Reply>,
     paths: HashMap<String, Reply>,
     requests: Vec<String>,
+    bodies: Vec<Vec<u8>>,
     stop: bool,
 }
 
-pub(super) struct Server {
+pub(crate) struct Server {
     address: SocketAddr,
     scheme: &'static str,
     script: Arc<Mutex<Script>>,
 }
 
 impl Server {
-    pub(super) fn start(reply: Reply) -> Self {
+    pub(crate) fn start(reply: Reply) -> Self {
         Self::bind(reply, None)
     }
 
-    pub(super) fn bind(reply: Reply, tls: Option<Arc<ServerConfig>>) -> Self {
+    pub(crate) fn bind(reply: Reply, tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let script = Arc::new(Mutex::new(Script { otherwise: Some(reply), ..Script::default() }));
@@ -128,20 +129,26 @@ impl Server {
         Self { address, scheme, script }
     }
 
-    pub(super) fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("{}://{}{path}", self.scheme, self.address)
     }
 
-    pub(super) fn all(&self, reply: Reply) {
+    pub(crate) fn all(&self, reply: Reply) {
         self.script.lock().unwrap().otherwise = Some(reply);
     }
 
-    pub(super) fn at(&self, path: &str, reply: Reply) {
+    pub(crate) fn at(&self, path: &str, reply: Reply) {
         self.script.lock().unwrap().paths.insert(path.into(), reply);
     }
 
-    pub(super) fn requests(&self) -> Vec<String> {
+    /// The heads of the requests that came.
+    pub(crate) fn requests(&self) -> Vec<String> {
         self.script.lock().unwrap().requests.clone()
+    }
+
+    /// Their bodies.
+    pub(crate) fn bodies(&self) -> Vec<Vec<u8>> {
+        self.script.lock().unwrap().bodies.clone()
     }
 }
 
@@ -164,9 +171,16 @@ fn serve(stream: &mut (impl Read + Write), script: &Mutex<Script>) -> io::Result
     }
     let request = String::from_utf8(request).unwrap();
     let path = request.split(' ').nth(1).unwrap().to_owned();
+    let length = request.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().unwrap())
+    });
+    let mut body = vec![0; length.unwrap_or(0)];
+    stream.read_exact(&mut body)?;
     let reply = {
         let mut script = script.lock().unwrap();
         script.requests.push(request);
+        script.bodies.push(body);
         script.paths.get(&path).or(script.otherwise.as_ref()).cloned().unwrap()
     };
     reply.send(stream)

@@ -6,6 +6,7 @@
 //! by one of these functions: `#[serde(deserialize_with = "credential::optional")]`.
 
 use std::{
+    collections::BTreeMap,
     env,
     ffi::OsString,
     path::{Path, PathBuf},
@@ -44,6 +45,18 @@ pub fn optional<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D
 pub fn list<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PathBuf>, D::Error> {
     let paths = Vec::<PathBuf>::deserialize(from)?;
     let resolved = paths.into_iter().map(|path| resolve(path, env::var_os(VARIABLE)));
+    resolved.collect::<Result<_, _>>().map_err(D::Error::custom)
+}
+
+/// Paths by name.
+///
+/// # Errors
+/// As [`required`].
+pub fn map<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, PathBuf>, D::Error> {
+    let paths = BTreeMap::<String, PathBuf>::deserialize(from)?;
+    let resolved = paths
+        .into_iter()
+        .map(|(name, path)| resolve(path, env::var_os(VARIABLE)).map(|path| (name, path)));
     resolved.collect::<Result<_, _>>().map_err(D::Error::custom)
 }
 
@@ -90,7 +103,12 @@ mod tests {
         let text = "[events]\nfingerprint_key_file = \"credential:f\"\n\
             [rest]\nlisten = \"127.0.0.1:1\"\nkey_file = \"credential:r\"\n\
             [[issuer]]\nissuer = \"a\"\nkey_files = [\"credential:k\", \"/k\"]\n\
-            secret_files = [\"credential:s\"]\n";
+            secret_files = [\"credential:s\"]\n\
+            [[sinks.syslog]]\naddress = \"tls://h\"\nclient_cert_file = \"/c\"\n\
+            client_key_file = \"credential:y\"\n\
+            [[sinks.webhook]]\nurl = \"https://h\"\nsecret_file = \"credential:w\"\n\
+            header_files = { a = \"credential:h\" }\nclient_cert_file = \"/c\"\n\
+            client_key_file = \"credential:z\"\n";
         let config = crate::config::parse(text, Path::new("c.toml")).unwrap();
         let named = |path: &Path, name: &str| path.is_absolute() && path.ends_with(name);
         assert!(named(config.events.fingerprint_key_file.as_deref().unwrap(), "f"));
@@ -98,6 +116,11 @@ mod tests {
         assert!(named(&config.issuers[0].key_files[0], "k"));
         assert_eq!(config.issuers[0].key_files[1], Path::new("/k"));
         assert!(named(&config.issuers[0].secret_files[0], "s"));
+        assert!(named(config.sinks.syslog[0].client_key_file.as_deref().unwrap(), "y"));
+        let webhook = &config.sinks.webhook[0];
+        assert!(named(webhook.secret_file.as_deref().unwrap(), "w"));
+        assert!(named(&webhook.target.header_files["a"], "h"));
+        assert!(named(&webhook.target.client.as_ref().unwrap().1, "z"));
         let text = "[events]\nfingerprint_key_file = \"credential:a/b\"\n";
         let error = crate::config::parse(text, Path::new("c.toml")).unwrap_err().to_string();
         assert_eq!(
