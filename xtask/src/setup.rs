@@ -23,6 +23,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("ip", "iproute2"),
     ("node", "nodejs"),
     ("npm", "npm"),
+    ("perf", "linux-perf"),
     ("python3", "python3"),
     ("systemd-analyze", "systemd"),
     ("tshark", "tshark"),
@@ -165,6 +166,25 @@ pub(crate) fn ensure_rsyslog() -> Result {
 /// InfluxDB 1.x (1.6.7 in Debian 12): the machine's, or Debian's package unpacked.
 pub(crate) fn ensure_influxdb() -> Result {
     ensure_unpacked("influxdb", "usr/bin/influxd", &[])
+}
+
+/// HAProxy (2.6 in Debian 12): the machine's, or Debian's package unpacked.
+pub(crate) fn ensure_haproxy() -> Result {
+    let libraries = ["liblua5.3-0", "libopentracing-c-wrapper0", "libpcre2-8-0", "libssl3"];
+    ensure_unpacked("haproxy", "usr/sbin/haproxy", &libraries)
+}
+
+/// ModSecurity for nginx, and the Core Rule Set: Debian's packages unpacked.
+pub(crate) fn ensure_modsecurity() -> Result {
+    ensure_unpacked("libnginx-mod-http-modsecurity", MODSECURITY_MODULE, &["libmodsecurity3"])?;
+    ensure_unpacked("modsecurity-crs", "etc/modsecurity/crs/crs-setup.conf", &[])
+}
+
+const MODSECURITY_MODULE: &str = "usr/lib/nginx/modules/ngx_http_modsecurity_module.so";
+
+/// nginx's module that [`ensure_modsecurity`] brings.
+pub(crate) fn modsecurity_module() -> PathBuf {
+    services_dir().join("libnginx-mod-http-modsecurity").join(MODSECURITY_MODULE)
 }
 
 /// gns3-server from PyPI, in a virtual environment of its own.

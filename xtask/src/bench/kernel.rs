@@ -14,6 +14,8 @@ use super::{
 
 /// The mean over all segments of watched connections should not be above this.
 const TARGET_NANOSECONDS: f64 = 1_000.0;
+/// What a segment of somebody else's connection may cost.
+const TARGET_UNWATCHED: f64 = 100.0;
 /// Programs that see segments; the others see changes of connections.
 const SEGMENT_PROGRAMS: &str = "cgroup_skb";
 
@@ -54,7 +56,12 @@ pub(super) fn run(stand: &Stand, sensor: &Path, quick: bool) -> Result<Table> {
     for (title, samples) in [("watched", &watched), ("unwatched", &unwatched)] {
         if title == "unwatched" {
             let all = nanoseconds(samples, SEGMENT_PROGRAMS);
-            table.figure("unwatched port, all segments", format!("{all:.0} ns"));
+            table.judged(
+                "unwatched port, all segments",
+                format!("{all:.0} ns"),
+                format!("≤ {TARGET_UNWATCHED} ns"),
+                all <= TARGET_UNWATCHED,
+            );
         }
         for name in samples.first().into_iter().flat_map(BTreeMap::keys) {
             let runs: u64 = samples.iter().filter_map(|s| s.get(name)).map(|r| r.count).sum();

@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
@@ -16,8 +17,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::stand::{Stand, WATCHED};
-use crate::ground::Running;
+use super::{
+    stand::{Stand, WATCHED},
+    token::KEY,
+};
+use crate::ground::{Cgroup, Running};
 
 /// How long it may take to watch.
 const READY_LIMIT: Duration = Duration::from_secs(15);
@@ -75,17 +79,21 @@ impl Sensor {
         Self::start_with(program, stand, &Options { config: "", ports: &ports })
     }
 
-    /// As [`Sensor::start`], with more configuration and other ports.
+    /// As [`Sensor::start`], with more configuration and other ports. It has the key that the
+    /// benchmarks' [tokens](super::token) are signed with.
     pub(super) fn start_with(program: &Path, stand: &Stand, options: &Options<'_>) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("jotwatch-bench-").tempdir()?;
         let config = dir.path().join("config.toml");
-        let [runtime, state] = ["run", "state"].map(|name| dir.path().join(name));
+        let [runtime, state, key] = ["run", "state", "key"].map(|name| dir.path().join(name));
+        File::options().write(true).create_new(true).mode(0o600).open(&key)?.write_all(KEY)?;
         // The system's log is not for benchmarks.
         let syslog = if options.config.contains("[[sinks.syslog]]") { "" } else { "syslog = []" };
         fs::write(
             &config,
             format!(
-                "[sinks]\n{syslog}\n\n[daemon]\nruntime_dir = {runtime:?}\nstate_dir = {state:?}\n{}",
+                "[sinks]\n{syslog}\n\n[daemon]\nruntime_dir = {runtime:?}\nstate_dir = {state:?}\n{}\n\
+                 [[issuer]]\nissuer = \"https://bench.test\"\nsecret_files = [{key:?}]\n\
+                 algorithms = [\"HS256\"]\n",
                 options.config
             ),
         )?;
@@ -94,7 +102,7 @@ impl Sensor {
         for port in options.ports {
             command.args(["--port", &port.to_string()]);
         }
-        command.arg("--cgroup").arg(stand.cgroup()).stdin(Stdio::null());
+        command.arg("--cgroup").arg(stand.cgroup().path()).stdin(Stdio::null());
         command.stdout(File::create(dir.path().join("events"))?);
         command.stderr(File::create(dir.path().join("log"))?);
         let process = Running(command.spawn().context("cannot start the sensor")?);
@@ -163,6 +171,11 @@ impl Sensor {
             last = Some(balance);
             thread::sleep(Duration::from_millis(200));
         }
+    }
+
+    /// Its process id.
+    pub(super) fn id(&self) -> u32 {
+        self.process.0.id()
     }
 
     /// The processor time that its threads have had.
@@ -261,7 +274,7 @@ impl Sensor {
     }
 
     fn proc(&self, file: &str) -> PathBuf {
-        Path::new("/proc").join(self.process.0.id().to_string()).join(file)
+        Path::new("/proc").join(self.id().to_string()).join(file)
     }
 
     /// What it wrote to standard error.
@@ -299,6 +312,29 @@ impl Balance {
             causes => format!("{total} ({causes})"),
         }
     }
+}
+
+/// Takes away what a sensor that guarded has left behind on purpose.
+///
+/// # Errors
+/// If that fails.
+pub(super) fn detach(program: &Path, cgroup: &Cgroup) -> Result<()> {
+    let output = Command::new(program).arg("detach").arg("--cgroup").arg(cgroup.path()).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+/// What the programs whose place starts so have run since `before`.
+pub(super) fn ran(
+    before: &BTreeMap<String, Runs>,
+    after: &BTreeMap<String, Runs>,
+    place: &str,
+) -> Runs {
+    let of = after.iter().filter(|(name, _)| name.starts_with(place));
+    of.fold(Runs::default(), |sum, (name, runs)| {
+        let runs = runs.since(before.get(name).copied().unwrap_or_default());
+        Runs { count: sum.count + runs.count, nanoseconds: sum.nanoseconds + runs.nanoseconds }
+    })
 }
 
 /// A counter in the sensor's status, by JSON pointer.

@@ -5,14 +5,15 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{table::float, token::token};
@@ -31,17 +32,91 @@ const LOOPBACK: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCA
 const READY_LIMIT: Duration = Duration::from_secs(10);
 /// Threads of the load generator.
 const LOAD_THREADS: u32 = 2;
-/// Connections of the load generator when it goes as fast as it can.
+/// Connections of both load generators.
 const LOAD_CONNECTIONS: u32 = 64;
-/// The pause on each connection of a paced load, on average, in milliseconds.
-const PACE: u32 = 10;
+/// The file that is downloaded as `/bulk` and, in chunks, as `/chunked`.
+pub(super) const BULK_BYTES: u64 = 1 << 30;
 
 /// A running nginx and what is around it; all goes when it is dropped.
 pub(super) struct Stand {
     // Dropped in this order: nginx is asked to end before its cgroup is emptied by force.
-    nginx: Running,
+    _nginx: Nginx,
     cgroup: Cgroup,
     dir: TempDir,
+    open_load: PathBuf,
+}
+
+/// An nginx, asked to end when dropped.
+pub(super) struct Nginx(Running);
+
+/// The machine's nginx, or the one that was unpacked.
+pub(super) fn nginx() -> Result<PathBuf> {
+    let unpacked = setup::services_dir().join("nginx/usr/sbin/nginx");
+    let program = Some(unpacked).filter(|path| path.is_file()).or_else(|| setup::find("nginx"));
+    program.context("nginx is not installed")
+}
+
+impl Nginx {
+    /// Starts it in a cgroup with this configuration, which takes `dir` for its files and `log` in
+    /// it for what it says first, and waits until it listens at `addr`.
+    ///
+    /// # Errors
+    /// If it is not there, or does not listen.
+    pub(super) fn start(
+        cgroup: &Cgroup,
+        dir: &Path,
+        config: &str,
+        addr: SocketAddr,
+    ) -> Result<Self> {
+        // Its worker gives up root and wants to come to its files.
+        fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        let file = dir.join("nginx.conf");
+        fs::write(&file, config)?;
+        let mut command = cgroup.command(&nginx()?);
+        let log = dir.join("log");
+        command.arg("-e").arg(&log).arg("-p").arg(dir).arg("-c").arg(file);
+        let nginx = Self(Running(command.stdin(Stdio::null()).stderr(Stdio::null()).spawn()?));
+        let said = |_| fs::read_to_string(&log).unwrap_or_default();
+        listens(addr).map_err(said).map_err(|said| anyhow!("nginx does not listen: {said}"))?;
+        Ok(nginx)
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // Its master ends the worker.
+        kill_process(Pid::from_child(&self.0.0), Signal::TERM).ok();
+        self.0.0.wait().ok();
+    }
+}
+
+/// Waits until somebody listens there.
+///
+/// # Errors
+/// If nobody does within [`READY_LIMIT`].
+pub(super) fn listens(addr: SocketAddr) -> Result<()> {
+    let deadline = Instant::now() + READY_LIMIT;
+    while TcpStream::connect(addr).is_err() {
+        ensure!(Instant::now() < deadline, "nobody listens at {addr}");
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// The status of the answer to a request with this token.
+pub(super) fn ask(addr: SocketAddr, target: &str, token: &str) -> Result<u16> {
+    let mut stream = TcpStream::connect(addr)?;
+    stream.set_read_timeout(Some(READY_LIMIT))?;
+    stream.write_all(request(addr, target, token, "Connection: close\r\n").as_bytes())?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let status = String::from_utf8_lossy(&answer).split(' ').nth(1).and_then(|s| s.parse().ok());
+    status.with_context(|| format!("no answer: {}", String::from_utf8_lossy(&answer)))
+}
+
+/// A request as wrk sends it, with further header lines.
+pub(super) fn request(addr: SocketAddr, target: &str, token: &str, more: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: {addr}\r\nAuthorization: Bearer {token}\r\n{more}\r\n")
 }
 
 /// What a load measured.
@@ -65,41 +140,23 @@ impl Stand {
     ///
     /// # Errors
     /// Without root, cgroup v2 or nginx.
-    pub(super) fn start() -> Result<Self> {
+    pub(super) fn start(binaries: &Path) -> Result<Self> {
         enter_network()?;
         let cgroup = Cgroup::new("jotwatch-bench")?;
         let dir = tempfile::Builder::new().prefix("jotwatch-bench-").tempdir()?;
-        // nginx's worker gives up root and wants to come to its files.
-        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(dir.path(), open)?;
         let config = include_str!("nginx.conf")
             .replace("@DIR@", &dir.path().display().to_string())
             .replace("@WATCHED@", &WATCHED.to_string())
             .replace("@UNWATCHED@", &UNWATCHED.to_string());
-        let file = dir.path().join("nginx.conf");
-        fs::write(&file, config)?;
-        let unpacked = setup::services_dir().join("nginx/usr/sbin/nginx");
-        let program = Some(unpacked).filter(|path| path.is_file()).or_else(|| setup::find("nginx"));
-        let mut command = cgroup.command(&program.context("nginx is not installed")?);
-        command.args(["-e", "stderr", "-p"]).arg(dir.path()).arg("-c").arg(file);
-        let nginx = Running(command.stdin(Stdio::null()).spawn()?);
-        let stand = Self { nginx, cgroup, dir };
-        let deadline = Instant::now() + READY_LIMIT;
-        while TcpStream::connect(UNWATCHED).is_err() {
-            ensure!(Instant::now() < deadline, "nginx does not listen");
-            thread::sleep(Duration::from_millis(20));
-        }
-        Ok(stand)
+        // A hole: it takes no room on the disk.
+        fs::File::create(dir.path().join("bulk"))?.set_len(BULK_BYTES)?;
+        let nginx = Nginx::start(&cgroup, dir.path(), &config, UNWATCHED)?;
+        Ok(Self { _nginx: nginx, cgroup, dir, open_load: binaries.join("open-load") })
     }
 
     /// The cgroup that nginx is in.
-    pub(super) fn cgroup(&self) -> &Path {
-        self.cgroup.path()
-    }
-
-    /// A command that runs `program` in the cgroup that nginx is in.
-    pub(super) fn command(&self, program: &Path) -> Command {
-        self.cgroup.command(program)
+    pub(super) fn cgroup(&self) -> &Cgroup {
+        &self.cgroup
     }
 
     /// Requests that nginx has read since it started, this very question among them.
@@ -114,27 +171,46 @@ impl Stand {
         requests.context("nginx does not say its status")?.parse().context("not a number")
     }
 
+    /// Keep-alive requests with one good token that fall due at this rate, whatever becomes of
+    /// those before: see `open-load`, whose latencies run from there.
+    pub(super) fn paced_load(&self, addr: SocketAddr, rate: f64, seconds: u32) -> Result<Load> {
+        let before = self.requests()?;
+        let mut command = Command::new(&self.open_load);
+        command.arg(addr.to_string()).args(["--rate", &rate.to_string()]);
+        command.args(["--seconds", &seconds.to_string()]);
+        command.args(["--connections", &LOAD_CONNECTIONS.to_string()]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().context("cannot start open-load")?;
+        let request = request(addr, "/", &token(0), "");
+        child.stdin.take().context("no input")?.write_all(request.as_bytes())?;
+        let output = child.wait_with_output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "open-load ({}) says: {said}", output.status);
+        let figures: Value = serde_json::from_slice(&output.stdout)?;
+        let figure = |name: &str| {
+            let figure = figures.get(name).and_then(Value::as_f64);
+            figure.with_context(|| format!("no {name} in {figures}"))
+        };
+        let (due, answered) = (figure("due")?, figure("answered")?);
+        ensure!(due - answered < 0.5, "{answered} of {due} requests were answered");
+        Ok(Load {
+            rate: figure("rate")?,
+            p50: figure("p50")?,
+            p99: figure("p99")?,
+            // The second question counts itself.
+            requests: self.requests()?.saturating_sub(before + 1),
+            connections: LOAD_CONNECTIONS.into(),
+        })
+    }
+
     /// Keep-alive requests with one good token, as fast as they go.
     pub(super) fn full_load(&self, addr: SocketAddr, seconds: u32) -> Result<Load> {
-        self.load(addr, LOAD_CONNECTIONS, "", seconds)
-    }
-
-    /// The same at about `rate` requests a second.
-    pub(super) fn paced_load(&self, addr: SocketAddr, rate: f64, seconds: u32) -> Result<Load> {
-        // Each connection sends one request in PACE milliseconds; random pauses spread them.
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let connections = (rate * f64::from(PACE) / 1000.0) as u32;
-        let delay = format!("function delay() return math.random(0, {}) end\n", 2 * PACE);
-        self.load(addr, connections.max(LOAD_THREADS), &delay, seconds)
-    }
-
-    fn load(&self, addr: SocketAddr, connections: u32, delay: &str, seconds: u32) -> Result<Load> {
         let script = self.dir.path().join("load.lua");
         let token = token(0);
         fs::write(
             &script,
             format!(
-                "wrk.headers['Authorization'] = 'Bearer {token}'\n{delay}\
+                "wrk.headers['Authorization'] = 'Bearer {token}'\n\
                 function done(summary, latency)\n  \
                   local e = summary.errors\n  \
                   io.write(string.format('load %d %d %d %d %d\\n', summary.requests,\n    \
@@ -145,7 +221,7 @@ impl Stand {
         )?;
         let before = self.requests()?;
         let mut wrk = Command::new("wrk");
-        wrk.args([format!("-t{LOAD_THREADS}"), format!("-c{connections}")]);
+        wrk.args([format!("-t{LOAD_THREADS}"), format!("-c{LOAD_CONNECTIONS}")]);
         wrk.arg(format!("-d{seconds}s")).arg("-s").arg(script).arg(format!("http://{addr}/"));
         let output = wrk.stdin(Stdio::null()).output().context("cannot start wrk")?;
         let said = String::from_utf8_lossy(&output.stdout);
@@ -166,15 +242,7 @@ impl Stand {
             p99: float(p99),
             // The second question counts itself.
             requests: self.requests()?.saturating_sub(before + 1),
-            connections: connections.into(),
+            connections: LOAD_CONNECTIONS.into(),
         })
-    }
-}
-
-impl Drop for Stand {
-    fn drop(&mut self) {
-        // Its master ends the worker.
-        kill_process(Pid::from_child(&self.nginx.0), Signal::TERM).ok();
-        self.nginx.0.wait().ok();
     }
 }

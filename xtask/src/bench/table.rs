@@ -102,6 +102,18 @@ pub(super) fn float(count: u64) -> f64 {
     count as f64
 }
 
+/// The middle of ratios, and the lowest and the highest.
+pub(super) fn spread(ratios: &[f64]) -> String {
+    let low = ratios.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = ratios.iter().copied().fold(0.0, f64::max);
+    format!("{:.3} ({low:.3} to {high:.3})", median(ratios.iter().copied()))
+}
+
+/// Microseconds.
+pub(super) fn micros(value: f64) -> String {
+    format!("{value:.2} µs")
+}
+
 /// Bytes as MiB.
 pub(super) fn mib(bytes: u64) -> String {
     format!("{:.1} MiB", float(bytes) / float(1 << 20))

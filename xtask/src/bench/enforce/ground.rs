@@ -2,22 +2,18 @@
 
 use std::{
     fs,
-    net::TcpStream,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    thread,
-    time::{Duration, Instant},
+    process::Stdio,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
 use super::{
     super::{
-        sensor::{Options, Sensor},
-        stand::{Stand, WATCHED},
-        token::KEY,
+        sensor::{self, Options, Sensor},
+        stand::{Stand, WATCHED, listens},
     },
     client::FORGED,
 };
@@ -27,8 +23,6 @@ use crate::ground::Running;
 pub(super) const RECORDED: u16 = 8082;
 /// Client ports: a benchmark needs some ten thousand within a minute.
 const CLIENT_PORTS: &str = "10000 65000";
-/// How long the service may take to listen.
-const READY_LIMIT: Duration = Duration::from_secs(10);
 
 /// Where enforcement is measured.
 pub(super) struct Ground<'s> {
@@ -46,30 +40,20 @@ impl<'s> Ground<'s> {
         fs::write("/proc/sys/net/ipv4/ip_local_port_range", CLIENT_PORTS)?;
         let dir = tempfile::Builder::new().prefix("jotwatch-bench-").tempdir()?;
         let seen = dir.path().join("seen");
-        let secret = dir.path().join("secret");
-        fs::write(&secret, KEY)?;
-        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600))?;
         fs::write(dir.path().join("fingerprint"), "000102030405060708090a0b0c0d0e0f")?;
         fs::set_permissions(dir.path().join("fingerprint"), fs::Permissions::from_mode(0o600))?;
-        let mut command = stand.command(&binaries.join("recording-http"));
+        let mut command = stand.cgroup().command(&binaries.join("recording-http"));
         command.arg(&seen).args([format!("127.0.0.1:{RECORDED}"), format!("[::1]:{RECORDED}")]);
         let service = Running(command.stdin(Stdio::null()).spawn()?);
-        let deadline = Instant::now() + READY_LIMIT;
-        while TcpStream::connect(("127.0.0.1", RECORDED)).is_err() {
-            ensure!(Instant::now() < deadline, "the recording service does not listen");
-            thread::sleep(Duration::from_millis(20));
-        }
+        listens(([127, 0, 0, 1], RECORDED).into()).context("the recording service")?;
         Ok(Self { stand, program: binaries.join("jotwatch"), seen, _service: service, dir })
     }
 
-    /// A sensor in this mode that knows whose tokens are good; `more` are further keys of
-    /// `[enforcement]`.
+    /// A sensor in this mode; `more` are further keys of `[enforcement]`.
     pub(super) fn sensor(&self, mode: &str, more: &str) -> Result<Sensor> {
-        let [secret, key] = ["secret", "fingerprint"].map(|name| self.dir.path().join(name));
+        let key = self.dir.path().join("fingerprint");
         let config = format!(
             "[events]\nfingerprint_key_file = {key:?}\n\
-             [[issuer]]\nissuer = \"https://bench.test\"\nsecret_files = [{secret:?}]\n\
-             algorithms = [\"HS256\"]\n\
              [enforcement]\nmode = \"{mode}\"\n{more}\n"
         );
         let ports = [WATCHED.port(), RECORDED];
@@ -84,11 +68,7 @@ impl<'s> Ground<'s> {
 
     /// Takes away what a sensor has left.
     pub(super) fn detach(&self) -> Result<()> {
-        let mut command = Command::new(&self.program);
-        command.arg("detach").arg("--cgroup").arg(self.stand.cgroup());
-        let output = command.output()?;
-        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Ok(())
+        sensor::detach(&self.program, self.stand.cgroup())
     }
 
     /// A file for a benchmark.

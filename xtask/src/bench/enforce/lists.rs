@@ -126,11 +126,7 @@ fn list(tokens: u64, last: &str, address: Option<Ipv4Addr>) -> String {
         let [_, a, b, c] = u32::try_from(number).unwrap_or(0).to_be_bytes();
         let _ = writeln!(text, "10.{a}.{b}.{c}/32 ; {number}");
     }
-    for number in 1..tokens {
-        // Spread as hashes are.
-        let high = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let _ = writeln!(text, "token-key {high:016x}{number:016x}");
-    }
+    text.push_str(&token_keys(tokens.saturating_sub(1)));
     if let Some(address) = address {
         let [a, b, ..] = address.octets();
         let _ = writeln!(text, "{a}.{b}.0.0/16");
@@ -139,8 +135,19 @@ fn list(tokens: u64, last: &str, address: Option<Ipv4Addr>) -> String {
     text
 }
 
+/// Lines of a denylist with so many keys of tokens that nobody has.
+pub(in super::super) fn token_keys(count: u64) -> String {
+    let mut text = String::new();
+    for number in 1..=count {
+        // Spread as hashes are.
+        let high = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let _ = writeln!(text, "token-key {high:016x}{number:016x}");
+    }
+    text
+}
+
 /// Waits until the kernel's tables hold what the lists say.
-fn in_force(sensor: &Sensor, tokens: u64, networks: u64) -> Result<()> {
+pub(in super::super) fn in_force(sensor: &Sensor, tokens: u64, networks: u64) -> Result<()> {
     let end = Instant::now() + LIMIT;
     loop {
         let status = sensor.status()?;

@@ -7,7 +7,7 @@ mod absence;
 mod attacks;
 mod client;
 mod ground;
-mod lists;
+pub(super) mod lists;
 mod speed;
 
 use std::path::Path;

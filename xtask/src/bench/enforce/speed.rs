@@ -2,12 +2,12 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Result, ensure};
 
 use super::{
     super::{
         note,
-        sensor::{Runs, Sensor},
+        sensor::{Sensor, ran},
         stand::{UNWATCHED, WATCHED},
         sys,
         table::{Table, float, median, thousands},
@@ -147,16 +147,13 @@ fn sample(
     addr: SocketAddr,
     seconds: u32,
 ) -> Result<[f64; 2]> {
-    let runs = || -> Result<[Runs; 2]> {
-        let all = sensor.programs()?;
-        let of = |name: &str| all.get(name).copied().with_context(|| format!("no {name}"));
-        Ok([of("guard cgroup_skb ingress")?, of("guard cgroup_skb egress")?])
-    };
-    let before = runs()?;
+    let before = sensor.programs()?;
     let load = ground.stand.full_load(addr, seconds)?;
-    let after = runs()?;
-    let mean = |after: Runs, before: Runs| {
-        float(after.since(before).nanoseconds) / float(load.requests.max(1))
+    let after = sensor.programs()?;
+    let mean = |place| {
+        let runs = ran(&before, &after, place);
+        ensure!(runs.count > 0, "no run of {place}");
+        Ok(float(runs.nanoseconds) / float(load.requests.max(1)))
     };
-    Ok([mean(after[0], before[0]), mean(after[1], before[1])])
+    Ok([mean("guard cgroup_skb ingress")?, mean("guard cgroup_skb egress")?])
 }
