@@ -417,6 +417,10 @@ pub enum SensorState {
     Stopped,
     /// It runs with another config from now on.
     ConfigReloaded,
+    /// The watched cgroup was removed: nothing is seen.
+    CgroupGone,
+    /// The watched cgroup was made again, and is watched.
+    CgroupBack,
     /// Something was not seen, or not delivered.
     Loss {
         /// Since when: the loss event before this one, or the start.
@@ -437,14 +441,18 @@ impl SensorState {
             Self::Started => "started",
             Self::Stopped => "stopped",
             Self::ConfigReloaded => "config-reloaded",
+            Self::CgroupGone => "cgroup-gone",
+            Self::CgroupBack => "cgroup-back",
             Self::Loss { .. } => "loss",
         }
     }
 
-    /// How grave it is: loss is [`Severity::Low`], everything else [`Severity::Info`].
+    /// How grave it is: to see nothing is [`Severity::Medium`], loss [`Severity::Low`], everything
+    /// else [`Severity::Info`].
     #[must_use]
     pub const fn severity(&self) -> Severity {
         match self {
+            Self::CgroupGone => Severity::Medium,
             Self::Loss { .. } => Severity::Low,
             _ => Severity::Info,
         }

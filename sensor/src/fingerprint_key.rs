@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 
-use crate::token::FingerprintKey;
+use crate::{token::FingerprintKey, whole_file};
 
 /// Name of the key in the state folder.
 pub const FILE_NAME: &str = "fingerprint.key";
@@ -30,7 +30,7 @@ pub const REPLAY_SALT: [u8; 16] = [0; 16];
 /// The file can't be read, others may read it, or it is not a key. The error never holds its bytes.
 pub fn read(path: &Path) -> anyhow::Result<FingerprintKey> {
     let place = || format!("fingerprint key {}", path.display());
-    let file = fs::File::open(path).with_context(place)?;
+    let file = whole_file::open(path).with_context(place)?;
     let mode = file.metadata().with_context(place)?.mode();
     if mode & 0o077 != 0 {
         bail!("{} may be read by others (mode {:03o}); make it 0600", place(), mode & 0o777);

@@ -11,12 +11,15 @@
 //!
 //! `iss` may be left out beside `jti` only. Empty lines and lines that begin with `#` are none.
 
-use std::{fmt, fs::File, io::Read as _, os::unix::fs::OpenOptionsExt as _, path::Path};
+use std::{fmt, io::Read as _, path::Path};
 
 use anyhow::{Context as _, bail, ensure};
 use serde::Deserialize;
 
-use crate::memory::{Memory, Revocation};
+use crate::{
+    memory::{Memory, Revocation},
+    whole_file,
+};
 
 /// The largest list that is read.
 pub const MAX_LIST_BYTES: u64 = 32 << 20;
@@ -53,10 +56,7 @@ impl RevocationList {
     pub fn load(path: Option<&Path>) -> anyhow::Result<Self> {
         let Some(path) = path else { return Ok(Self::default()) };
         let named = || format!("list_file {}", path.display());
-        // Opening a named pipe would wait for a writer.
-        let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
-        let file = file.with_context(named)?;
-        ensure!(file.metadata().with_context(named)?.is_file(), "{}: not a regular file", named());
+        let file = whole_file::open(path).with_context(named)?;
         let mut bytes = Vec::new();
         file.take(MAX_LIST_BYTES + 1).read_to_end(&mut bytes).with_context(named)?;
         ensure!(bytes.len() as u64 <= MAX_LIST_BYTES, "{}: over {MAX_LIST_BYTES} bytes", named());

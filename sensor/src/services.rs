@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    fs,
     io::Read as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -16,6 +15,7 @@ use crate::{
     config::{Place, ServiceConfig},
     memory::routes::{MAX_DOCUMENT, RouteScopes},
     policy::Mode,
+    whole_file,
 };
 
 /// One watched service.
@@ -110,7 +110,7 @@ fn load(config: &ServiceConfig) -> anyhow::Result<Service> {
         Some(path) => {
             let named = || format!("{}: {}", place(), path.display());
             let mut document = Vec::new();
-            let file = fs::File::open(path).with_context(named)?;
+            let file = whole_file::open(path).with_context(named)?;
             file.take(MAX_DOCUMENT as u64 + 1).read_to_end(&mut document).with_context(named)?;
             RouteScopes::from_openapi(&document).with_context(named)?
         }

@@ -53,6 +53,12 @@ impl Time {
         self.0 / 1_000_000_000
     }
 
+    /// The time that a clock shows which is set by `nanos`, forward or back.
+    #[must_use]
+    pub const fn moved(self, nanos: i64) -> Self {
+        Self(self.0.saturating_add_signed(nanos))
+    }
+
     /// How long after `earlier` this is; zero where the clock went backwards.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {

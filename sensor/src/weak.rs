@@ -5,7 +5,7 @@
 //! one try of a key. Neither a secret nor anything made of one leaves this module.
 #![forbid(unsafe_code)]
 
-use std::{fs, io::Read as _, path::Path, sync::Arc};
+use std::{io::Read as _, path::Path, sync::Arc};
 
 use anyhow::{Context as _, ensure};
 use hashlink::LruCache;
@@ -15,6 +15,7 @@ use crate::{
     capture::{FlowKey, Service},
     keys::{Algorithm, Key, KeySource},
     time::Time,
+    whole_file,
 };
 
 /// The largest list that is read.
@@ -40,8 +41,7 @@ impl WeakSecrets {
     /// The file can't be read, has no candidate, or is over a limit. No error repeats a line.
     pub fn load(path: &Path) -> anyhow::Result<Self> {
         let place = || format!("weak secrets {}", path.display());
-        let file = fs::File::open(path).with_context(place)?;
-        ensure!(file.metadata().with_context(place)?.is_file(), "{}: not a file", place());
+        let file = whole_file::open(path).with_context(place)?;
         let mut bytes = Zeroizing::new(Vec::new());
         file.take(MAX_LIST_BYTES + 1).read_to_end(&mut bytes).with_context(place)?;
         Self::new(bytes).with_context(place)

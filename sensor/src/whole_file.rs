@@ -1,8 +1,8 @@
-//! Files that are written whole or not at all, and read only where nobody else may have written
-//! them.
+//! Files that are written whole or not at all, and read only where they are files, and nobody else
+//! may have written them.
 
 use std::{
-    fs::{self, DirBuilder, Metadata, OpenOptions},
+    fs::{self, DirBuilder, File, Metadata, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::Path,
@@ -14,6 +14,16 @@ use rustix::process::geteuid;
 
 /// Tells the writes of this process apart.
 static WRITES: AtomicU64 = AtomicU64::new(0);
+
+/// Opens a regular file to read it, also behind a symbolic link. Of what else may have the name, a
+/// named pipe would have its reader wait for a writer, and a device may never end.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
+    }
+}
 
 /// Whether only this user and root may have written the file.
 pub(crate) fn is_ours(metadata: &Metadata) -> bool {
@@ -45,4 +55,27 @@ pub(crate) fn write(path: &Path, pieces: &[&[u8]]) -> io::Result<()> {
         let _ = fs::remove_file(&fresh);
     }
     written
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_file_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let [pipe, file, link] = ["pipe", "file", "link"].map(|name| dir.path().join(name));
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        for path in [&pipe, dir.path(), Path::new("/dev/zero")] {
+            let error = open(path).unwrap_err();
+            assert_eq!(error.to_string(), "not a regular file", "{}", path.display());
+        }
+        assert_eq!(open(&file).unwrap_err().kind(), io::ErrorKind::NotFound);
+        fs::write(&file, "x").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        assert_eq!(io::read_to_string(open(&link).unwrap()).unwrap(), "x");
+        assert_eq!(write(&pipe, &[b"y"]).map(|()| fs::read(&pipe).unwrap()).unwrap(), b"y");
+    }
 }

@@ -1,8 +1,6 @@
 //! Autonomous systems of addresses, from a database in MaxMind's format.
 
-use std::{
-    fmt, fs::File, io::Read as _, net::IpAddr, os::unix::fs::OpenOptionsExt as _, path::Path,
-};
+use std::{fmt, io::Read as _, net::IpAddr, path::Path};
 
 use anyhow::{Context as _, bail, ensure};
 use maxminddb::{LookupResult, MaxMindDbError, PathElement, Reader};
@@ -10,6 +8,8 @@ use serde::{
     Deserialize, Deserializer,
     de::{Error, Visitor},
 };
+
+use crate::whole_file;
 
 /// The largest database that is read: it is held in memory, and those of autonomous systems have
 /// about 10 MB.
@@ -50,11 +50,8 @@ impl<'de> Deserialize<'de> for Number {
 
 /// Reads a regular file of at most `limit` bytes, and one byte of a longer one's rest.
 pub(super) fn read_database(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
-    // Opening a named pipe would wait for a writer.
-    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    ensure!(file.metadata()?.is_file(), "not a regular file");
     let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes)?;
+    whole_file::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

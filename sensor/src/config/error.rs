@@ -18,7 +18,7 @@ pub enum Error {
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// Its size in bytes.
+        /// Its size in bytes, with the files before it, as far as it was read.
         len: u64,
     },
     /// There are more files in a folder than belong there.
@@ -71,7 +71,33 @@ impl Error {
 
 /// What TOML's reader says, in one line, with the name that was most likely meant.
 pub(super) fn said(error: &toml::de::Error) -> String {
-    propose(&error.message().lines().collect::<Vec<_>>().join(" "))
+    propose(&withhold(&error.message().lines().collect::<Vec<_>>().join(" ")))
+}
+
+/// Values of so many bytes are not said again: one that stands where another belongs may be a secret,
+/// and none is shorter.
+const SAID_MAX: usize = 16;
+
+/// The message without a long value in it.
+fn withhold(message: &str) -> String {
+    for (before, quote) in
+        [("invalid type: string ", '"'), ("invalid value: string ", '"'), ("unknown variant ", '`')]
+    {
+        let Some(value) = message.strip_prefix(before).and_then(|m| m.strip_prefix(quote)) else {
+            continue;
+        };
+        // What follows the value says what was expected, and holds no such quote and comma.
+        let end = value.rfind(&format!("{quote}, expected ")).unwrap_or(value.len());
+        let (value, rest) = value.split_at(end);
+        if value.len() >= SAID_MAX {
+            return format!(
+                "{before}of {} characters{}",
+                value.chars().count(),
+                rest.trim_start_matches(quote)
+            );
+        }
+    }
+    message.to_owned()
 }
 
 /// The line of a byte, counted from 1.

@@ -5,7 +5,8 @@
 //! are laid end to end in one space of byte offsets, so a span says which file it is of.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io::{self, Read as _},
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -57,11 +58,16 @@ impl Sources {
         let unreadable = |source| Error::Unreadable { path: path.into(), source };
         // One byte more than the text: an empty file, too, has a place of its own.
         let start = self.0.last().map_or(0, |last| last.start + last.text.len() + 1);
-        let len = start as u64 + fs::metadata(path).map_err(unreadable)?.len();
-        if len > MAX_CONFIG_BYTES {
-            return Err(Error::TooLarge { path: path.into(), len });
+        let file = File::open(path).map_err(unreadable)?;
+        // Read to the limit, as a pipe and a device say that they have no length.
+        let most = MAX_CONFIG_BYTES.saturating_sub(start as u64) + 1;
+        let mut bytes = Vec::new();
+        file.take(most).read_to_end(&mut bytes).map_err(unreadable)?;
+        if bytes.len() as u64 == most {
+            return Err(Error::TooLarge { path: path.into(), len: start as u64 + most });
         }
-        let text = fs::read_to_string(path).map_err(unreadable)?;
+        let not_utf8 = |_| unreadable(io::Error::new(io::ErrorKind::InvalidData, "not UTF-8"));
+        let text = String::from_utf8(bytes).map_err(not_utf8)?;
         self.0.push(Part { path: path.into(), text, start });
         Ok(())
     }

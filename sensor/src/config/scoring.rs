@@ -1,5 +1,4 @@
 use std::{
-    fs,
     io::{self, Read as _},
     path::{Path, PathBuf},
     sync::Arc,
@@ -11,7 +10,7 @@ use jotwatch_models::{behaviour::BehaviourModel, payload::PayloadModel};
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::{features::SubjectLimits, score::Models};
+use crate::{features::SubjectLimits, score::Models, whole_file};
 
 /// Largest model file that is read.
 const MAX_MODEL_BYTES: u64 = 16 << 20;
@@ -163,7 +162,7 @@ impl ScoringConfig {
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    fs::File::open(path)?.take(MAX_MODEL_BYTES + 1).read_to_end(&mut bytes)?;
+    whole_file::open(path)?.take(MAX_MODEL_BYTES + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -17,7 +17,8 @@ mod syscalls;
 
 use anyhow::Context as _;
 use rustix::{
-    process::{Resource, Rlimit, setrlimit},
+    fs::Mode,
+    process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit, umask},
     thread::{self as task, CapabilitySet, CapabilitySets},
 };
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,19 @@ pub struct Confinement {
     pub files: bool,
     /// What the kernel lacks for it.
     pub lacking: Vec<String>,
+}
+
+/// Keeps what the process holds, keys and bytes of tokens, from files and from other processes of
+/// the same user: no core is written, by `RLIMIT_CORE` nor to a handler of `kernel.core_pattern`, which
+/// the limit does not stop (core(5)), and nobody traces it or reads its memory without
+/// `CAP_SYS_PTRACE`. What it makes itself nobody but its owner writes. Holds without `daemon.confine`.
+pub fn keep_memory() {
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!("its memory may be read by others of its user: {error}");
+    }
+    let before = umask(Mode::WGRP | Mode::WOTH);
+    umask(before | Mode::WGRP | Mode::WOTH);
 }
 
 /// Gives up every capability that the daemon does not need; `chown` keeps the one that hands a

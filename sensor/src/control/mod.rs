@@ -12,7 +12,7 @@ mod status;
 
 use std::{
     fs,
-    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     os::unix::{
         fs::PermissionsExt as _,
         net::{UnixListener, UnixStream},
@@ -20,7 +20,7 @@ use std::{
     path::{Path, PathBuf},
     sync::mpsc::{self, Receiver, Sender},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, anyhow, bail};
@@ -45,12 +45,13 @@ use crate::{event::Peer, redact};
 pub const SOCKET_NAME: &str = "control.sock";
 
 /// Longest request line that the daemon reads.
-const MAX_REQUEST_BYTES: u64 = 64 << 10;
+const MAX_REQUEST_BYTES: usize = 64 << 10;
 
 /// Longest answer that a client reads.
 const MAX_ANSWER_BYTES: u64 = 16 << 20;
 
-/// A client that says nothing for so long is hung up on, so that the next one gets its turn.
+/// A client may take so long for its question, and so long for the answer, all in all: then the next
+/// one gets its turn.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The daemon answers within a few milliseconds unless it is stuck.
@@ -125,9 +126,12 @@ impl Server {
         let path = runtime_dir.join(SOCKET_NAME);
         let place = || format!("control socket {}", path.display());
         fs::create_dir_all(runtime_dir).with_context(place)?;
-        if UnixStream::connect(&path).is_ok() {
+        if let Ok(other) = UnixStream::connect(&path) {
+            let owner = rustix::net::sockopt::socket_peercred(&other).map(|owner| owner.pid);
+            let owner = owner.map_or("?".to_owned(), |pid| pid.as_raw_nonzero().to_string());
             bail!(
-                "{} belongs to a daemon that is running; give this one another daemon.runtime_dir",
+                "{} belongs to process {owner}, a daemon that is running; give this one another \
+                 daemon.runtime_dir",
                 place()
             );
         }
@@ -177,19 +181,16 @@ fn serve(listener: &UnixListener, calls: &Sender<Call>) {
 }
 
 fn serve_client(client: &UnixStream, calls: &Sender<Call>) -> anyhow::Result<()> {
-    client.set_read_timeout(Some(CLIENT_TIMEOUT))?;
-    client.set_write_timeout(Some(CLIENT_TIMEOUT))?;
     let peer = rustix::net::sockopt::socket_peercred(client)?;
     let by = Peer { uid: peer.uid.as_raw(), pid: peer.pid.as_raw_nonzero().get().cast_unsigned() };
-    // A request may hold a token.
-    let mut line = Zeroizing::new(String::new());
-    BufReader::new(client.take(MAX_REQUEST_BYTES)).read_line(&mut line)?;
     let own = rustix::process::geteuid().as_raw();
     let answer = if by.uid != own && by.uid != 0 {
-        // The socket's mode says the same; a socket that was passed on, or moved, does not.
+        // The socket's mode says the same; a socket that was passed on, or moved, does not. Not a
+        // byte is read for him.
         serde_json::json!({ "error": format!("user {} may not ask this daemon", by.uid) })
     } else {
-        match serde_json::from_str(&line) {
+        let line = read_line(client)?;
+        match serde_json::from_slice(&line) {
             Ok(request) => {
                 let (sender, receiver) = mpsc::channel();
                 let request: Request = request;
@@ -204,9 +205,9 @@ fn serve_client(client: &UnixStream, calls: &Sender<Call>) -> anyhow::Result<()>
             }
         }
     };
-    let mut client = client;
-    serde_json::to_writer(&mut client, &answer)?;
-    client.write_all(b"\n")?;
+    let mut answer = serde_json::to_vec(&answer)?;
+    answer.push(b'\n');
+    write(client, &answer)?;
     Ok(())
 }
 
@@ -217,6 +218,40 @@ pub fn is_running(runtime_dir: &Path) -> bool {
         matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
     };
     !UnixStream::connect(runtime_dir.join(SOCKET_NAME)).is_err_and(|error| gone(&error))
+}
+
+/// What the client says up to the end of its line, of its words, or of the most that is read.
+fn read_line(mut client: &UnixStream) -> io::Result<Zeroizing<Vec<u8>>> {
+    let deadline = Instant::now() + CLIENT_TIMEOUT;
+    // It may hold a token, of which growing would leave copies behind.
+    let mut line = Zeroizing::new(vec![0; MAX_REQUEST_BYTES]);
+    let mut len = 0;
+    while let Some(rest) = line.get_mut(len..).filter(|rest| !rest.is_empty()) {
+        client.set_read_timeout(Some(left(deadline)?))?;
+        let read = client.read(rest)?;
+        len += read;
+        if read == 0 || line.get(len - read..len).is_some_and(|new| new.contains(&b'\n')) {
+            break;
+        }
+    }
+    line.truncate(len);
+    Ok(line)
+}
+
+fn write(mut client: &UnixStream, mut answer: &[u8]) -> io::Result<()> {
+    let deadline = Instant::now() + CLIENT_TIMEOUT;
+    while !answer.is_empty() {
+        client.set_write_timeout(Some(left(deadline)?))?;
+        let written = client.write(answer)?;
+        answer = answer.get(written..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// How long it is to a deadline, never 0, which would be for ever.
+fn left(deadline: Instant) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
 /// Asks the daemon whose socket lies in `runtime_dir`.
@@ -254,6 +289,7 @@ mod tests {
         io::{Read as _, Write as _},
         os::unix::{fs::PermissionsExt as _, net::UnixStream},
         thread,
+        time::{Duration, Instant},
     };
 
     use super::{Change, Request, SOCKET_NAME, Server, Target, TokenText, ask};
@@ -287,10 +323,70 @@ mod tests {
         drop(std::os::unix::net::UnixListener::bind(dir.path().join(SOCKET_NAME)).unwrap());
         let server = Server::bind(dir.path()).unwrap();
         let error = Server::bind(dir.path()).unwrap_err().to_string();
-        assert!(error.contains("daemon that is running"), "{error}");
+        let own = format!("process {},", std::process::id());
+        assert!(error.contains("daemon that is running") && error.contains(&own), "{error}");
         drop(server);
         let error = ask(dir.path(), &Request::Status).unwrap_err().to_string();
         assert!(error.contains("no daemon is running"), "{error}");
+    }
+
+    /// Each of these has its second, and the next one is answered.
+    #[test]
+    fn nobody_holds_the_socket_for_longer_than_his_turn() {
+        let dir = tempfile::tempdir().unwrap();
+        let server = Server::bind(dir.path()).unwrap();
+        let path = dir.path().join(SOCKET_NAME);
+        let connect = || UnixStream::connect(&path).unwrap();
+        // One that says nothing, and one that never comes to the end of his line.
+        let _silent = connect();
+        let mut slow = connect();
+        let drip = thread::spawn(move || {
+            let began = Instant::now();
+            while slow.write_all(b"x").is_ok() && began.elapsed() < Duration::from_secs(20) {
+                thread::sleep(Duration::from_millis(100));
+            }
+            began.elapsed()
+        });
+        // A line that is over every limit.
+        let mut long = connect();
+        let flood = thread::spawn(move || {
+            let line = vec![b'['; 1 << 20];
+            let _ = long.write_all(&line);
+            let mut answer = String::new();
+            let _ = long.read_to_string(&mut answer);
+            answer
+        });
+        let client = thread::spawn({
+            let dir = dir.path().to_owned();
+            move || ask(&dir, &Request::Status)
+        });
+        let began = Instant::now();
+        let call = loop {
+            if let Some(call) = server.pending().next() {
+                break call;
+            }
+            assert!(began.elapsed() < Duration::from_secs(20));
+            thread::sleep(Duration::from_millis(1));
+        };
+        call.answer(serde_json::json!({ "pid": 7 }));
+        assert_eq!(client.join().unwrap().unwrap()["pid"], 7);
+        assert!(drip.join().unwrap() < Duration::from_secs(10));
+        let answer = flood.join().unwrap();
+        assert!(answer.is_empty() || answer.contains("not a request"), "{answer}");
+    }
+
+    #[test]
+    fn a_link_in_its_place_leads_nowhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let precious = dir.path().join("precious");
+        std::fs::write(&precious, "x").unwrap();
+        std::os::unix::fs::symlink(&precious, dir.path().join(SOCKET_NAME)).unwrap();
+        let server = Server::bind(dir.path()).unwrap();
+        assert_eq!(std::fs::read(&precious).unwrap(), b"x");
+        let place = std::fs::symlink_metadata(dir.path().join(SOCKET_NAME)).unwrap();
+        assert!(!place.file_type().is_symlink());
+        drop(server);
+        assert_eq!(std::fs::read(&precious).unwrap(), b"x");
     }
 
     #[test]

@@ -3,7 +3,6 @@
 //! What can't be had or read is said once, and the list before stays in force.
 
 use std::{
-    fs::File,
     io::Read as _,
     path::{Path, PathBuf},
     sync::{
@@ -28,6 +27,7 @@ use crate::{
     feeds::{self, FeedError, FeedTable, Format, Meaning},
     keyring::Download,
     time::Time,
+    whole_file,
 };
 
 /// What servers are asked for.
@@ -212,7 +212,7 @@ pub(super) fn read(config: &FeedConfig, reading: &Reading, path: &Path) -> News 
 /// The bytes of the feed at `path`, and when they were written.
 fn read_file(config: &FeedConfig, path: &Path) -> anyhow::Result<(Vec<u8>, Time)> {
     let (most, mut bytes) = (*config.max_bytes.get_ref(), Vec::new());
-    let file = File::open(path)?;
+    let file = whole_file::open(path)?;
     let written = file.metadata()?.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
     file.take(most + 1).read_to_end(&mut bytes)?;
     ensure!(bytes.len() as u64 <= most, "over {most} bytes");

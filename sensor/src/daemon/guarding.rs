@@ -9,9 +9,8 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 
-use super::now;
 use crate::{
-    capture::FlowKey,
+    capture::{FlowKey, live},
     config::{Config, Place},
     enforce::{
         Cut, Enforcer,
@@ -21,6 +20,7 @@ use crate::{
     pipeline::Pipeline,
     policy::Mode,
     services::{self, Services},
+    time::Time,
     token::{FingerprintKey, guard_keys::TokenKeys},
 };
 
@@ -183,6 +183,17 @@ impl Guarding {
         Ok(())
     }
 
+    /// Guards the watched cgroup that was made anew.
+    ///
+    /// # Errors
+    /// It is not there, or the kernel refuses.
+    pub(super) fn follow(&mut self, config: &Config, known: &Services) -> anyhow::Result<()> {
+        let Some(guard) = &mut self.guard else { return Ok(()) };
+        let cgroup = config.capture.cgroup.as_deref();
+        let pins = guard::pin_folder(cgroup)?;
+        Ok(guard.follow(&live::cgroup_path(cgroup)?, pins, &services(config, known))?)
+    }
+
     /// Becomes readable when something waits.
     pub(super) fn waiting(&self) -> Option<BorrowedFd<'_>> {
         self.guard.as_ref().map(Guard::waiting)
@@ -194,6 +205,7 @@ impl Guarding {
         &mut self,
         pipeline: &mut Pipeline,
         enforcer: &mut Enforcer,
+        now: Time,
     ) -> Vec<(FlowKey, u64, CutCause)> {
         let mut refused = Vec::new();
         let Some(guard) = &mut self.guard else { return refused };
@@ -206,7 +218,7 @@ impl Guarding {
                 tracing::warn!("the services were without the daemon for {} ms", away.as_millis());
             }
         }
-        let (mut verdicts, now) = (Vec::new(), now());
+        let mut verdicts = Vec::new();
         guard.held(|head| {
             if let Some(cause) = head.cut {
                 let (flow, cookie) = (head.flow, head.cookie);

@@ -84,7 +84,9 @@ impl LearnedFile {
         let stats = pipeline.stats().key_sets;
         let current = [stats.learned, stats.changed, stats.read];
         let changed = self.written[..2] != current[..2];
-        let stale = self.written != current && now.since(self.at) >= REFRESH;
+        // A clock that was set back says nothing of how long ago that was.
+        let old = now < self.at || now.since(self.at) >= REFRESH;
+        let stale = self.written != current && old;
         if !changed && !stale {
             return;
         }

@@ -82,11 +82,12 @@ impl MemoryFile {
         (!self.anew && self.next.is_none()).then_some(true)
     }
 
-    /// Appends what changed since the last call. A failure is said once until it is over; what
-    /// could not be written is lost with the process only.
+    /// Appends what changed since the last call. A failure is said once until it is over; then
+    /// everything is written anew: of what failed nobody knows how much is in the log.
     pub(super) fn save(&mut self, memory: &mut Memory) {
         match self.try_save(memory) {
-            Ok(()) => self.failing = false,
+            // Over when the log is another one.
+            Ok(()) => self.failing &= self.next.is_some(),
             Err(error) if !self.failing => {
                 self.failing = true;
                 tracing::error!("{}: {error}; not kept over a restart", self.path.display());
@@ -98,7 +99,7 @@ impl MemoryFile {
     fn try_save(&mut self, memory: &mut Memory) -> io::Result<()> {
         let mut buffer = Vec::new();
         let outgrown = self.len > MIN_REWRITE.max(2 * self.whole);
-        if self.next.is_none() && (outgrown || self.anew) {
+        if self.next.is_none() && (outgrown || self.anew || self.failing) {
             let file = create(&self.path.with_extension("new"))?;
             memory.begin_snapshot(&mut buffer)?;
             (self.next, self.anew) = (Some((file, 0)), false);
@@ -111,8 +112,9 @@ impl MemoryFile {
         };
         *len += buffer.len() as u64;
         if let Err(error) = file.write_all(&buffer) {
-            // The old log is still whole; the next attempt begins anew.
+            // The old log is as it was; the next attempt begins anew. The disk may be full of it.
             self.next = None;
+            let _ = fs::remove_file(self.path.with_extension("new"));
             return Err(error);
         }
         if left == 0
@@ -167,7 +169,11 @@ fn restore(path: &Path, secret: [u8; 16], config: &MemoryConfig) -> Memory {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt as _};
+    use std::{
+        fs::{self, File},
+        io::Write as _,
+        os::unix::fs::PermissionsExt as _,
+    };
 
     use super::{FILE_NAME, MemoryFile};
     use crate::{
@@ -190,6 +196,33 @@ mod tests {
         let service = ServiceUse { server, cgroup: 1, name: None, audiences: &[] };
         let used = Use::new(keys, [10, 0, 0, 1].into(), service);
         memory.observe(Time::from_unix_secs(1_700_000_000), &used).first_use
+    }
+
+    #[test]
+    fn a_disk_that_was_full_costs_nothing_once_it_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut file, mut memory) = MemoryFile::open(dir.path(), [7; 16], &config()).unwrap();
+        let log = std::mem::replace(
+            &mut file.log,
+            File::options().write(true).open("/dev/full").unwrap(),
+        );
+        assert!(use_token(&mut memory, 0));
+        file.save(&mut memory);
+        assert!(file.failing);
+        // As a write does that finds room for half of a batch.
+        (&log).write_all(b"torn").unwrap();
+        assert!(use_token(&mut memory, 1));
+        file.save(&mut memory);
+        assert!(!file.failing);
+        assert!(use_token(&mut memory, 2));
+        file.save(&mut memory);
+        drop(file);
+        let path = dir.path().join(FILE_NAME);
+        let (mut memory, lost) =
+            Memory::restore([7; 16], config(), &fs::read(path).unwrap()).unwrap();
+        assert!(lost.records == 0 && lost.torn_bytes == 0, "{lost:?}");
+        assert!((0..3).all(|number| !use_token(&mut memory, number)));
+        assert!(!dir.path().join("tokens.new").exists());
     }
 
     #[test]

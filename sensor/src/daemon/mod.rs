@@ -28,6 +28,7 @@ mod rest;
 mod secret_search;
 mod settings;
 mod status;
+mod surroundings;
 mod view;
 
 use std::{
@@ -36,7 +37,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context as _;
@@ -50,7 +51,7 @@ use self::{
     files::{Files, Fresh},
     guarding::Guarding,
     learned_file::LearnedFile,
-    lock::WatchLock,
+    lock::{StateLock, WatchLock},
     memory_file::MemoryFile,
     metrics::Metrics,
     models::Choice,
@@ -58,6 +59,7 @@ use self::{
     profiles_file::ProfilesFile,
     secret_search::SecretSearch,
     settings::{capture_config, cuts, delivery, load_key, settings, start_search},
+    surroundings::Ground,
     view::View,
 };
 pub(crate) use self::{feeds::clients_of_files, forget::forget_at_rest};
@@ -102,6 +104,8 @@ const SHUTDOWN: Duration = Duration::from_secs(5);
 /// The sensor can't start: privileges, kernel, cgroup, sinks, or another instance. Nothing stays
 /// attached then.
 pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
+    // Before anything secret is read.
+    confine::keep_memory();
     // First, or the first folder that can't be written is blamed.
     live::permitted()?;
     if config.daemon.confine {
@@ -112,6 +116,7 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
     let signals = Signals::catch().context("signals can't be handled")?;
     let cgroup = live::cgroup_path(config.capture.cgroup.as_deref())?;
     let _lock = WatchLock::take(&cgroup, &config.capture.ports)?;
+    let _state = StateLock::take(&config.daemon.state_dir)?;
     let beating = Guarding::bridge(&config);
     let key = load_key(&config)?;
     let salt = fingerprint_key::random_salt()?;
@@ -181,6 +186,7 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
         started: now(),
         sensor_events: 0,
         cgroup: cgroup.display().to_string(),
+        ground: Ground::new(cgroup),
         config,
         key,
         salt,
@@ -216,6 +222,7 @@ struct Daemon {
     key: FingerprintKey,
     salt: [u8; 16],
     cgroup: String,
+    ground: Ground,
     capture: live::Capture,
     pipeline: Pipeline,
     keyring: Keyring,
@@ -257,13 +264,15 @@ struct Daemon {
 
 impl Daemon {
     fn watch(&mut self, signals: &Signals, control: &control::Server) -> anyhow::Result<()> {
-        let mut loss_due = now() + LOSS_PERIOD;
-        let mut save_due = now() + SAVE_PERIOD;
+        // By a clock that nobody sets.
+        let mut loss_due = Instant::now() + LOSS_PERIOD;
+        let mut save_due = Instant::now() + SAVE_PERIOD;
         while !signals.stop.load(Ordering::Relaxed) {
             self.notifier.alive();
             self.wait()?;
             self.read();
             self.guard();
+            self.follow_cgroup();
             self.take_cgroups();
             self.take_keys();
             self.take_files();
@@ -297,9 +306,9 @@ impl Daemon {
                 }
                 self.ready();
             }
-            let now = now();
-            if now >= save_due {
-                save_due = now + SAVE_PERIOD;
+            let (now, elapsed) = (now(), Instant::now());
+            if elapsed >= save_due {
+                save_due = elapsed + SAVE_PERIOD;
                 self.memory_file.save(self.pipeline.memory());
                 self.learned_file.save(&self.pipeline, now);
                 self.state_file.save(self.pipeline.lists());
@@ -308,8 +317,8 @@ impl Daemon {
             }
             let every = self.config.scoring.save_every();
             self.profiles_file.step(self.pipeline.features(), now, every);
-            if now >= loss_due {
-                loss_due = now + LOSS_PERIOD;
+            if elapsed >= loss_due {
+                loss_due = elapsed + LOSS_PERIOD;
                 self.tell_losses(now);
             }
         }
@@ -344,9 +353,10 @@ impl Daemon {
 
     /// Takes everything that is in the ring, and lets time pass.
     fn read(&mut self) {
+        self.follow_clock();
         self.work(|pipeline, capture, out| {
             capture.read(|input: Input<'_>| pipeline.push(&input, out));
-            pipeline.tick(now(), out);
+            pipeline.tick(capture.now(), out);
             let found = out.search.into_iter().flat_map(SecretSearch::found);
             for found in found {
                 pipeline.weak_secret(&found, out);
@@ -356,13 +366,14 @@ impl Daemon {
 
     /// Judges what waits in the kernel, and tells of what was refused there.
     fn guard(&mut self) {
-        let refused = self.guarding.attend(&mut self.pipeline, &mut self.enforcer);
+        let now = self.capture.now();
+        let refused = self.guarding.attend(&mut self.pipeline, &mut self.enforcer, now);
         if refused.is_empty() {
             return;
         }
         self.work(|pipeline, _, out| {
             for (flow, cookie, cause) in refused {
-                pipeline.refused(now(), flow, cookie, cause, out);
+                pipeline.refused(now, flow, cookie, cause, out);
             }
         });
     }

@@ -95,7 +95,9 @@ impl ProfilesFile {
             return;
         }
         let Some(mut job) = self.job.take() else {
-            if now >= *self.due.get_or_insert(now + every) {
+            let due = *self.due.get_or_insert(now + every);
+            // Due later than that is what a clock that was set back makes of it.
+            if now >= due || due > now + every {
                 self.due = Some(now + every);
                 self.begin(0, features);
             }

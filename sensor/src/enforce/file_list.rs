@@ -14,7 +14,6 @@
 
 use std::{
     collections::HashSet,
-    fs::File,
     io::Read as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -26,7 +25,7 @@ use super::{
     entry::{Denied, EntryError, Source, Terms, Written},
     tables::TokenKey,
 };
-use crate::{feeds::Feed, networks, policy::AllowedName, time::Time};
+use crate::{feeds::Feed, networks, policy::AllowedName, time::Time, whole_file};
 
 /// Bytes of one file: a million token keys and comments.
 pub const MAX_FILE_BYTES: usize = 128 << 20;
@@ -89,7 +88,7 @@ impl FileList {
     /// It can't be read, is too large, or a line of it is no entry; the error names the line.
     pub fn load(path: &Path, now: Time) -> Result<Self, FileError> {
         let unreadable = |source| FileError::Unreadable { path: path.into(), source };
-        let file = File::open(path).map_err(unreadable)?;
+        let file = whole_file::open(path).map_err(unreadable)?;
         let mut text = Vec::new();
         file.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut text).map_err(unreadable)?;
         if text.len() > MAX_FILE_BYTES {

@@ -165,7 +165,7 @@ pub enum Error {
 pub struct Guard {
     links: Vec<(&'static str, Attached)>,
     // The programs live in here.
-    _ebpf: Ebpf,
+    ebpf: Ebpf,
     pins: Option<PathBuf>,
     heartbeat: Array<MapData, u64>,
     policies: Array<MapData, [u64; 3]>,
@@ -320,23 +320,11 @@ impl Guard {
             held: take(&mut ebpf, "HELD")?,
             counters: take(&mut ebpf, "GUARD_COUNTERS")?,
             malformed: 0,
-            _ebpf: ebpf,
+            ebpf,
         };
         guard.configure(&config.services)?;
         guard.beat()?;
-        for (name, direction) in
-            PROGRAMS.into_iter().zip([CgroupSkbAttachType::Ingress, CgroupSkbAttachType::Egress])
-        {
-            let fail = |e| Error::Program { program: name, reason: live::reason(&e) };
-            let program = program(&mut guard._ebpf, name)?;
-            let link = program
-                .attach(group.as_fd(), direction, CgroupAttachMode::Single)
-                .and_then(|id| program.take_link(id))
-                .map_err(fail)?;
-            let link = FdLink::try_from(link)
-                .map_err(|e| Error::Program { program: name, reason: e.to_string() })?;
-            guard.links.push((name, Attached::Own(link)));
-        }
+        guard.attach(&group)?;
         // Ours are in place: those of an earlier daemon go.
         for name in PROGRAMS {
             if let Some(pins) = &config.pins {
@@ -345,6 +333,51 @@ impl Guard {
         }
         guard.outlive(closed(&config.services))?;
         Ok((guard, tables))
+    }
+
+    fn attach(&mut self, group: &File) -> Result<(), Error> {
+        for (name, direction) in
+            PROGRAMS.into_iter().zip([CgroupSkbAttachType::Ingress, CgroupSkbAttachType::Egress])
+        {
+            let fail = |e| Error::Program { program: name, reason: live::reason(&e) };
+            let program = program(&mut self.ebpf, name)?;
+            let link = program
+                .attach(group.as_fd(), direction, CgroupAttachMode::Single)
+                .and_then(|id| program.take_link(id))
+                .map_err(fail)?;
+            let link = FdLink::try_from(link)
+                .map_err(|e| Error::Program { program: name, reason: e.to_string() })?;
+            self.links.push((name, Attached::Own(link)));
+        }
+        Ok(())
+    }
+
+    /// Guards the cgroup at `path` from now on, with what outlives the daemon in `pins`: the one
+    /// that was guarded is gone, and another was made in its place.
+    ///
+    /// # Errors
+    /// It is not there, or the kernel refuses.
+    pub fn follow(
+        &mut self,
+        path: &Path,
+        pins: PathBuf,
+        services: &[Service],
+    ) -> Result<(), Error> {
+        let fail = |path: &Path| {
+            let path = path.to_owned();
+            move |error| Error::Pins { path, error }
+        };
+        let group = File::open(path).map_err(fail(path))?;
+        self.outlive(false)?;
+        self.links.clear();
+        if let Some(old) = self.pins.replace(pins.clone())
+            && old != pins
+        {
+            detach(&pins).map_err(fail(&pins))?;
+            fs::rename(&old, &pins).map_err(fail(&pins))?;
+        }
+        self.attach(&group)?;
+        self.outlive(closed(services))
     }
 
     /// Leaves the programs attached for the next daemon, until their heartbeat is over.

@@ -236,6 +236,8 @@ pub(crate) fn all() -> Vec<Event> {
         SensorState::Started,
         SensorState::Stopped,
         SensorState::ConfigReloaded,
+        SensorState::CgroupGone,
+        SensorState::CgroupBack,
         SensorState::Loss {
             since: at(),
             causes: vec![("ring-full", 12), ("journal-full", 4)],

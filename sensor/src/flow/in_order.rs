@@ -92,6 +92,13 @@ impl InOrder {
         self.end += len;
     }
 
+    /// The clock was set by so many nanoseconds.
+    pub(super) fn clock_set(&mut self, by: i64) {
+        for run in &mut self.runs {
+            run.at = run.at.moved(by);
+        }
+    }
+
     /// Whether neither data nor a gap is held.
     pub(super) fn is_empty(&self) -> bool {
         self.runs.is_empty()

@@ -193,6 +193,12 @@ impl Flow {
         a.into_iter().chain(b).min()
     }
 
+    /// The clock was set by so many nanoseconds: what waits has waited no longer for it.
+    pub fn clock_set(&mut self, by: i64) {
+        self.to_server.clock_set(by);
+        self.to_client.clock_set(by);
+    }
+
     /// Nothing more comes of this connection: all that is held becomes readable, then the end.
     pub fn flush(&mut self, limits: &Limits, stats: &mut FlowStats) {
         self.to_server.flush(limits, stats);

@@ -61,6 +61,13 @@ impl Queue {
         self.segments.iter().map(|segment| segment.at).min()
     }
 
+    /// The clock was set by so many nanoseconds.
+    pub(super) fn clock_set(&mut self, by: i64) {
+        for segment in &mut self.segments {
+            segment.at = segment.at.moved(by);
+        }
+    }
+
     /// The segments that share sequence numbers with `lo..hi`.
     pub(super) fn overlapping(&self, lo: u64, hi: u64) -> impl Iterator<Item = &Queued> {
         let first = self.segments.partition_point(|segment| segment.data_end <= lo);

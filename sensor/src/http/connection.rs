@@ -264,6 +264,14 @@ impl Connection {
         }
     }
 
+    /// The clock was set by so many nanoseconds.
+    pub fn clock_set(&mut self, by: i64) {
+        for side in [&mut self.requests, &mut self.responses] {
+            side.since = side.since.moved(by);
+        }
+        self.open.clock_set(by);
+    }
+
     /// The connection is over, or no longer watched: closes all open exchanges.
     pub fn finish(&mut self, at: Time, out: &mut Events) {
         if self.opaque {

@@ -150,6 +150,16 @@ impl Open {
         self.settle(out);
     }
 
+    /// The clock was set by so many nanoseconds.
+    pub(super) fn clock_set(&mut self, by: i64) {
+        for exchange in &mut self.0 {
+            exchange.last = exchange.last.moved(by);
+            if let Some(request) = &mut exchange.pending {
+                request.clock_set(by);
+            }
+        }
+    }
+
     /// Gives up everything.
     pub(super) fn finish(&mut self, out: &mut Events) {
         for exchange in self.0.drain(..) {

@@ -59,6 +59,12 @@ pub struct Request {
 }
 
 impl Request {
+    /// The clock was set by so many nanoseconds: when it passed is told by the clock as it is set.
+    pub(crate) fn clock_set(&mut self, by: i64) {
+        self.first_byte = self.first_byte.moved(by);
+        self.last_byte = self.last_byte.moved(by);
+    }
+
     /// A request whose parts are known otherwise than from its bytes on the wire. `at` is its
     /// time.
     #[must_use]

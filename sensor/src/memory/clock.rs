@@ -43,6 +43,13 @@ impl Clock {
         self.second()
     }
 
+    /// The wall clock was set by so many nanoseconds: own time does not notice.
+    pub(super) fn set(&mut self, by: i64) {
+        if self.wall != Time::EPOCH {
+            self.wall = self.wall.moved(by);
+        }
+    }
+
     pub(super) fn second(&self) -> Second {
         Second::try_from(self.own / 1_000_000_000).unwrap_or(Second::MAX - 1)
     }
@@ -83,5 +90,19 @@ mod tests {
         assert_eq!(clock.advance(at(60)), ahead + 60);
         assert_eq!(clock.of_wall(1_800_000_000 + 90), ahead + 90);
         assert_eq!(clock.of_wall(i64::MIN), 0);
+    }
+
+    #[test]
+    fn a_clock_that_is_said_to_be_set_moves_nothing() {
+        let year = 365 * 86_400;
+        let mut clock = Clock::new();
+        clock.set(1_000);
+        let start = clock.advance(Time::from_unix_secs(1_800_000_000));
+        clock.set(year * 1_000_000_000);
+        let later = 1_800_000_000 + year as u64 + 10;
+        assert_eq!(clock.advance(Time::from_unix_secs(later)), start + 10);
+        assert_eq!(clock.of_wall(later as i64 + 5), start + 15);
+        clock.set(-year * 1_000_000_000);
+        assert_eq!(clock.advance(Time::from_unix_secs(1_800_000_020)), start + 20);
     }
 }

@@ -442,6 +442,12 @@ impl Memory {
     pub fn tick(&mut self, now: Time) {
         self.advance(now);
     }
+
+    /// The wall clock was set by so many nanoseconds, forward or back: nothing that is remembered
+    /// is older for it, or younger.
+    pub fn clock_set(&mut self, by: i64) {
+        self.clock.set(by);
+    }
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ use crate::{
 /// What is judged. See the [module](self).
 pub(super) struct Back {
     /// By [`Slot`]; none where it is free.
-    connections: Vec<Option<Box<Exchanges>>>,
+    pub(super) connections: Vec<Option<Box<Exchanges>>>,
     /// How many came into sight.
     opened: u64,
     pub(super) shared: Shared,
@@ -55,10 +55,10 @@ pub(super) struct Shared {
     learner: Learner,
     tried: Tried,
     pub(super) unknown_keys: UnknownKeys,
-    tails: Waiting,
-    answers: Waiting,
-    unattributed: Unattributed,
-    now: Time,
+    pub(super) tails: Waiting,
+    pub(super) answers: Waiting,
+    pub(super) unattributed: Unattributed,
+    pub(super) now: Time,
     pub(super) ids: EventIds,
     /// All but what the front counts.
     pub(super) stats: Stats,

@@ -63,7 +63,7 @@ pub(super) struct Exchanges {
     pub(super) key: FlowKey,
     pub(super) cookie: u64,
     pub(super) service: Option<Arc<Service>>,
-    open: VecDeque<Open>,
+    pub(super) open: VecDeque<Open>,
 }
 
 impl Exchanges {

@@ -38,8 +38,8 @@ pub(super) struct FlowState {
     pub(super) key: FlowKey,
     pub(super) cookie: u64,
     pub(super) last_seen: Time,
-    flow: Flow,
-    http: Connection,
+    pub(super) flow: Flow,
+    pub(super) http: Connection,
     /// Bytes at each read position that the HTTP stage has seen and left: an unfinished head.
     offered: [usize; 2],
     /// Bytes of the requests that were given out and whose exchange is not over.

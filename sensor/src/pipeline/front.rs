@@ -24,19 +24,19 @@ type Flows = LinkedHashMap<FlowKey, Box<FlowState>, foldhash::fast::RandomState>
 /// The connections that are followed.
 pub(super) struct Front {
     /// Oldest first by last segment.
-    flows: Flows,
+    pub(super) flows: Flows,
     /// No connection is idle for long enough before this.
-    idle_due: Time,
-    common: Common,
+    pub(super) idle_due: Time,
+    pub(super) common: Common,
 }
 
 /// What all connections share.
-struct Common {
+pub(super) struct Common {
     limits: FrontLimits,
     /// Connections with bytes that TCP has not yet confirmed, and until when they wait: one
     /// constant delay, so the first is due first.
-    confirmations: VecDeque<(Time, FlowKey)>,
-    now: Time,
+    pub(super) confirmations: VecDeque<(Time, FlowKey)>,
+    pub(super) now: Time,
     held_bytes: usize,
     stats: FrontStats,
     /// What the HTTP stage gives out, between its turn and the next one's.

@@ -17,6 +17,7 @@
 mod assess;
 mod back;
 mod blocks;
+mod clock;
 mod ending;
 mod enforcement;
 mod examine;

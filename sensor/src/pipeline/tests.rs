@@ -1,4 +1,5 @@
 mod behaviour;
+mod clock;
 mod ends;
 mod enforcement;
 mod vouched;

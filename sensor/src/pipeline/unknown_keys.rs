@@ -134,6 +134,13 @@ impl UnknownKeys {
         }
     }
 
+    /// The clock was set by so many nanoseconds.
+    pub(super) fn clock_set(&mut self, by: i64) {
+        for (_, sighting) in &mut self.waiting {
+            sighting.at = sighting.at.moved(by);
+        }
+    }
+
     /// Gives up on all.
     pub(super) fn forget(&mut self, stats: &mut UnknownKeyStats) {
         stats.unanswered += self.waiting.len() as u64;

@@ -1,15 +1,12 @@
 //! The key that callers show.
 
-use std::{
-    fs::File,
-    io::Read as _,
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
-    path::Path,
-};
+use std::{io::Read as _, os::unix::fs::MetadataExt as _, path::Path};
 
 use anyhow::{Context as _, ensure};
 use aws_lc_rs::{constant_time, digest};
 use zeroize::Zeroizing;
+
+use crate::whole_file;
 
 /// The shortest key: 128 bits as hexadecimal digits.
 const MIN_BYTES: usize = 32;
@@ -38,10 +35,8 @@ impl Key {
     }
 
     fn read(path: &Path) -> anyhow::Result<Self> {
-        // Opening a named pipe would wait for a writer.
-        let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+        let file = whole_file::open(path)?;
         let metadata = file.metadata()?;
-        ensure!(metadata.is_file(), "not a regular file");
         let mode = metadata.mode() & 0o777;
         ensure!(
             mode & 0o027 == 0,

@@ -1,14 +1,16 @@
 //! The files of sinks: secrets, keys, certificates, templates.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, Read as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
 use zeroize::Zeroizing;
+
+use crate::whole_file;
 
 /// Which key of a sink's table a file is named by, and why it can't be used. Nothing of its content.
 #[derive(Debug, thiserror::Error)]
@@ -60,12 +62,8 @@ pub(super) fn secret(path: &Path, max: usize) -> io::Result<Zeroizing<Vec<u8>>> 
 }
 
 fn read_with_mode(path: &Path, max: usize) -> io::Result<(Zeroizing<Vec<u8>>, u32)> {
-    // Opening a named pipe would wait for a writer.
-    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let file = whole_file::open(path)?;
     let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(invalid("not a regular file"));
-    }
     // Growing would leave a copy of a secret behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(max.min(metadata.len() as usize) + 2));
     file.take(max as u64 + 1).read_to_end(&mut bytes)?;

@@ -1,10 +1,19 @@
-//! The cgroup v2 hierarchy: where it is mounted, and which directory an id names.
+//! The cgroup v2 hierarchy: where it is mounted, which directory an id names, and how the programs
+//! come to one.
 
 use std::{
-    fs, io,
-    os::unix::fs::{DirEntryExt as _, MetadataExt as _},
+    fs::{self, File},
+    io,
+    os::{
+        fd::AsFd as _,
+        unix::fs::{DirEntryExt as _, MetadataExt as _},
+    },
     path::{Path, PathBuf},
 };
+
+use aya::programs::{CgroupAttachMode, CgroupSkb, CgroupSkbAttachType};
+
+use super::{Capture, Error, probe, program, reason};
 
 /// Directories looked at for one id.
 const MAX_DIRECTORIES: usize = 65_536;
@@ -73,6 +82,43 @@ pub(super) fn find(root: &Path, id: u64) -> Option<PathBuf> {
         }
     }
     None
+}
+
+/// Opens the directory of a cgroup, and of nothing else.
+pub(super) fn open(path: &Path) -> Result<File, Error> {
+    File::open(path.join("cgroup.procs"))
+        .and_then(|_| File::open(path))
+        .map_err(|error| Error::Cgroup { path: path.into(), error })
+}
+
+impl Capture {
+    /// Attaches the programs to the cgroup at `path`, and to no other any more: a cgroup that is
+    /// removed takes what is attached to it along, and one that is made in its place has nothing.
+    ///
+    /// # Errors
+    /// It is not there, or the kernel refuses.
+    pub fn attach(&mut self, path: &Path) -> Result<(), Error> {
+        let group = open(path)?;
+        for (name, link) in std::mem::take(&mut self.links) {
+            // A link to what is gone is no more than a descriptor, and goes in any case.
+            let _ = program::<CgroupSkb>(&mut self.ebpf, name)?.detach(link);
+        }
+        for (name, direction) in [
+            (probe::INGRESS, CgroupSkbAttachType::Ingress),
+            (probe::EGRESS, CgroupSkbAttachType::Egress),
+        ] {
+            let hook: &mut CgroupSkb = program(&mut self.ebpf, name)?;
+            // A link allows others beside it, whatever the mode says.
+            let link = hook.attach(group.as_fd(), direction, CgroupAttachMode::Single);
+            let link = link.map_err(|e| Error::Attach {
+                program: name,
+                to: path.display().to_string(),
+                reason: reason(&e),
+            })?;
+            self.links.push((name, link));
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -102,10 +102,9 @@ mod service;
 mod whole;
 
 use std::{
-    fs::File,
     io,
     net::IpAddr,
-    os::fd::{AsFd as _, BorrowedFd},
+    os::fd::BorrowedFd,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -113,7 +112,7 @@ use std::{
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
     maps::{Array, HashMap, LpmTrie, MapData, MapError, PerCpuArray, RingBuf, lpm_trie::Key},
-    programs::{CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, ProgramError, RawTracePoint},
+    programs::{CgroupSkb, ProgramError, RawTracePoint, cgroup_skb::CgroupSkbLinkId},
     util::KernelVersion,
 };
 use ipnet::IpNet;
@@ -124,6 +123,7 @@ use smallvec::{SmallVec, smallvec};
 
 use self::{record::Decoder, service::Services, whole::Whole};
 use super::Input;
+use crate::time::Time;
 
 /// The kernel programs, as built by `cargo xtask build-ebpf`.
 pub static OBJECT: &[u8] =
@@ -266,8 +266,9 @@ impl Counters {
 
 /// Running capture. Dropping it, or the end of the process in any way, detaches everything.
 pub struct Capture {
-    // The programs and their links live in here.
-    _ebpf: Ebpf,
+    // The programs live in here, and the tracepoint's link.
+    ebpf: Ebpf,
+    links: Vec<(&'static str, CgroupSkbLinkId)>,
     ring: RingBuf<MapData>,
     counters: PerCpuArray<MapData, [u64; PerCpu::WORDS]>,
     control: HashMap<MapData, u64, u32>,
@@ -303,10 +304,8 @@ impl Capture {
         permitted()?;
         let root = cgroup::mount().ok_or(Error::NoCgroup2)?;
         let path = cgroup_path(config.cgroup.as_deref())?;
-        let group = File::open(path.join("cgroup.procs"))
-            .and_then(|_| File::open(&path))
-            .map_err(|error| Error::Cgroup { path: path.clone(), error })?;
-
+        // Before anything is loaded: it is named wrongly most often.
+        drop(cgroup::open(&path)?);
         let ring_bytes = config.ring_bytes.clamp(1 << 16, 1 << 30).next_power_of_two();
         let offsets = probe::socket_offsets();
         let mut ebpf = load_object(object, ring_bytes, offsets.unwrap_or_default())?;
@@ -333,18 +332,9 @@ impl Capture {
         write_whole(&mut whole, &targets)?;
         let mut settings_map = take(&mut ebpf, "SETTINGS")?;
         hand_over(&mut settings_map, settings)?;
-        for (name, direction) in [
-            (probe::INGRESS, CgroupSkbAttachType::Ingress),
-            (probe::EGRESS, CgroupSkbAttachType::Egress),
-        ] {
-            let hook: &mut CgroupSkb = program(&mut ebpf, name)?;
-            // A link allows others beside it, whatever the mode says.
-            hook.attach(group.as_fd(), direction, CgroupAttachMode::Single).map_err(|e| {
-                Error::Attach { program: name, to: path.display().to_string(), reason: reason(&e) }
-            })?;
-        }
-        Ok(Self {
-            _ebpf: ebpf,
+        let mut capture = Self {
+            ebpf,
+            links: Vec::new(),
             ring,
             counters,
             control,
@@ -357,7 +347,9 @@ impl Capture {
             last_record: None,
             records: 0,
             states,
-        })
+        };
+        capture.attach(&path)?;
+        Ok(capture)
     }
 
     /// Whether records are wanted within a millisecond, as where a verdict cuts a connection, at
@@ -407,10 +399,22 @@ impl Capture {
         }
     }
 
+    /// Follows the wall clock, once a second; gives by how many nanoseconds it was set, if it was
+    /// by a second or more. The times of all records from then on are by the clock as it is set.
+    pub fn follow_clock(&mut self) -> Option<i64> {
+        self.decoder.follow_clock()
+    }
+
+    /// The wall clock as the next record would have it: it steps only in
+    /// [`follow_clock`](Self::follow_clock).
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.decoder.now()
+    }
+
     /// Hands on what is in the ring, [`READ_LIMIT`] records at most, in order; gives the number
     /// of records. The values borrow from the ring.
     pub fn read(&mut self, mut f: impl FnMut(Input<'_>)) -> usize {
-        self.decoder.refresh_clock();
         self.services.deliver(&mut f);
         let mut n = 0;
         while n < READ_LIMIT {

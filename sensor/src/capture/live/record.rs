@@ -19,6 +19,8 @@ use crate::{
 const CLOCK_EVERY: u64 = 1_000_000_000;
 /// A smaller difference is not followed: times of one flow should not jitter.
 const CLOCK_SLACK: u64 = 500_000;
+/// A larger difference is no clock that is brought into line, but one that was set.
+const CLOCK_STEP: u64 = 1_000_000_000;
 
 /// Reads records, and maps their time to the wall clock.
 #[derive(Debug)]
@@ -56,16 +58,30 @@ impl Decoder {
         Self { epoch, refreshed, malformed: 0, losses: 0 }
     }
 
-    /// Follows steps of the wall clock.
-    pub(super) fn refresh_clock(&mut self) {
+    /// Follows the wall clock; gives by how many nanoseconds it was set, if it was.
+    pub(super) fn follow_clock(&mut self) -> Option<i64> {
         if nanos(ClockId::Monotonic).saturating_sub(self.refreshed) < CLOCK_EVERY {
-            return;
+            return None;
         }
         let (epoch, at) = epoch();
         self.refreshed = at;
-        if epoch.abs_diff(self.epoch) > CLOCK_SLACK {
-            self.epoch = epoch;
+        self.follow(epoch)
+    }
+
+    fn follow(&mut self, epoch: u64) -> Option<i64> {
+        let away = epoch.abs_diff(self.epoch);
+        if away <= CLOCK_SLACK {
+            return None;
         }
+        let by = i64::try_from(away).unwrap_or(i64::MAX);
+        let by = if epoch < self.epoch { -by } else { by };
+        self.epoch = epoch;
+        (away >= CLOCK_STEP).then_some(by)
+    }
+
+    /// The wall clock as records have it.
+    pub(super) fn now(&self) -> Time {
+        Time::from_unix_nanos(self.epoch.saturating_add(nanos(ClockId::Monotonic)))
     }
 
     /// Hands on what one record says.
@@ -148,4 +164,29 @@ fn split(data: &[u8]) -> Option<(&Record, &[u8])> {
     let (head, rest) = data.split_at_checked(size_of::<Record>())?;
     let record: &Record = bytemuck::try_from_bytes(head).ok()?;
     Some((record, rest.get(..usize::from(record.captured))?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_is_told_and_one_that_is_brought_into_line_is_followed() {
+        let mut decoder = Decoder::new();
+        let second = 1_000_000_000;
+        let at = decoder.epoch;
+        // Jitter is not followed.
+        assert_eq!((decoder.follow(at + CLOCK_SLACK), decoder.epoch), (None, at));
+        assert_eq!((decoder.follow(at + second / 2), decoder.epoch), (None, at + second / 2));
+        assert_eq!((decoder.follow(at), decoder.epoch), (None, at));
+        let year = 365 * 86_400 * second;
+        assert_eq!(decoder.follow(at + year), Some(year.cast_signed()));
+        assert_eq!(
+            decoder.follow(at - 86_400 * second),
+            Some(-(year + 86_400 * second).cast_signed())
+        );
+        assert_eq!(decoder.epoch, at - 86_400 * second);
+        // Not looked at more often than once a second.
+        assert_eq!(decoder.follow_clock(), None);
+    }
 }

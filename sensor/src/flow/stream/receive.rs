@@ -11,6 +11,18 @@ use crate::{
 const MAX_FINDINGS: usize = 4;
 
 impl Stream {
+    /// The clock was set by so many nanoseconds.
+    pub(in crate::flow) fn clock_set(&mut self, by: i64) {
+        self.held.clock_set(by);
+        self.fin_at = self.fin_at.moved(by);
+        if let Some(rare) = &mut self.rare {
+            rare.queue.clock_set(by);
+            if let Some((_, at)) = &mut rare.replacing {
+                *at = at.moved(by);
+            }
+        }
+    }
+
     pub(super) fn push_data(
         &mut self,
         mut new: Incoming<'_>,
