@@ -106,6 +106,19 @@ impl Sensor {
         Self::start_in(dir, place, ports, extra)
     }
 
+    /// As [`Sensor::start`], with this configuration as it is.
+    ///
+    /// # Errors
+    /// As [`Sensor::start`].
+    pub fn start_as(place: &Place, ports: &[u16], text: &str) -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let config = dir.path().join("config.toml");
+        for path in [&config, &dir.path().join("status.toml")] {
+            fs::write(path, text)?;
+        }
+        Self::launch(place, ports, dir, config)
+    }
+
     fn start_in(dir: TempDir, place: &Place, ports: &[u16], extra: &str) -> Result<Self> {
         let config = configuration(dir.path(), extra)?;
         // A test may break the other one while the sensor runs.

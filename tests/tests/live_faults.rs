@@ -20,27 +20,12 @@ use jotwatch_tests::{
         http::{Client, get, request},
         nginx, plain,
     },
+    soak::{kills::attached, steady::resident},
     stand::{PORT, addr, end, forged, wait},
     tokens,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
-
-/// The programs that are attached to the place's cgroup.
-fn attached(place: &Place) -> Result<usize> {
-    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
-    let output = Command::new("bpftool")
-        .env("PATH", path)
-        .args(["--json", "cgroup", "show"])
-        .arg(place.cgroup())
-        .output()
-        .context("bpftool")?;
-    ensure!(output.status.success(), "bpftool: {}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout)?;
-    // Nothing attached gives no output at all, or an empty list.
-    let programs = if text.trim().is_empty() { json!([]) } else { serde_json::from_str(&text)? };
-    Ok(programs.as_array().map_or(0, Vec::len))
-}
 
 #[test]
 fn a_killed_sensor_leaves_nothing_attached() -> Result<()> {
@@ -330,6 +315,9 @@ fn overload_is_counted_to_the_request() -> Result<()> {
             status["pipeline"]["flows_open"] == 0 && over(status)
         })?;
         assert_eq!(status["pipeline"]["requests"], status["balance"]["seen"]);
+        // Nothing of it is piled up in the daemon (docs/performance.md, `memory`).
+        let most = resident(sensor.pid(), "VmHWM:")?;
+        ensure!(most <= 128 << 10, "{most} KiB resident");
         // Losses are told, too.
         let lines = sensor.stop()?;
         let told = sensor::parsed(&lines)?;

@@ -10,6 +10,7 @@ mod ground;
 mod package;
 mod progress;
 mod setup;
+mod soak;
 mod test;
 mod train;
 
@@ -46,6 +47,8 @@ enum Cmd {
         /// Only these parts
         parts: Vec<setup::Part>,
     },
+    /// Kill the sensor a thousand times under load, or leave it to itself for hours
+    Soak(soak::Args),
     /// Run every test, live ones with real services included
     Test(test::Args),
     /// Rebuild the models' artifacts from public data
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Cmd::Fuzz(args) => fuzz::run(&args),
         Cmd::Package(args) => package::run(&args),
         Cmd::Setup { parts } => setup::run(&parts),
+        Cmd::Soak(args) => soak::run(&args),
         Cmd::Test(args) => test::run(&args),
         Cmd::Train(args) => train::run(&args),
     };

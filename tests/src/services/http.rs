@@ -2,7 +2,7 @@
 //! connection, and reads whole responses.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{ErrorKind, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     time::Duration,
 };
@@ -158,7 +158,13 @@ impl Client {
     /// Reads once; false at the end of the stream.
     fn fill(&mut self) -> Result<bool> {
         let mut buffer = [0; 16 * 1024];
-        let read = self.stream.read(&mut buffer).context("cannot read the response")?;
+        let read = loop {
+            match self.stream.read(&mut buffer) {
+                // With a timeout a read is not taken up again behind a stop of the process (signal(7)).
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read.context("cannot read the response")?,
+            }
+        };
         self.ahead.extend_from_slice(&buffer[..read]);
         Ok(read > 0)
     }

@@ -1,0 +1,183 @@
+//! The sensor left to itself under load: does it grow, does it lose.
+
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::{
+    load::Load,
+    net::Place,
+    sensor::Sensor,
+    services::{self, http::get, nginx},
+    stand::{PORT, addr, forged},
+    tokens,
+};
+
+/// Connections of the load.
+const CONNECTIONS: usize = 8;
+
+/// How long the most is measured that service and sensor do here.
+const FULL_FOR: Duration = Duration::from_secs(10);
+
+/// Tokens that come over and over, and their subjects.
+const TOKENS: u64 = 2_000;
+const SUBJECTS: u64 = 200;
+
+/// Of so many requests one is forged.
+const FORGED: u64 = 500;
+
+/// How often memory is looked at.
+const SAMPLE: Duration = Duration::from_secs(2);
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Report {
+    /// How long the load was on.
+    pub lasted: Duration,
+    /// Requests a second at full load, and under way.
+    pub full: f64,
+    /// Requests a second.
+    pub rate: f64,
+    /// Requests that were answered, full load included.
+    pub sent: u64,
+    /// Of them, those that the sensor saw.
+    pub seen: u64,
+    /// Those that it says it lost.
+    pub lost: u64,
+    /// How long it was let warm up before its memory was looked at.
+    pub warm_up: Duration,
+    /// Kibibytes resident behind the warm-up, at the end, and the most of all.
+    pub resident: [u64; 3],
+    /// Kibibytes that it grows by in an hour: least squares over all samples behind the warm-up.
+    pub slope: f64,
+    /// Processor time a request of the daemon, in microseconds.
+    pub cpu_us: f64,
+}
+
+impl Report {
+    /// As a JSON object.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let [begin, end, most] = self.resident;
+        json!({
+            "seconds": self.lasted.as_secs(), "full_rate": self.full.round(),
+            "rate": self.rate.round(), "sent": self.sent, "seen": self.seen, "lost": self.lost,
+            "warm_up_seconds": self.warm_up.as_secs(), "resident_kib_begin": begin,
+            "resident_kib_end": end, "resident_kib_most": most,
+            "slope_kib_per_hour": self.slope.round(), "daemon_us_per_request": self.cpu_us,
+        })
+    }
+}
+
+/// Runs the sensor for so long at half of what it and its service do at most. `tell` is told of the
+/// seconds that are over and of kibibytes resident.
+///
+/// # Errors
+/// A request was not answered, or the balance does not come out even.
+pub fn steady(lasts: Duration, tell: impl Fn(u64, u64)) -> Result<Report> {
+    let net = Place::new()?;
+    net.services(|place| {
+        let _service = nginx::start(place, addr())?;
+        let sensor = Sensor::start(&net, &[PORT], "")?;
+        let full = load(place, Duration::ZERO)?;
+        let began = Instant::now();
+        thread::sleep(FULL_FOR);
+        let (answered, took) = (full.answered(), began.elapsed());
+        let mut sent = full.end()?;
+        let full = answered as f64 / took.as_secs_f64();
+        let pace = Duration::from_secs_f64(CONNECTIONS as f64 / (full / 2.0));
+
+        let (began, cpu) = (Instant::now(), cpu(sensor.pid())?);
+        let half = load(place, pace)?;
+        let warm_up = (lasts / 4).min(Duration::from_secs(600));
+        let mut samples = Vec::new();
+        while began.elapsed() < lasts {
+            thread::sleep(SAMPLE.min(lasts.saturating_sub(began.elapsed())));
+            ensure!(!half.has_failed(), "{:?}", half.end());
+            let (at, kib) = (began.elapsed(), resident(sensor.pid(), "VmRSS:")?);
+            if at >= warm_up {
+                samples.push((at.as_secs_f64(), kib as f64));
+            }
+            tell(at.as_secs(), kib);
+        }
+        let (lasted, answered) = (began.elapsed(), half.end()?);
+        sent += answered;
+        let status = sensor.wait_for_status("requests = seen + lost", |status| {
+            let balance = &status["balance"];
+            balance["pending"] == 0 && balance["requests"] == sent
+        })?;
+        let cpu_us = self::cpu(sensor.pid())?.saturating_sub(cpu) as f64 / 1e3 / answered as f64;
+        let lost = status["balance"]["lost"].as_object().context("no balance")?;
+        let first = samples.first().context("too short for a sample")?.1 as u64;
+        Ok(Report {
+            lasted,
+            full,
+            rate: answered as f64 / lasted.as_secs_f64(),
+            sent,
+            seen: status["balance"]["seen"].as_u64().context("no balance")?,
+            lost: lost.values().filter_map(Value::as_u64).sum(),
+            warm_up,
+            resident: [first, resident(sensor.pid(), "VmRSS:")?, resident(sensor.pid(), "VmHWM:")?],
+            slope: slope(&samples) * 3600.0,
+            cpu_us,
+        })
+    })
+}
+
+fn load(place: &services::Place<'_>, pace: Duration) -> Result<Load> {
+    Load::start(place, addr(), CONNECTIONS, pace, |number| match number {
+        n if n % FORGED == 0 => get("/", &forged((n / FORGED % 100) as usize)),
+        n => {
+            let claims = json!({"sub": format!("subject-{}", n % SUBJECTS), "n": n % TOKENS});
+            get("/", &tokens::hs256(&claims, b"a secret of nobody"))
+        }
+    })
+}
+
+/// Kibibytes of a process's memory, by the name of a line of `/proc/PID/status`.
+///
+/// # Errors
+/// It is gone.
+pub fn resident(pid: u32, name: &str) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).context("no such line")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}
+
+/// Nanoseconds of processor time that a process's threads have had.
+fn cpu(pid: u32) -> Result<u64> {
+    let mut sum = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let text = fs::read_to_string(task?.path().join("schedstat"))?;
+        sum += text.split(' ').next().context("not a schedstat")?.parse::<u64>()?;
+    }
+    Ok(sum)
+}
+
+/// The slope of the line through these points that is best by least squares.
+fn slope(points: &[(f64, f64)]) -> f64 {
+    let n = points.len() as f64;
+    let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / n;
+    let (x, y) = (mean(|point| point.0), mean(|point| point.1));
+    let over: f64 = points.iter().map(|point| (point.0 - x) * (point.1 - y)).sum();
+    let under: f64 = points.iter().map(|point| (point.0 - x).powi(2)).sum();
+    if under > 0.0 { over / under } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::slope;
+
+    #[test]
+    fn the_slope_of_a_line_is_its_own_and_of_noise_is_none() {
+        let line: Vec<_> = (0..100).map(|x| (f64::from(x), 3.0 * f64::from(x) + 7.0)).collect();
+        assert!((slope(&line) - 3.0).abs() < 1e-9);
+        let flat: Vec<_> = (0..100).map(|x| (f64::from(x), f64::from(x % 2))).collect();
+        assert!(slope(&flat).abs() < 1e-3);
+        assert!(slope(&[(1.0, 1.0)]).abs() < 1e-9);
+    }
+}
