@@ -4,6 +4,7 @@ mod bench;
 mod boot;
 mod build_ebpf;
 mod demo;
+mod deny;
 mod evaluate;
 mod fuzz;
 mod ground;
@@ -33,6 +34,8 @@ enum Cmd {
     BuildEbpf(build_ebpf::Args),
     /// Watch a real service that checks its tokens badly, under good and forged traffic
     Demo(demo::Args),
+    /// Check licences, sources and versions of what this depends on
+    Deny(deny::Args),
     /// The demo's service; started by it
     #[command(hide = true)]
     DemoService { addr: std::net::SocketAddr },
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Cmd::Bench(args) => bench::run(&args),
         Cmd::BuildEbpf(args) => build_ebpf::run(setup::workspace(), &args),
         Cmd::Demo(args) => demo::run(&args),
+        Cmd::Deny(args) => deny::run(&args),
         Cmd::DemoService { addr } => demo::run_service(addr),
         Cmd::Evaluate(args) => evaluate::run(&args),
         Cmd::Fuzz(args) => fuzz::run(&args),

