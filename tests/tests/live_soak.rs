@@ -10,7 +10,6 @@ fn a_killed_sensor_harms_no_service_and_finds_its_state_again() -> Result<()> {
     }
     let seed = u64::from(std::process::id());
     let report = kills(20, seed, |_| {})?;
-    println!("seed {seed}: {report:?}");
     // A machine that is busy may keep a daemon waiting for longer than its heartbeat.
     let of_time = |(complaint, _): (&String, &u64)| complaint.contains("without the daemon");
     ensure!(report.complaints.iter().all(of_time), "seed {seed}: {report:?}");

@@ -191,7 +191,7 @@ impl Guarding {
         let Some(guard) = &mut self.guard else { return Ok(()) };
         let cgroup = config.capture.cgroup.as_deref();
         let pins = guard::pin_folder(cgroup)?;
-        Ok(guard.follow(&live::cgroup_path(cgroup)?, pins, &services(config, known))?)
+        Ok(guard.follow(&live::cgroup_path(cgroup)?, &pins, &services(config, known))?)
     }
 
     /// Becomes readable when something waits.

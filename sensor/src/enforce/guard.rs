@@ -357,12 +357,7 @@ impl Guard {
     ///
     /// # Errors
     /// It is not there, or the kernel refuses.
-    pub fn follow(
-        &mut self,
-        path: &Path,
-        pins: PathBuf,
-        services: &[Service],
-    ) -> Result<(), Error> {
+    pub fn follow(&mut self, path: &Path, pins: &Path, services: &[Service]) -> Result<(), Error> {
         let fail = |path: &Path| {
             let path = path.to_owned();
             move |error| Error::Pins { path, error }
@@ -370,11 +365,11 @@ impl Guard {
         let group = File::open(path).map_err(fail(path))?;
         self.outlive(false)?;
         self.links.clear();
-        if let Some(old) = self.pins.replace(pins.clone())
+        if let Some(old) = self.pins.replace(pins.to_owned())
             && old != pins
         {
-            detach(&pins).map_err(fail(&pins))?;
-            fs::rename(&old, &pins).map_err(fail(&pins))?;
+            detach(pins).map_err(fail(pins))?;
+            fs::rename(&old, pins).map_err(fail(pins))?;
         }
         self.attach(&group)?;
         self.outlive(closed(services))

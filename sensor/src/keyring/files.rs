@@ -1,9 +1,9 @@
 //! Keys in files.
 
 use std::{
-    fs::{File, Metadata},
+    fs::Metadata,
     io::Read as _,
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -14,6 +14,7 @@ use super::Error;
 use crate::{
     config::IssuerConfig,
     keys::{Key, KeySet, KeySource, MAX_KEY_SET_BYTES, parse_keys},
+    whole_file,
 };
 
 /// The largest file of an HMAC secret.
@@ -28,7 +29,7 @@ pub(super) struct FileKeys {
     pub(super) fallback: Vec<Arc<Key>>,
     /// Keys of these files that can't be used.
     pub(super) rejected: usize,
-    /// A line about each file with a key that can't be used.
+    /// A line about each file with a key that can't be used, or that anybody can write.
     pub(super) warnings: Vec<String>,
 }
 
@@ -39,23 +40,30 @@ pub(super) struct FileKeys {
 pub(super) fn load(config: &IssuerConfig) -> Result<FileKeys, Error> {
     let mut keys = FileKeys::default();
     for path in &config.key_files {
-        let set = read_keys(path)?;
-        keys.note(path, &set);
+        let (set, metadata) = read_keys(path)?;
+        keys.note(path, &set, &metadata);
         keys.fixed.extend(set.keys);
     }
     for path in &config.secret_files {
         keys.fixed.push(Arc::new(read_secret(path)?));
     }
     if let Some(path) = &config.jwks_file {
-        let set = read_keys(path)?;
-        keys.note(path, &set);
+        let (set, metadata) = read_keys(path)?;
+        keys.note(path, &set, &metadata);
         if config.is_remote() { &mut keys.fallback } else { &mut keys.fixed }.extend(set.keys);
     }
     Ok(keys)
 }
 
 impl FileKeys {
-    fn note(&mut self, path: &Path, set: &KeySet) {
+    fn note(&mut self, path: &Path, set: &KeySet, metadata: &Metadata) {
+        let mode = metadata.mode() & 0o777;
+        if mode & 0o002 != 0 {
+            self.warnings.push(format!(
+                "{}: anybody can write it (mode {mode:04o}), and so sign tokens",
+                path.display()
+            ));
+        }
         self.rejected += set.rejected.len();
         if let Some(first) = set.rejected.first() {
             self.warnings.push(format!(
@@ -70,7 +78,7 @@ impl FileKeys {
     }
 }
 
-fn read_keys(path: &Path) -> Result<KeySet, Error> {
+fn read_keys(path: &Path) -> Result<(KeySet, Metadata), Error> {
     let (bytes, metadata) = read(path, MAX_KEY_SET_BYTES)?;
     let set = parse_keys(&bytes, KeySource::File)
         .map_err(|error| Error::Keys { path: path.into(), error })?;
@@ -83,7 +91,7 @@ fn read_keys(path: &Path) -> Result<KeySet, Error> {
             None => Error::NoKey { path: path.into() },
         });
     }
-    Ok(set)
+    Ok((set, metadata))
 }
 
 fn read_secret(path: &Path) -> Result<Key, Error> {
@@ -112,13 +120,8 @@ fn ensure_private(path: &Path, metadata: &Metadata) -> Result<(), Error> {
 /// A regular file of at most `max` bytes, with its owner and permission bits.
 pub(super) fn read(path: &Path, max: usize) -> Result<(Zeroizing<Vec<u8>>, Metadata), Error> {
     let unreadable = |source| Error::Unreadable { path: PathBuf::from(path), source };
-    // Opening a named pipe would wait for a writer.
-    let file =
-        File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(unreadable)?;
+    let file = whole_file::open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
-    if !metadata.is_file() {
-        return Err(Error::NotAFile { path: path.into() });
-    }
     let len = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
     if len > max {
         return Err(Error::TooLarge { path: path.into(), max });

@@ -72,12 +72,6 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// A directory, a pipe or a device.
-    #[error("{}: not a regular file", path.display())]
-    NotAFile {
-        /// The file.
-        path: PathBuf,
-    },
     /// A file is too large for what it should be.
     #[error("{}: over {max} bytes", path.display())]
     TooLarge {

@@ -1,6 +1,11 @@
 //! `soak kills N` and `soak minutes N`, for `cargo xtask soak`: one JSON object on standard output.
 
-use std::{env, fs, io, process, time::Duration};
+use std::{
+    env, fs,
+    io::{self, Write as _},
+    process,
+    time::Duration,
+};
 
 use anyhow::Result;
 use jotwatch_tests::soak::{kills::kills, steady::steady};
@@ -20,7 +25,7 @@ fn main() -> Result<()> {
             let lasts = Duration::from_secs(count.parse::<u64>()?.max(1) * 60);
             steady(lasts, |second, kib| {
                 if second % 60 < 2 {
-                    eprintln!("{second} s: {kib} KiB resident");
+                    eprintln!("{second} s: {kib} KiB of its own");
                 }
             })?
             .to_json()
@@ -30,6 +35,6 @@ fn main() -> Result<()> {
             process::exit(2);
         }
     };
-    println!("{report:#}");
+    writeln!(io::stdout(), "{report:#}")?;
     Ok(())
 }

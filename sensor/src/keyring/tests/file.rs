@@ -113,6 +113,10 @@ fn what_is_wrong_names_the_file_and_none_of_its_bytes() {
         assert!(!error.contains(SECRET));
         assert!(Keyring::start_with(&[config], settings(files.0.path())).is_err());
     }
+    let open = files.write("open", set_of(&[&jwk("1")]), 0o646);
+    let (snapshot, warnings) = load(of_keys(open)).unwrap();
+    assert_eq!(snapshot.issuers()[0].keys.len(), 1);
+    assert!(warnings[0].contains("open: anybody can write it (mode 0646)"), "{warnings:?}");
     let mixed = files.write("mixed", set_of(&[&jwk("1"), bad, "{}"]), 0o644);
     let (snapshot, warnings) = load(of_keys(mixed)).unwrap();
     assert_eq!(snapshot.issuers()[0].keys.len(), 1);

@@ -37,6 +37,7 @@ fn an_alert_waits_for_its_answer_as_long_as_before() {
         assert!(bounds, "{by}: {}", bench.out.exchanges[0]);
 
         bench.request(UNSIGNED);
+        bench.pass(Duration::from_secs(1));
         bench.set_clock(by);
         bench.pass(Duration::from_secs(6));
         assert_eq!(bench.answers().len(), 2, "{by}: it waits for ever");
