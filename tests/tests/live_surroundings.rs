@@ -152,15 +152,15 @@ impl Disk {
     }
 
     /// Takes what is left of it.
-    fn fill(&self) -> PathBuf {
+    fn fill(&self) -> Result<PathBuf> {
         let path = self.0.join("filler");
         let mut size = 1 << 16;
-        let mut file = fs::File::create(&path).unwrap();
+        let mut file = fs::File::create(&path)?;
         while size > 0 {
             let wrote = std::io::Write::write(&mut file, &vec![0; size]).unwrap_or(0);
             size = if wrote < size { size / 2 } else { size };
         }
-        path
+        Ok(path)
     }
 }
 
@@ -194,7 +194,7 @@ fn a_full_disk_is_told_and_costs_nothing_once_there_is_room() -> Result<()> {
             sensor.wait_for(path, |event| event["request"]["path"] == path).map(drop)
         };
         send("/before")?;
-        let filler = disk.fill();
+        let filler = disk.fill()?;
         for number in 0..50 {
             send(&format!("/full-{number}"))?;
         }
