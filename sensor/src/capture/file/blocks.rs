@@ -203,10 +203,12 @@ impl<R: Read> Blocks<R> {
     }
 
     /// Sees to it that `need` bytes are pending; false where the file ends before.
+    #[inline]
     fn fill(&mut self, need: usize) -> Result<bool, Stop> {
-        if self.live.len() >= need {
-            return Ok(true);
-        }
+        if self.live.len() >= need { Ok(true) } else { self.read(need) }
+    }
+
+    fn read(&mut self, need: usize) -> Result<bool, Stop> {
         self.buffer.copy_within(self.live.clone(), 0);
         self.live = 0..self.live.len();
         // Grows with what arrives, so that a length that lies costs no memory.
@@ -234,6 +236,7 @@ impl<R: Read> Blocks<R> {
         }
     }
 
+    #[inline]
     fn pcap_record(
         &mut self,
         order: PcapOrder,
@@ -245,8 +248,13 @@ impl<R: Read> Blocks<R> {
         if !self.fill_or_end(header)? {
             return Ok(None);
         }
-        let [secs, fraction, captured, wire_len] =
-            [0, 4, 8, 12].map(|at| u32_at(self.pending(), at, big_endian));
+        let words = self.pending().first_chunk::<16>().copied().unwrap_or_default();
+        let (words, _) = words.as_chunks::<4>();
+        let word = |at: usize| {
+            let word = words.get(at).copied().unwrap_or_default();
+            if big_endian { u32::from_be_bytes(word) } else { u32::from_le_bytes(word) }
+        };
+        let [secs, fraction, captured, wire_len] = [0, 1, 2, 3].map(word);
         let captured = captured as usize;
         if captured > MAX_FRAME_BYTES {
             return Err(Stop::Corrupt("a captured length over the limit"));

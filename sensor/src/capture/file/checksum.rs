@@ -73,16 +73,20 @@ fn word(bytes: [u8; 4]) -> u64 {
     u32::from_ne_bytes(bytes).into()
 }
 
-/// The sum of all 32-bit words, the last one filled up with zeros. In the byte order of the host,
+/// The sum of all words, the last one filled up with zeros; below 2^34. In the byte order of the host,
 /// which the internet checksum does not depend on (RFC 1071, section 2).
 fn sum(bytes: &[u8]) -> u64 {
-    let (words, rest) = bytes.as_chunks::<4>();
-    let mut last = [0; 4];
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut last = [0; 8];
     for (to, from) in last.iter_mut().zip(rest) {
         *to = *from;
     }
-    // A frame is far too small to overflow 64 bits.
-    words.iter().map(|&bytes| word(bytes)).sum::<u64>() + word(last)
+    // A frame is far too small to overflow 128 bits.
+    let sum = words.iter().map(|&bytes| u128::from(u64::from_ne_bytes(bytes))).sum::<u128>()
+        + u128::from(u64::from_ne_bytes(last));
+    // A carry of 64 bits counts one, as one of 16 does.
+    let (high, low) = ((sum >> 64) as u64, sum as u64);
+    [high, low].iter().map(|half| (half >> 32) + (half & 0xffff_ffff)).sum()
 }
 
 /// The ones' complement sum of the 16-bit words in a sum of 32-bit words.

@@ -1,6 +1,9 @@
 //! Which side of a connection is the server, as far as packets tell.
 
-use std::net::SocketAddr;
+use std::{
+    hash::{Hash, Hasher},
+    net::SocketAddr,
+};
 
 use foldhash::fast::RandomState;
 use hashlink::LruCache;
@@ -17,11 +20,21 @@ pub const MAX_PAIRS: usize = 65_536;
 /// Two addresses in ascending order. IPv4 stands as IPv4-mapped IPv6.
 ///
 /// An attacker chooses addresses and ports, so the table hashes under a random key.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Pair {
     low: (u128, u16),
     high: (u128, u16),
     scope: u64,
+}
+
+/// In four words instead of seven pieces: every packet is looked up by it.
+impl Hash for Pair {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(self.low.0);
+        state.write_u128(self.high.0);
+        state.write_u32(u32::from(self.low.1) << 16 | u32::from(self.high.1));
+        state.write_u64(self.scope);
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -36,6 +49,7 @@ struct Role {
 
 impl Role {
     /// Which way a packet travels that comes from the lower address, or else from the higher one.
+    #[inline]
     fn direct(&mut self, from_low: bool, packet: &Packet, frame: &[u8]) -> Result<Direction, Skip> {
         if !self.watched {
             Err(Skip::NotWatched)
@@ -84,6 +98,7 @@ impl Roles {
     ///
     /// # Errors
     /// [`Skip::NotWatched`], [`Skip::Undecided`] or [`Skip::Checksum`].
+    #[inline]
     pub(super) fn direction(&mut self, packet: &Packet, frame: &[u8]) -> Result<Direction, Skip> {
         let (src_watched, dst_watched) = (self.watches(packet.src), self.watches(packet.dst));
         if !src_watched && !dst_watched {
@@ -94,7 +109,13 @@ impl Roles {
         let (low, high) = if from_low { (src, dst) } else { (dst, src) };
         let pair = Pair { low, high, scope: packet.scope };
 
-        let known = self.pairs.get_mut(&pair);
+        // The one that was seen last needs no look-up: a segment is mostly acknowledged by the next.
+        let known = match self.pairs.iter().next_back() {
+            Some((latest, _)) if *latest == pair => {
+                self.pairs.iter_mut().next_back().map(|(_, role)| role)
+            }
+            _ => self.pairs.get_mut(&pair),
+        };
         let opens = packet.flags.syn && packet.ack.is_none();
         let known = match known {
             Some(role) if role.certain && !opens => return role.direct(from_low, packet, frame),
@@ -139,11 +160,13 @@ impl Roles {
 }
 
 fn key(addr: SocketAddr) -> (u128, u16) {
+    /// `::ffff:0:0`
+    const MAPPED: u128 = 0xffff << 32;
     let ip = match addr {
-        SocketAddr::V4(v4) => v4.ip().to_ipv6_mapped(),
-        SocketAddr::V6(v6) => *v6.ip(),
+        SocketAddr::V4(v4) => MAPPED | u128::from(v4.ip().to_bits()),
+        SocketAddr::V6(v6) => v6.ip().to_bits(),
     };
-    (ip.to_bits(), addr.port())
+    (ip, addr.port())
 }
 
 /// Whether bytes begin with an upper-case method and a request target.
