@@ -10,6 +10,9 @@ use super::FingerprintKey;
 /// Bytes of a pair of words.
 const PAIR: usize = 16;
 
+/// Pairs that are added in one step.
+const STEP: usize = 4;
+
 /// Longer tokens are looked up by their fingerprints: they are rare, and the key is as long as the
 /// longest that it is for.
 const MAX_LEN: usize = 2048;
@@ -38,28 +41,39 @@ impl LookupKey {
         if token.len() > MAX_LEN {
             return None;
         }
-        let (whole, rest) = token.as_chunks::<PAIR>();
-        let mut last = [0; PAIR];
-        for (to, from) in last.iter_mut().zip(rest) {
-            *to = *from;
-        }
-        let mut keys = self.pairs.iter().zip(self.pairs.iter().skip(1));
+        let mut keys = self.pairs.as_slice();
         let mut sums = [0_u128; 2];
-        let mut add = |[a, b]: [u64; 2], (first, second): (&[u64; 2], &[u64; 2])| {
-            for (sum, key) in sums.iter_mut().zip([first, second]) {
-                let product =
-                    u128::from(a.wrapping_add(key[0])) * u128::from(b.wrapping_add(key[1]));
-                *sum = sum.wrapping_add(product);
+        add(&mut sums, [token.len() as u64, 0], keys.first_chunk::<2>()?);
+        keys = keys.get(1..)?;
+        let (steps, mut rest) = token.as_chunks::<{ STEP * PAIR }>();
+        // Several pairs a step, so that their keys are checked to be there once.
+        for step in steps {
+            let of_step = keys.first_chunk::<{ STEP + 1 }>()?;
+            let (pairs, _) = step.as_chunks::<PAIR>();
+            for (pair, two) in pairs.iter().zip(of_step.array_windows::<2>()) {
+                add(&mut sums, words(pair), two);
             }
-        };
-        add([token.len() as u64, 0], keys.next()?);
-        for (pair, key) in whole.iter().zip(&mut keys) {
-            add(words(pair), key);
+            keys = keys.get(STEP..)?;
         }
-        if !rest.is_empty() {
-            add(words(&last), keys.next()?);
+        while !rest.is_empty() {
+            let (pair, behind) = rest.split_at(rest.len().min(PAIR));
+            let mut last = [0; PAIR];
+            for (to, from) in last.iter_mut().zip(pair) {
+                *to = *from;
+            }
+            add(&mut sums, words(&last), keys.first_chunk::<2>()?);
+            (rest, keys) = (behind, keys.get(1..)?);
         }
         Some(sums)
+    }
+}
+
+/// Adds a pair to the sums of both passes, each under its own key.
+#[inline]
+fn add(sums: &mut [u128; 2], [a, b]: [u64; 2], keys: &[[u64; 2]; 2]) {
+    for (sum, key) in sums.iter_mut().zip(keys) {
+        let product = u128::from(a.wrapping_add(key[0])) * u128::from(b.wrapping_add(key[1]));
+        *sum = sum.wrapping_add(product);
     }
 }
 
