@@ -241,11 +241,13 @@ impl Front {
         self.tick(segment.at, steps);
         self.common.stats.segments += 1;
         let (key, cookie, midway) = (segment.flow, segment.cookie, !segment.flags.syn);
-        if segment.len == 0 && midway && !self.flows.contains_key(&key) {
-            // Of a connection that is over, or of none: anybody can send these.
-            return;
-        }
-        let state = enter(&mut self.flows, &mut self.common, key, cookie, midway, steps);
+        let state = if is_latest(&self.flows, &key) || segment.len == 0 && midway {
+            // Else of a connection that is over, or of none: anybody can send these.
+            let Some(state) = enter_known(&mut self.flows, &self.common, &key) else { return };
+            state
+        } else {
+            enter(&mut self.flows, &mut self.common, key, cookie, midway, steps)
+        };
         if state.is_replaced_by(segment) {
             self.common.finish(state, steps);
             **state = self.common.begin(state.slot, key, cookie, midway, steps);
@@ -303,6 +305,30 @@ impl Front {
             self.give_up(key, steps);
         }
     }
+}
+
+/// Whether the flow is the one that was seen last, which needs no look-up: a segment is mostly
+/// acknowledged by the next one.
+fn is_latest(flows: &Flows, key: &FlowKey) -> bool {
+    flows.back().is_some_and(|(latest, _)| latest == key)
+}
+
+/// As [`enter`], of a flow that is open.
+fn enter_known<'a>(
+    flows: &'a mut Flows,
+    common: &Common,
+    key: &FlowKey,
+) -> Option<&'a mut Box<FlowState>> {
+    if is_latest(flows, key) {
+        let (_, state) = flows.iter_mut().next_back()?;
+        state.last_seen = common.now;
+        return Some(state);
+    }
+    let RawEntryMut::Occupied(mut entry) = flows.raw_entry_mut().from_key(key) else { return None };
+    entry.to_back();
+    let state = entry.into_mut();
+    state.last_seen = common.now;
+    Some(state)
 }
 
 /// The state of a flow, which is marked as the one seen last.
