@@ -52,6 +52,19 @@ pub struct Profiles {
     since_hour: Option<u32>,
     subjects: Table<Subject>,
     shared: Shared,
+    /// The latest clients and their hashes.
+    clients: Vec<Option<KnownClient>>,
+}
+
+/// Clients whose hashes are kept, a power of two; 40 KiB of them.
+const KNOWN_CLIENTS: usize = 1024;
+
+/// What stands for a client's address, and for its network.
+#[derive(Clone, Copy)]
+struct KnownClient {
+    address: [u8; 9],
+    network: [u8; 5],
+    hashes: [u64; 2],
 }
 
 impl std::fmt::Debug for Profiles {
@@ -104,6 +117,7 @@ impl Profiles {
             since_hour: None,
             subjects: Table::new(limits.subjects),
             shared: Shared::new(&limits),
+            clients: Vec::new(),
         }
     }
 
@@ -220,9 +234,32 @@ impl Profiles {
         self.subjects.heap_bytes() + self.shared.heap_bytes()
     }
 
-    fn names(&self, request: &Request) -> Names {
-        let hasher = SipHasher13::new_with_key(&self.secret);
-        let (address, network) = networks_of(&request.client);
+    /// Hashes of a client's address and network; those of the latest are kept. Whoever chooses
+    /// addresses that share a place has them hashed again, no more.
+    fn hashes_of(&mut self, client: &Client) -> [u64; 2] {
+        let (address, network) = networks_of(client);
+        if self.clients.is_empty() {
+            self.clients.resize(KNOWN_CLIENTS, None);
+        }
+        let [_, bytes @ ..] = address;
+        #[expect(clippy::cast_possible_truncation, reason = "below KNOWN_CLIENTS")]
+        let at = (mix(u64::from_le_bytes(bytes), 0) % KNOWN_CLIENTS as u64) as usize;
+        let known = self.clients.get(at).copied().flatten();
+        match known.filter(|known| known.address == address && known.network == network) {
+            Some(known) => known.hashes,
+            None => {
+                let hasher = SipHasher13::new_with_key(&self.secret);
+                let hashes = [hasher.hash(&address), hasher.hash(&network)];
+                if let Some(place) = self.clients.get_mut(at) {
+                    *place = Some(KnownClient { address, network, hashes });
+                }
+                hashes
+            }
+        }
+    }
+
+    fn names(&mut self, request: &Request) -> Names {
+        let [address, network] = self.hashes_of(&request.client);
         let subject = subject_key(request.subject);
         let group = match request.role {
             Some(role) => mix(mix(ROLE, role), request.service),
@@ -230,8 +267,8 @@ impl Profiles {
         };
         Names {
             subject,
-            address: hasher.hash(&address),
-            network: hasher.hash(&network),
+            address,
+            network,
             device: mix(request.device, DEVICE),
             token: request.token.map_or(0, |token| mix(token.fingerprint, TOKEN)),
             route: mix(request.route.template, ROUTE),
