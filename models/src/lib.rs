@@ -6,6 +6,7 @@
 
 mod artifact;
 pub mod behaviour;
+mod numbers;
 pub mod payload;
 #[cfg(feature = "train")]
 pub mod train;

@@ -10,6 +10,7 @@
 
 pub mod forest;
 mod gate;
+mod lately;
 pub mod model;
 pub mod observation;
 pub mod profile;
@@ -18,6 +19,7 @@ pub mod schema;
 pub mod vector;
 
 pub use gate::Gate;
+pub use lately::Routes;
 pub use model::{Answers, BehaviourModel, BehaviourScore, Reason};
 pub use observation::{Answer, Client, GeoPoint, NetworkKinds, Request, Route, TokenUse};
 pub use profile::{Counts, Handle, Limits, LoadError, Profiles, Saving, Seal};

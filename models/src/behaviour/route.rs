@@ -26,8 +26,11 @@ const MAX_PARAMETERS: usize = 16;
 /// Bytes of the shortest segment that is an identifier by its letters and digits alone.
 const LEAST_IDENTIFIER: usize = 16;
 
+/// Bytes of a method that tell routes apart.
+pub(super) const MAX_METHOD: usize = 16;
+
 /// Digits that fit below [`super::Route::OPAQUE`].
-const MAX_DIGITS: usize = 18;
+pub(super) const MAX_DIGITS: usize = 18;
 
 /// Makes routes under the installation's secret: nobody outside can find two paths of one hash.
 #[derive(Clone, Copy)]
@@ -195,7 +198,7 @@ fn read<T>(
     text: &mut Text,
     take: impl Fn(&Object<'_>) -> T,
 ) -> Option<T> {
-    text.push(method.get(..16).unwrap_or(method));
+    text.push(method.get(..MAX_METHOD).unwrap_or(method));
     let mut object = None;
     let mut segments = 0;
     let mut rest = target;
@@ -277,7 +280,7 @@ const fn hex(byte: u8) -> Option<u8> {
 }
 
 /// A whole decimal number.
-fn number(text: &[u8]) -> Option<u64> {
+pub(super) fn number(text: &[u8]) -> Option<u64> {
     if text.is_empty() || text.len() > MAX_DIGITS {
         return None;
     }

@@ -1,7 +1,9 @@
 //! Values that were looked at lately and held nothing.
 //!
 //! Most values of a service's requests repeat: user agents, media types, hosts, claims. A value is
-//! remembered by its own bytes, so that no other one is ever taken for it.
+//! remembered by its own bytes, so that no other one is ever taken for it. Paths repeat but for the
+//! numbers in them: where no detector looks at those, a path is remembered without
+//! them.
 
 use std::hash::BuildHasher as _;
 
@@ -10,7 +12,7 @@ use foldhash::fast::FixedState;
 use super::Place;
 
 /// Longer values are looked at each time: they are rare, and would push out the others.
-const MAX_LEN: usize = 248;
+pub(super) const MAX_LEN: usize = 248;
 
 /// Values that are remembered, a power of two; with their bytes half a mebibyte, which stays in a
 /// core's cache where most are used.
@@ -33,6 +35,9 @@ impl std::fmt::Debug for Clean {
         write!(f, "Clean({} slots)", self.slots.len())
     }
 }
+
+/// In [`At::how`]: the bytes are a path without its numbers.
+const TEMPLATE: u8 = 0x40;
 
 /// Where a value would stand.
 #[derive(Clone, Copy)]
@@ -61,6 +66,12 @@ impl Clean {
         fits.then(|| At { slot: hash() % SLOTS, how })
     }
 
+    /// The place of a path of which the [numbers are left out](crate::numbers::leave_out).
+    pub(super) fn at_template(&self, template: &[u8]) -> Option<At> {
+        let At { slot, how } = self.at(template, false, Place::Path)?;
+        Some(At { slot, how: how | TEMPLATE })
+    }
+
     /// Whether the value is one that held nothing.
     pub(super) fn knows(&self, at: At, value: &[u8]) -> bool {
         self.slots.get(at.slot).is_some_and(|slot| {
@@ -83,3 +94,4 @@ impl Clean {
 }
 
 const _: () = assert!(MAX_LEN < 256 && SLOTS.is_power_of_two());
+const _: () = assert!((Place::Claim as u8) * 2 + 1 < TEMPLATE);

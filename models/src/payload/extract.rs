@@ -2,16 +2,17 @@
 
 use super::{
     Place,
-    clean::Clean,
+    clean::{self, Clean},
     decode::{MIN_BASE64, Trace, base64_text, decode},
     expression,
     keywords::kind,
-    lex::{MAX_TOKENS, MAX_WINDOW, Token, Words, shape, tokens},
+    lex::{MAX_TOKENS, MAX_WINDOW, Token, Words, is_bool, is_compare, shape, tokens},
     markup, path, schema,
     schema::{CHAR_BUCKETS, NAMED, TOKEN_BUCKETS, f},
     shell, sql,
     view::{Hits, View},
 };
+use crate::numbers;
 
 /// Bytes by which one piece of a long value reaches into the next, so that no short attack is cut.
 const OVERLAP: usize = 256;
@@ -74,6 +75,8 @@ pub(super) struct Buffers {
     seen_chars: [u64; CHAR_BUCKETS / 64],
     base64: Vec<u8>,
     clean: Clean,
+    /// A path without its numbers.
+    template: Vec<u8>,
     pub(super) active: Active,
 }
 
@@ -141,6 +144,13 @@ struct What<'a> {
     object: bool,
 }
 
+/// Whether the token is one beside which no detector asks what a number is, but only that it is one:
+/// those ask behind a scheme or two slashes, and where values are compared.
+const fn is_of_any_number(token: Token) -> bool {
+    let plain = matches!(token.kind, shape::NUMBER | shape::MIXED | b'/' | b'-' | b'.');
+    (plain || token.is_word()) && !is_bool(token.kind) && !is_compare(token.kind)
+}
+
 /// What no detector could say anything about: letters, digits, dashes, single dots.
 fn is_inert(value: &[u8]) -> bool {
     static PLAIN: [bool; 256] = {
@@ -173,6 +183,7 @@ impl Buffers {
             seen_chars: [0; CHAR_BUCKETS / 64],
             base64: Vec::with_capacity(super::decode::MAX_BASE64 + 3),
             clean: Clean::new(),
+            template: Vec::with_capacity(clean::MAX_LEN),
             active: Active::with_capacity(),
         }
     }
@@ -201,6 +212,19 @@ impl Buffers {
         mut each: impl FnMut(&Piece<'_>),
     ) {
         let How { plus, place, name } = how;
+        // A path that is taken as it stands is decoded to itself, and no object.
+        self.template.clear();
+        let numbers = (place == Place::Path && !plus && raw.len() <= clean::MAX_LEN)
+            .then(|| numbers::leave_out(raw, &mut self.template))
+            .flatten();
+        let at_template = numbers
+            .filter(|numbers| numbers.last.is_some())
+            .and_then(|_| self.clean.at_template(&self.template));
+        if at_template.is_some_and(|at| self.clean.knows(at, &self.template))
+            && !base64_text(raw, &mut self.base64)
+        {
+            return;
+        }
         let object = expression::is_object(raw);
         let inert = !object && is_inert(raw);
         if inert && raw.len() < MIN_BASE64 {
@@ -226,16 +250,21 @@ impl Buffers {
             }
             from = end - OVERLAP;
         }
+        let mut any_number = self.decoded.len() <= MAX_WINDOW
+            && self.tokens.iter().all(|token| is_of_any_number(*token));
         let mut base64 = std::mem::take(&mut self.base64);
         if base64_text(self.decoded.trim_ascii(), &mut base64) {
+            any_number = false;
             let hidden = decode(&base64, false, &mut self.decoded, &mut self.spare);
             let end = self.decoded.len().min(MAX_WINDOW);
             let what = What { trace: hidden, place, name, base64: true, object };
             self.piece(words, 0..end, what, &mut each);
         }
         self.base64 = base64;
-        if let (true, Some(at)) = (nothing, at) {
-            self.clean.note(at, raw);
+        match (at_template, at) {
+            (Some(at), _) if nothing && any_number => self.clean.note(at, &self.template),
+            (_, Some(at)) if nothing => self.clean.note(at, raw),
+            _ => {}
         }
     }
 

@@ -254,3 +254,39 @@ fn features_are_named_once_and_their_groups_are_in_order() {
         .collect();
     assert!(order.is_sorted());
 }
+
+/// A path that was found harmless speaks for the same path with other numbers. Of every word that
+/// any detector knows, in front of and behind numbers that mean something to some of them.
+#[test]
+fn a_harmless_path_is_harmless_with_any_number() {
+    let numbers = [
+        ["1", "0", "7"].as_slice(),
+        &["127", "017", "169", "000"],
+        &["21307064", "00000177", "99999999", "12345678"],
+    ];
+    let model = model();
+    let words: Vec<&str> = keywords::GROUPS
+        .iter()
+        .flat_map(|(_, _, group)| group.split_ascii_whitespace())
+        .chain(["items", "a-b", "v1", "x.y", "0x1f", "1e3", "or", "like", "-"])
+        .collect();
+    let mut remembered = 0;
+    for (at, word) in words.iter().enumerate() {
+        let next = words[(at * 7 + 3) % words.len()];
+        for path in [format!("/#/{word}/#"), format!("/{word}/#/{next}/#/1"), format!("//#/{word}")]
+        {
+            let of_length = numbers[at % numbers.len()];
+            // Each once with what the first one left behind, and once without.
+            let mut kept = Scratch::default();
+            for number in of_length {
+                let path = path.replace('#', number);
+                let value = Value { place: Place::Path, form: Form::Text, bytes: path.as_bytes() };
+                let known = format!("{:?}", model.score(&[value], &mut kept));
+                let anew = format!("{:?}", model.score(&[value], &mut Scratch::default()));
+                assert_eq!(known, anew, "{path}");
+                remembered += usize::from(number != &of_length[0] && known.contains("value: None"));
+            }
+        }
+    }
+    assert!(remembered > 1000, "{remembered}");
+}

@@ -21,7 +21,7 @@ mod names;
 mod tests;
 
 use jotwatch_models::behaviour::{
-    Answer, Client, Counts, Handle, Limits, Profiles, Request as Observation, Templates, TokenUse,
+    Answer, Client, Counts, Handle, Limits, Profiles, Request as Observation, Routes, TokenUse,
     Vector,
 };
 
@@ -121,7 +121,7 @@ pub struct Features {
     vouched: Profiles,
     others: Profiles,
     names: Names,
-    templates: Templates,
+    routes: Routes,
     /// The port of the last service without a name, and its hash.
     last_port: Option<(u16, u64)>,
     known: u64,
@@ -147,7 +147,7 @@ impl Features {
         Self {
             vouched: Profiles::new(of(limits.vouched), names.secret_of(b"vouched")),
             others: Profiles::new(of(limits.others), names.secret_of(b"others")),
-            templates: Templates::new(names.secret_of(b"routes")),
+            routes: Routes::new(names.secret_of(b"routes")),
             names,
             last_port: None,
             known: 0,
@@ -191,7 +191,7 @@ impl Features {
             }
         }
         let service = self.service(seen);
-        let route = self.templates.route(service, request.method(), target_path(request.target()));
+        let route = self.routes.route(service, request.method(), target_path(request.target()));
         let at_ms = request.first_byte.unix_nanos() / 1_000_000;
         let observation = Observation {
             at_ms,
