@@ -28,7 +28,7 @@ use jotwatch_models::behaviour::{
 use self::names::Names;
 use crate::{
     finding::{Finding, Severity},
-    http::Request,
+    http::{ByShape, Request},
     score::target_path,
     token::{Identity, Role, Token, TokenReport, validate::SignatureCheck},
 };
@@ -116,6 +116,15 @@ pub struct ProfileStats {
     pub learning: u64,
 }
 
+/// What header fields say.
+#[derive(Clone, Copy)]
+struct Fields {
+    /// A hash of the user agent.
+    device: u64,
+    /// The declared length of the body.
+    length: Option<u64>,
+}
+
 /// Makes features of requests, and remembers what is usual.
 pub struct Features {
     vouched: Profiles,
@@ -124,6 +133,8 @@ pub struct Features {
     routes: Routes,
     /// The port of the last service without a name, and its hash.
     last_port: Option<(u16, u64)>,
+    /// Of the latest shapes of header fields.
+    shapes: ByShape<Fields>,
     known: u64,
     learning: u64,
     /// The memory of finished watches, to be used again.
@@ -150,6 +161,7 @@ impl Features {
             routes: Routes::new(names.secret_of(b"routes")),
             names,
             last_port: None,
+            shapes: ByShape::default(),
             known: 0,
             learning: 0,
             spare: Vec::new(),
@@ -178,18 +190,8 @@ impl Features {
                 Some(SignatureCheck::Bad) => names::FORGED,
             };
         let request = seen.request;
-        let (mut agent, mut length): (&[u8], u64) = (b"", request.body.bytes.len() as u64);
-        for header in request.headers() {
-            let is = |name: &str| header.name.eq_ignore_ascii_case(name.as_bytes());
-            match header.name.len() {
-                10 if is("user-agent") => agent = header.value,
-                14 if is("content-length") => {
-                    let declared = std::str::from_utf8(header.value).ok();
-                    length = declared.and_then(|text| text.parse().ok()).unwrap_or(length);
-                }
-                _ => {}
-            }
-        }
+        let fields = self.fields(request);
+        let length = fields.length.unwrap_or(request.body.bytes.len() as u64);
         let service = self.service(seen);
         let route = self.routes.route(service, request.method(), target_path(request.target()));
         let at_ms = request.first_byte.unix_nanos() / 1_000_000;
@@ -199,7 +201,7 @@ impl Features {
             role,
             token: Some(token_use(token, issuer, fresh, at_ms)),
             client: seen.client,
-            device: self.names.device(agent),
+            device: fields.device,
             service,
             route,
             scope_covers: seen.scope_covers,
@@ -281,6 +283,31 @@ impl Features {
         let profiles = self.profiles_mut().into_iter();
         let forgotten = profiles.map(|p| subjects.clone().filter(|&s| p.forget(s)).count() as u64);
         forgotten.sum()
+    }
+
+    /// What the header fields say; found out once for those of which the shape is known.
+    fn fields(&mut self, request: &Request) -> Fields {
+        let known = request.shape().and_then(|shape| self.shapes.get(shape));
+        if let Some(fields) = known {
+            return fields;
+        }
+        let (mut agent, mut length): (&[u8], _) = (b"", None);
+        for header in request.headers() {
+            let is = |name: &str| header.name.eq_ignore_ascii_case(name.as_bytes());
+            match header.name.len() {
+                10 if is("user-agent") => agent = header.value,
+                14 if is("content-length") => {
+                    let declared = std::str::from_utf8(header.value).ok();
+                    length = declared.and_then(|text| text.parse().ok()).or(length);
+                }
+                _ => {}
+            }
+        }
+        let fields = Fields { device: self.names.device(agent), length };
+        if let Some(shape) = request.shape() {
+            self.shapes.note(shape, fields);
+        }
+        fields
     }
 
     /// A hash of the service; that of the last one is kept, as most requests are for it.

@@ -147,6 +147,9 @@ pub struct Connection {
     /// Final responses still due, counted since request bytes of unknown framing passed unseen
     /// behind a request that waits for its answer: one more means that a request was among them.
     pub(super) due: Option<u32>,
+    /// What the last request's fields are [known](super::shapes::Shapes) by; one that names none at
+    /// first.
+    pub(super) shape: u16,
 }
 
 impl Connection {
@@ -169,6 +172,7 @@ impl Connection {
             start_broken: false,
             opaque: false,
             due: None,
+            shape: u16::MAX,
         }
     }
 

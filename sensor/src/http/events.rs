@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use super::{HttpEvent, Request, known::KnownHeads};
+use super::{HttpEvent, Request, known::KnownHeads, shapes::Shapes};
 
 /// Requests that are kept for their memory, and the longest head and most fields that such a one
 /// has room for: as many as wait for their answers at once, and not the memory of all connections.
@@ -19,6 +19,8 @@ pub struct Events {
     spare: Vec<Box<Request>>,
     /// Heads of answers that may come again.
     pub(super) known: KnownHeads,
+    /// Header fields of requests that may come again.
+    pub(super) shapes: Shapes,
 }
 
 impl Events {
@@ -31,6 +33,7 @@ impl Events {
             request.head.clear();
             request.headers.clear();
             request.findings.clear();
+            request.shape = Default::default();
             request.body = Default::default();
             self.spare.push(request);
         }

@@ -13,6 +13,7 @@ use super::{
     document::Coding,
     fields::{Fields, Framing, trim},
     message::{FieldSpans, Span},
+    shapes,
 };
 use crate::{
     finding::{Finding, FindingId, Severity},
@@ -79,18 +80,33 @@ fn span_of(whole: &[u8], part: &[u8]) -> Span {
 
 /// Reads the request head that `bytes` begin with, if all of it is there, and within the limit,
 /// and follows RFC 9112: it ends where [`find_end`] finds its end, as no other line of such a head
-/// is empty. `None` says nothing about it.
+/// is empty. `None` says nothing about it. `shape` names the fields of the connection's last one.
 pub(super) fn whole_request(
     bytes: &[u8],
     at: Time,
     limits: &Limits,
+    shape: &mut u16,
     out: &mut Events,
 ) -> Option<RequestHead> {
     let mut request = out.blank();
+    if let Some(known) = out.shapes.read(*shape, bytes, limits.head_bytes, &mut request) {
+        (request.first_byte, request.last_byte) = (at, at);
+        let shapes::Known { expects_continue, upgrade } = known;
+        return Some(RequestHead {
+            request,
+            framing: Framing::Unframed,
+            expects_continue,
+            upgrade,
+        });
+    }
     match fast_request(bytes, &mut request) {
         Some((fields, len)) if len <= limits.head_bytes => {
             request.head.extend_from_slice(bytes.get(..len).unwrap_or_default());
-            Some(judged(request, &fields, false, (at, at)))
+            let mut read = judged(request, &fields, false, (at, at));
+            if let Some(kept) = out.shapes.note(&mut read) {
+                *shape = kept;
+            }
+            Some(read)
         }
         _ => {
             out.recycle(request);

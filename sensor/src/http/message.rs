@@ -1,5 +1,6 @@
 //! The values that the HTTP stage gives out.
 
+use super::shapes::{Remembered, Shape};
 use crate::{capture::OpaqueKind, finding::Finding, time::Time};
 
 /// Where a piece of a head lies in [`Request::head`]: a half-open byte range.
@@ -48,6 +49,8 @@ pub struct Request {
     /// 1.0 is 0, 1.1 is 1.
     pub(crate) minor_version: u8,
     pub(crate) headers: FieldSpans,
+    /// Of which shape the header fields are, where that is known.
+    pub(crate) shape: Remembered,
     /// The body's captured beginning.
     pub body: Body,
     /// When the first byte of the request line passed.
@@ -90,6 +93,7 @@ impl Request {
             target,
             minor_version: 1,
             headers: headers.collect(),
+            shape: Remembered::default(),
             head,
             body: Body { bytes: body, complete: true },
             first_byte: at,
@@ -106,11 +110,23 @@ impl Request {
             target: (0, 0),
             minor_version: 0,
             headers: FieldSpans::new(),
+            shape: Remembered::default(),
             body: Body::default(),
             first_byte: Time::EPOCH,
             last_byte: Time::EPOCH,
             findings: Vec::new(),
         }
+    }
+
+    /// Of which shape the header fields are, where that is known: all requests of one shape have the
+    /// same fields, but for the token that it names.
+    pub(crate) fn shape(&self) -> Option<Shape> {
+        self.shape.0
+    }
+
+    /// The bearer token of the first `Authorization` field, where it is known to be a plain one.
+    pub(crate) fn bearer(&self) -> Option<&[u8]> {
+        Some(self.span(self.shape()?.token?))
     }
 
     fn span(&self, (start, end): Span) -> &[u8] {

@@ -46,6 +46,7 @@ mod message;
 mod requests;
 mod responses;
 mod search;
+mod shapes;
 
 #[cfg(test)]
 mod tests;
@@ -59,6 +60,7 @@ pub use events::Events;
 #[cfg(any(test, fuzzing))]
 pub(crate) use head::tests_only;
 pub use message::{Body, Header, HttpEvent, Request, Response};
+pub(crate) use shapes::ByShape;
 
 /// Reads the whole head of a request by itself, with what follows of its body. Also gives how the
 /// body is framed, where all servers agree on that.

@@ -159,7 +159,7 @@ impl Connection {
         }
         // Most often all of it is there at once. Tried once only: it may come byte by byte.
         if self.requests.scanned == 0
-            && let Some(parsed) = head::whole_request(bytes, at, limits, out)
+            && let Some(parsed) = head::whole_request(bytes, at, limits, &mut self.shape, out)
         {
             let len = parsed.request.head_len();
             self.begin_request(parsed, at, limits, out);

@@ -49,7 +49,9 @@ impl Back {
         }
         shared.unknown_keys.clock_set(by);
         shared.memory.clock_set(by);
-        for Open { request, response, .. } in self.connections.iter_mut().flatten().flat_map(|exchanges| &mut exchanges.open) {
+        for Open { request, response, .. } in
+            self.connections.iter_mut().flatten().flat_map(|exchanges| &mut exchanges.open)
+        {
             request.clock_set(by);
             if let Some(response) = response {
                 response.first_byte = response.first_byte.moved(by);

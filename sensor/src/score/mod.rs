@@ -23,7 +23,7 @@ use std::{fmt, sync::Arc};
 use anyhow::Context as _;
 use jotwatch_models::{
     behaviour::{BehaviourModel, BehaviourScore, Gate, Vector},
-    payload::{Form, PayloadModel, PayloadScore, Place, Scratch, Value},
+    payload::{Form, MAX_PARTS, PayloadModel, PayloadScore, Place, Scratch, Value},
 };
 use smallvec::SmallVec;
 
@@ -35,7 +35,7 @@ pub use self::{
 };
 use crate::{
     finding::{Finding, Severity},
-    http::Request,
+    http::{ByShape, Request},
     redact,
     time::Time,
     token::TokenReport,
@@ -287,6 +287,8 @@ impl Models {
 pub struct PayloadScorer {
     model: Arc<PayloadModel>,
     scratch: Scratch,
+    /// Header fields of which the payload model has nothing to say.
+    harmless: ByShape<()>,
 }
 
 /// Scores requests, one at a time.
@@ -296,6 +298,13 @@ pub struct Scorer {
     gate: Gate,
     payload: PayloadScorer,
 }
+
+/// Bytes of a target that has fewer parts for the payload model than are left beside those of
+/// [`MAX_HARMLESS_PARTS`]: a byte of a query makes one part at most, and the path is one.
+const MAX_SHORT_TARGET: usize = MAX_PARTS / 2 - 1;
+
+/// Parts of header fields that may be remembered as harmless.
+const MAX_HARMLESS_PARTS: usize = MAX_PARTS / 2;
 
 impl fmt::Debug for Scorer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -338,14 +347,30 @@ impl PayloadScorer {
     /// A scorer with the payload model of these.
     #[must_use]
     pub fn new(models: &Models) -> Self {
-        Self { model: Arc::clone(&models.payload), scratch: Scratch::default() }
+        let (scratch, harmless) = (Scratch::default(), ByShape::default());
+        Self { model: Arc::clone(&models.payload), scratch, harmless }
     }
 
     /// What the payload model makes of a request and of its tokens' claims. [`Score::weigh`] adds
     /// what was found, and has to be asked behind it in any case.
     pub fn score(&mut self, request: &Request, tokens: &TokenReport) -> Score {
-        let values = Values::of(request);
-        let mut payload = self.model.score(values.as_slice(), &mut self.scratch);
+        // What is left out had nothing to add, and would not be beyond the limits of the model.
+        let shape = request.shape().filter(|_| request.target().len() <= MAX_SHORT_TARGET);
+        let mut payload = if shape.and_then(|shape| self.harmless.get(shape)).is_some() {
+            let (values, len) = values::of_target(request);
+            self.model.score(values.get(..len).unwrap_or(&values), &mut self.scratch)
+        } else {
+            let values = Values::of(request);
+            let payload = self.model.score(values.as_slice(), &mut self.scratch);
+            if let Some(shape) = shape
+                && payload.value.is_none()
+                && payload.unscored == 0
+                && values.header_parts() <= MAX_HARMLESS_PARTS
+            {
+                self.harmless.note(shape, ());
+            }
+            payload
+        };
         let mut in_claim = false;
         if let Some(claims) = self.claims(tokens)
             && (!says(&payload) || claims.probability > payload.probability)
@@ -363,7 +388,7 @@ impl PayloadScorer {
             let alone = fusion::percent(fusion::at_base(payload.probability));
             let place = match payload.value {
                 _ if in_claim => "a claim".to_owned(),
-                at => at.map(|at| values.place(at)).unwrap_or_default(),
+                at => at.map(|at| Values::of(request).place(at)).unwrap_or_default(),
             };
             payload_reasons(&payload, &place, alone, &mut score.reasons);
         }

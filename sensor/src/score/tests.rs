@@ -4,9 +4,11 @@ use serde_json::json;
 
 use super::{Evidence, Label, Models, Opinion, Score, Scorer, Source, fusion, input::Described};
 use crate::{
+    capture::Direction,
     feedback::{Labels, Record},
     finding::{Finding, FindingId, Severity},
     history::scored,
+    http::{self, HttpEvent, Request},
     time::Time,
     token::TokenReport,
 };
@@ -203,4 +205,60 @@ fn what_somebody_said_of_the_like_counts_until_its_end_and_never_against_a_proof
     assert_eq!(marked.reasons()[0].id, "feedback-malicious");
     marked.weigh(std::iter::empty());
     assert_eq!((marked.value, marked.suspected, marked.reasons().len()), (0, false, 0));
+}
+
+/// Fields that come again are not looked at again: nothing of the score depends on that.
+#[test]
+fn fields_of_a_known_shape_score_as_they_did() {
+    let agents = [
+        "Mozilla/5.0 (X11; Linux x86_64)",
+        "${jndi:ldap://x.example/a}",
+        "x' or 1=1 -- ",
+        "curl/8",
+        "() { :;}; /bin/id",
+    ];
+    let cookies = ["".to_owned(), "a=b; c=d".to_owned(), "e;".repeat(400)];
+    let targets = [
+        "/items/1".to_owned(),
+        "/items/2?q=1".to_owned(),
+        "/a/../../etc/passwd".to_owned(),
+        "/i?id=1%27%20or%20%271%27=%271".to_owned(),
+        format!("/i?{}", "a&".repeat(300)),
+        format!("/i?{}", "a&".repeat(100)),
+        "/items/3".to_owned(),
+    ];
+    let (mut remembering, limits) = (scorer(), http::Limits::default());
+    let (mut connection, mut events) = (http::Connection::new(false), http::Events::default());
+    let mut seen = 0;
+    for round in 0..3 {
+        for (agent, cookie) in agents.iter().flat_map(|a| cookies.iter().map(move |c| (a, c))) {
+            for target in &targets {
+                let head = format!(
+                    "GET {target} HTTP/1.1\r\nHost: a\r\nUser-Agent: {agent}\r\nCookie: {cookie}\r\n\
+                    Authorization: Bearer a.b{round}.c\r\n\r\n"
+                );
+                let chunk = http::Chunk::Data(head.as_bytes());
+                let at = Time::from_unix_secs(1_700_000_000);
+                connection.push(Direction::ToServer, at, chunk, &limits, &mut events);
+                for event in events.drain(..) {
+                    let HttpEvent::Request { request, .. } = event else { continue };
+                    let tokens = TokenReport::default();
+                    let known = remembering.score(&request, &tokens, [].into_iter());
+                    // A request that is described is of no shape.
+                    let fields = request.headers().map(|field| (field.name, field.value));
+                    let described =
+                        Request::from_parts(b"GET", target.as_bytes(), fields, Vec::new(), at);
+                    assert!(described.shape().is_none());
+                    let anew = remembering.score(&described, &tokens, [].into_iter());
+                    assert_eq!(known, anew, "{head}");
+                    seen += usize::from(request.shape().is_some());
+                }
+                let answer = b"HTTP/1.1 204 X\r\n\r\n";
+                let chunk = http::Chunk::Data(answer);
+                connection.push(Direction::ToClient, at, chunk, &limits, &mut events);
+                events.clear();
+            }
+        }
+    }
+    assert_eq!(seen, 3 * agents.len() * cookies.len() * targets.len());
 }

@@ -63,6 +63,15 @@ impl<'a> Values<'a> {
         Self { values, names, headers }
     }
 
+    /// Parts that the model makes of the header fields, at most: the pairs of cookies have two.
+    pub(super) fn header_parts(&self) -> usize {
+        let parts = |value: &Value<'_>| match value.form {
+            Form::Cookies => 2 + 2 * value.bytes.iter().filter(|b| **b == b';').count(),
+            _ => 1,
+        };
+        self.values.iter().skip(self.headers).map(parts).sum()
+    }
+
     pub(super) fn as_slice(&self) -> &[Value<'a>] {
         &self.values
     }
@@ -81,6 +90,17 @@ impl<'a> Values<'a> {
             (_, Some(Place::Cookie)) => "a cookie".to_owned(),
             _ => "a header".to_owned(),
         }
+    }
+}
+
+/// The values of a request's target, which come first in [`Values::of`], too; how many there are.
+pub(super) fn of_target(request: &Request) -> ([Value<'_>; 2], usize) {
+    let (path, query) = split_target(request.target());
+    let path = Value { place: Place::Path, form: Form::Text, bytes: path };
+    let query = Value { place: Place::Query, form: Form::Pairs, bytes: query };
+    match (path.bytes.is_empty(), query.bytes.is_empty()) {
+        (false, more) => ([path, query], 2 - usize::from(more)),
+        (true, more) => ([query, path], 1 - usize::from(more)),
     }
 }
 

@@ -118,10 +118,24 @@ pub struct Candidate<'a> {
     pub location: Location,
     /// What stands in front of it.
     pub scheme: Scheme,
-    /// What it looks like.
-    pub kind: Kind,
+    /// What it looks like, as far as that had to be found out: else [`kind`](Self::kind) does.
+    told: Option<Kind>,
     /// The token as the service gets to see it: percent-encoding and JSON escapes resolved.
     pub bytes: Cow<'a, [u8]>,
+}
+
+impl Candidate<'_> {
+    /// What it looks like.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.told.unwrap_or_else(|| dedicated_kind(&self.bytes).unwrap_or(Kind::Opaque))
+    }
+
+    /// Whether [`kind`](Self::kind) is yet to be found out, from the bytes alone.
+    #[must_use]
+    pub fn is_to_be_read(&self) -> bool {
+        self.told.is_none()
+    }
 }
 
 impl fmt::Debug for Candidate<'_> {
@@ -129,7 +143,7 @@ impl fmt::Debug for Candidate<'_> {
         f.debug_struct("Candidate")
             .field("location", &self.location)
             .field("scheme", &self.scheme)
-            .field("kind", &self.kind)
+            .field("kind", &self.kind())
             .field("bytes", &self.bytes.len())
             .finish()
     }
@@ -158,13 +172,15 @@ pub fn extract<'a>(request: &'a Request, extra_headers: &[Box<str>]) -> Extracte
         found.parameters(query, &QUERY, Location::Query, true);
     }
     let mut content_type: &[u8] = b"";
+    let mut bearer = request.bearer();
     for header in request.headers() {
         let is = |name: &str| header.name.eq_ignore_ascii_case(name.as_bytes());
         // The lengths tell most names apart without reading them.
         match header.name.len() {
-            13 if is("authorization") => {
-                found.authorization(header.value, || Location::Authorization);
-            }
+            13 if is("authorization") => match bearer.take() {
+                Some(token) => found.push(Location::Authorization, Scheme::Bearer, None, token),
+                None => found.authorization(header.value, || Location::Authorization),
+            },
             4 if is("dpop") => {
                 let kind = dedicated_kind(header.value).unwrap_or(Kind::Jws);
                 found.push(Location::Dpop, Scheme::Bare, kind, header.value);
@@ -241,11 +257,12 @@ impl<'a> Extracted<'a> {
         &mut self,
         location: Location,
         scheme: Scheme,
-        kind: Kind,
+        kind: impl Into<Option<Kind>>,
         bytes: impl Into<Cow<'a, [u8]>>,
     ) {
         if self.candidates.len() < MAX_CANDIDATES {
-            self.candidates.push(Candidate { location, scheme, kind, bytes: bytes.into() });
+            let (told, bytes) = (kind.into(), bytes.into());
+            self.candidates.push(Candidate { location, scheme, told, bytes });
         } else {
             self.over_limit += 1;
         }
@@ -292,8 +309,7 @@ impl<'a> Extracted<'a> {
         match Scheme::of(word) {
             Some(scheme) => {
                 let token = if scheme == Scheme::Token { unwrap_token(rest) } else { rest };
-                let kind = dedicated_kind(token).unwrap_or(Kind::Opaque);
-                self.push(location(), scheme, kind, token);
+                self.push(location(), scheme, None, token);
             }
             None => {
                 if let Some(kind) = jwt_kind(rest) {

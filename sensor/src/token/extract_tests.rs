@@ -10,7 +10,7 @@ fn found(request: &Request) -> Vec<String> {
         .candidates
         .iter()
         .map(|c| {
-            let (scheme, kind) = (c.scheme.as_str(), c.kind.as_str());
+            let (scheme, kind) = (c.scheme.as_str(), c.kind().as_str());
             format!("{} {scheme} {kind} {}", c.location, String::from_utf8_lossy(&c.bytes))
         })
         .collect()

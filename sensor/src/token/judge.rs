@@ -301,18 +301,28 @@ impl Judge {
         first_proof: bool,
         proven: bool,
     ) -> Option<Token> {
-        let Candidate { location, scheme, kind, bytes } = candidate;
-        let is_proof = location == Location::Dpop;
+        let is_proof = candidate.location == Location::Dpop;
         let mut hashed = None;
-        let place = self.lookup.hash(&bytes).unwrap_or_else(|| {
-            let (fingerprint, _) = *hashed.insert(self.key.fingerprint_parts(&bytes));
+        let place = self.lookup.hash(&candidate.bytes).unwrap_or_else(|| {
+            let (fingerprint, _) = *hashed.insert(self.key.fingerprint_parts(&candidate.bytes));
             [u128::from_be_bytes(*fingerprint.as_bytes()), 0]
         });
+        // What was read as one that is not opaque needs not be read for that again.
+        let to_be_read = candidate.is_to_be_read();
+        let read = if to_be_read { self.cache.get_read(&place) } else { None };
+        let kind = match &read {
+            Some(cached) => cached.known.kind(),
+            None => candidate.kind(),
+        };
         // A proof serves once: it is not kept. An opaque token has nothing to keep.
-        let keeps = kind != Kind::Opaque && !(is_proof && first_proof);
-        let kept = if keeps { self.cache.get(&place) } else { None };
+        let keeps = read.is_some() || kind != Kind::Opaque && !(is_proof && first_proof);
+        let kept = match read {
+            None if keeps => self.cache.get(&place, to_be_read),
+            read => read,
+        };
+        let Candidate { location, scheme, bytes, .. } = candidate;
         let (fingerprint, kept) = match kept {
-            Some(Cached { fingerprint, known }) => (fingerprint, Ok(known)),
+            Some(Cached { fingerprint, known, .. }) => (fingerprint, Ok(known)),
             None => {
                 let hashed = hashed.unwrap_or_else(|| self.key.fingerprint_parts(&bytes));
                 (hashed.0, Err(hashed.1))
@@ -332,7 +342,7 @@ impl Judge {
         if proven && token.location.role() == Role::Method {
             token.hash = Some(dpop::token_hash(&bytes));
         }
-        if kind == Kind::Opaque {
+        if !keeps && kind == Kind::Opaque {
             token.deny_key = self.token_keys.of(&bytes);
             return Some(token);
         }
@@ -345,7 +355,9 @@ impl Judge {
                 self.counters.decoded += 1;
                 if keeps {
                     let known = Arc::new(self.learn(&bytes, &beginning));
-                    self.cache.insert(place, Cached { fingerprint, known: Arc::clone(&known) });
+                    let cached =
+                        Cached { fingerprint, known: Arc::clone(&known), read: to_be_read };
+                    self.cache.insert(place, cached);
                     known
                 } else {
                     Arc::new(self.learn_proof(&bytes))

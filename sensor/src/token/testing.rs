@@ -82,6 +82,7 @@ pub(crate) fn request(lines: &[&str], body: &[u8], complete: bool) -> Request {
         target,
         minor_version: 1,
         headers,
+        shape: Default::default(),
         head,
         body: Body { bytes: body.to_vec(), complete },
         first_byte: Time::EPOCH,

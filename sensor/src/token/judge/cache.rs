@@ -12,6 +12,9 @@ use crate::token::{Fingerprint, lookup::LookupHash};
 pub(super) struct Cached {
     pub(super) fingerprint: Fingerprint,
     pub(super) known: Arc<Known>,
+    /// [To be read](crate::token::extract::Candidate::is_to_be_read) for its kind, it was found not
+    /// to be opaque.
+    pub(super) read: bool,
 }
 
 /// What is known of tokens, the least recently seen first to go.
@@ -35,8 +38,16 @@ impl Cache {
         self.known.len()
     }
 
-    pub(super) fn get(&mut self, place: &LookupHash) -> Option<Cached> {
-        self.known.get(place).cloned()
+    /// A token; `read` where it was read to be not opaque.
+    pub(super) fn get(&mut self, place: &LookupHash, read: bool) -> Option<Cached> {
+        let cached = self.known.get_mut(place)?;
+        cached.read |= read;
+        Some(cached.clone())
+    }
+
+    /// A token that was read to be not opaque.
+    pub(super) fn get_read(&mut self, place: &LookupHash) -> Option<Cached> {
+        self.known.get_mut(place).filter(|cached| cached.read).cloned()
     }
 
     pub(super) fn insert(&mut self, place: LookupHash, cached: Cached) {
