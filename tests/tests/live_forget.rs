@@ -71,7 +71,7 @@ fn a_subject_is_forgotten_everywhere_and_nobody_else_is() -> Result<()> {
         sensor.ask(&["feedback", &event, "malicious", "--note", "as it was"], "")?;
         sensor.ask(&["deny", "add", "--subject", subject], "")?;
     }
-    let rows = || Ok(fs::read_to_string(&history)?.lines().count());
+    let rows = || -> Result<usize> { Ok(fs::read_to_string(&history)?.lines().count()) };
     wait("the history", || Ok(history.exists() && rows()? == 10))?;
     ensure!(!holding(&state, GOES)?.is_empty(), "nothing was kept");
 

@@ -153,7 +153,7 @@ impl Daemon {
         self.heed();
         let lines = self.recorder.forget(subjects.clone());
         forgotten.history = self.meanwhile(move || Ok(lines.recv()??)).context("history")?;
-        forgotten.profiles = self.pipeline.features().forget(subjects.iter().copied());
+        forgotten.profiles = self.pipeline.features().forget(&subjects);
         forgotten.tokens = self.pipeline.memory().forget(&forgotten.issuers, &request.subject);
         self.profiles_file.write_anew(now());
         self.memory_file.write_anew();
@@ -236,7 +236,7 @@ pub(crate) fn forget_at_rest(
         }
         forgotten.history = history::erase(path, &subjects).context("history")?;
     }
-    forgotten.profiles = pipeline.features().forget(subjects.iter().copied());
+    forgotten.profiles = pipeline.features().forget(&subjects);
     profiles_file.finish(pipeline.features());
     ensure!(!profiles_file.is_failing(), "the profiles can't be written");
     forgotten.tokens = pipeline.memory().forget(&forgotten.issuers, &request.subject);

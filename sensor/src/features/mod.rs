@@ -20,6 +20,8 @@ mod names;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
+
 use jotwatch_models::behaviour::{
     Answer, Client, Counts, Handle, Limits, Profiles, Request as Observation, Routes, TokenUse,
     Vector,
@@ -279,9 +281,9 @@ impl Features {
 
     /// Forgets the profiles of these; gives how many there were. What is being saved of them is to be
     /// begun anew.
-    pub fn forget(&mut self, subjects: impl Iterator<Item = u128> + Clone) -> u64 {
+    pub fn forget(&mut self, subjects: &HashSet<u128>) -> u64 {
         let profiles = self.profiles_mut().into_iter();
-        let forgotten = profiles.map(|p| subjects.clone().filter(|&s| p.forget(s)).count() as u64);
+        let forgotten = profiles.map(|p| subjects.iter().filter(|&&s| p.forget(s)).count() as u64);
         forgotten.sum()
     }
 

@@ -63,7 +63,7 @@ pub fn guard_scan(data: &[u8]) {
                 candidate.location,
                 Location::Authorization | Location::Dpop | Location::Header(_)
             );
-            if in_head && candidate.kind == Kind::Jws {
+            if in_head && candidate.kind() == Kind::Jws {
                 let key = keys.of(&candidate.bytes);
                 assert!(found.contains(&key.0), "a token that the kernel passes over");
             }
