@@ -2,7 +2,7 @@
 
 /// Behind every variant: whether it is seen as a request of its own tells where the one before it
 /// ended.
-pub const CANARY: &str = "GET /canary HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer canary\r\n\r\n";
+pub(crate) const CANARY: &str = "GET /canary HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer canary\r\n\r\n";
 
 const FIRST: &str = "Host: x\r\nAuthorization: Bearer first\r\n";
 /// A request within what may be a body.
@@ -301,7 +301,7 @@ fn filled(text: &str) -> String {
 }
 
 /// All variants by name: the bytes that a client sends.
-pub fn all() -> Vec<(String, Vec<u8>)> {
+pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     let mut all = Vec::new();
     for (name, fields, body) in FRAMING {
         let inner = INNER.len();
@@ -404,7 +404,7 @@ const PIECES: &[&str] = &[
 ];
 
 /// `count` mutations of the variants; the same for the same seed.
-pub fn mutations(seed: u64, count: usize) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn mutations(seed: u64, count: usize) -> Vec<(String, Vec<u8>)> {
     let all = all();
     let mut state = seed | 1;
     // xorshift64* (Vigna, 2014).
