@@ -2,7 +2,8 @@
 
 /// Behind every variant: whether it is seen as a request of its own tells where the one before it
 /// ended.
-pub(crate) const CANARY: &str = "GET /canary HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer canary\r\n\r\n";
+pub(crate) const CANARY: &str =
+    "GET /canary HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer canary\r\n\r\n";
 
 const FIRST: &str = "Host: x\r\nAuthorization: Bearer first\r\n";
 /// A request within what may be a body.
