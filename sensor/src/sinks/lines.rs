@@ -3,7 +3,10 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::{fd::AsFd, unix::fs::OpenOptionsExt},
+    os::{
+        fd::AsFd,
+        unix::fs::{FileExt as _, OpenOptionsExt},
+    },
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -164,7 +167,17 @@ fn state(file: &File) -> io::Result<(u64, SystemTime)> {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    let found = file.metadata()?;
+    if let Some(last) = found.len().checked_sub(1).filter(|_| found.is_file()) {
+        let mut byte = [0];
+        File::open(path)?.read_exact_at(&mut byte, last)?;
+        // A kill tore the line: what is told again is to begin one of its own.
+        if byte != *b"\n" {
+            file.write_all(b"\n")?;
+        }
+    }
+    Ok(file)
 }
 
 /// Writes all of it, or says how much of it was written.

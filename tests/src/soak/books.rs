@@ -51,8 +51,11 @@ impl Books {
         let told = fs::read_to_string(told)?;
         let mut torn = 0_u64;
         for line in told.lines() {
-            // A kill tears the line that is being written; it is delivered again.
-            let Ok(id) = id(line) else {
+            // A kill tears the line that is being written, and the daemon behind it, which can't read its
+            // standard output, tells that event again right there.
+            let again = line.rfind("{\"schema\":\"jotwatch.event").unwrap_or(0);
+            torn += u64::from(again > 0);
+            let Ok(id) = id(&line[again..]) else {
                 torn += 1;
                 continue;
             };
