@@ -18,14 +18,19 @@ use jotwatch::{capture::live, enforce::guard};
 
 use crate::services;
 
-/// Whether this process may do what live tests need. Says so on stderr if not.
+/// Whether this process may do what live tests need, and the kernel is not below the minimum. Says
+/// so on stderr if not.
 #[must_use]
 pub fn privileged() -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
-        let _ = writeln!(std::io::stderr(), "skipped: needs root");
-    }
-    root
+    let reason = if !rustix::process::geteuid().is_root() {
+        "needs root".to_owned()
+    } else if let Err(error @ live::Error::KernelTooOld(_)) = live::permitted() {
+        error.to_string()
+    } else {
+        return true;
+    };
+    let _ = writeln!(std::io::stderr(), "skipped: {reason}");
+    false
 }
 
 static NEXT: AtomicU32 = AtomicU32::new(0);

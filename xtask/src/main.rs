@@ -8,6 +8,7 @@ mod deny;
 mod evaluate;
 mod fuzz;
 mod ground;
+mod kernels;
 mod package;
 mod progress;
 mod setup;
@@ -43,6 +44,8 @@ enum Cmd {
     Evaluate(evaluate::Args),
     /// Run the fuzz targets; with what one finds, it fails and names the input
     Fuzz(fuzz::Args),
+    /// Prove the sensor on older kernels, Debian's own, in virtual machines
+    Kernels(kernels::Args),
     /// Build the Debian package; with --test, install, upgrade, remove and purge it in a root of its own
     Package(package::Args),
     /// Bring what the live tests, the demo and the benchmarks need to this machine
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Cmd::DemoService { addr } => demo::run_service(addr),
         Cmd::Evaluate(args) => evaluate::run(&args),
         Cmd::Fuzz(args) => fuzz::run(&args),
+        Cmd::Kernels(args) => kernels::run(&args),
         Cmd::Package(args) => package::run(&args),
         Cmd::Setup { parts } => setup::run(&parts),
         Cmd::Soak(args) => soak::run(&args),

@@ -21,14 +21,18 @@ const TOOLS: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("dpkg-deb", "dpkg"),
     ("ip", "iproute2"),
+    ("ldd", "libc-bin"),
     ("node", "nodejs"),
     ("npm", "npm"),
     ("perf", "linux-perf"),
     ("python3", "python3"),
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("strip", "binutils"),
     ("systemd-analyze", "systemd"),
     ("tshark", "tshark"),
     ("unshare", "util-linux"),
     ("wrk", "wrk"),
+    ("xz", "xz-utils"),
 ];
 
 /// Why something that was asked for is not there.
@@ -363,7 +367,7 @@ fn apt_install(packages: Vec<&str>, why: &str) -> Result {
 }
 
 /// `apt-get update`, once in a run; a failure shows in what is installed next.
-fn apt_update() {
+pub(crate) fn apt_update() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         output(apt_get().arg("update"), "apt-get update").ok();
@@ -424,7 +428,7 @@ fn failed(step: &str) -> impl Fn(io::Error) -> Unavailable {
 }
 
 /// Runs a command quietly; what it printed last is its error's explanation.
-fn output(command: &mut Command, step: &str) -> Result<Output> {
+pub(crate) fn output(command: &mut Command, step: &str) -> Result<Output> {
     let output = command.output().map_err(failed(step))?;
     if output.status.success() {
         return Ok(output);

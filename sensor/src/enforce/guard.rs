@@ -121,7 +121,7 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The kernel is older than [`MINIMUM_KERNEL`].
-    #[error("kernel {0} is too old for denylists, hold and gate: they need Linux 5.17")]
+    #[error("kernel {0} is too old for denylists, hold and gate: they need Linux {major}.{minor}", major = MINIMUM_KERNEL.0, minor = MINIMUM_KERNEL.1)]
     KernelTooOld(String),
     /// As for capture.
     #[error(transparent)]

@@ -189,7 +189,7 @@ pub enum Error {
     )]
     NotPermitted,
     /// The kernel is older than [`MINIMUM_KERNEL`].
-    #[error("kernel {0} is too old: live capture needs Linux 5.10")]
+    #[error("kernel {0} is too old: live capture needs Linux {major}.{minor}", major = MINIMUM_KERNEL.0, minor = MINIMUM_KERNEL.1)]
     KernelTooOld(String),
     /// No cgroup v2 hierarchy.
     #[error("no cgroup v2 mount found in /proc/self/mountinfo")]
