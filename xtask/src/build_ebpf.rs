@@ -14,8 +14,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use crate::setup;
+
 const TARGET: &str = "bpfel-unknown-none";
-const RUSTC: &str = "/usr/bin/rustc";
+pub(crate) const RUSTC: &str = "/usr/bin/rustc";
 const LLVM: &str = "/usr/lib/llvm-22";
 const APT: [&str; 4] = ["rustc-web", "libstd-rust-web-dev-bpf", "llvm-22-dev", "libpolly-22-dev"];
 const LINKER_VERSION: &str = "0.13.0";
@@ -51,8 +53,8 @@ struct Versions {
 pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
     let linker = tools()?;
     let versions = versions(&linker)?;
-    build(root, &linker)?;
     let (built, committed) = (root.join("target/bpf"), root.join(FOLDER));
+    build(root, &linker, &built, None)?;
     let hashes = |folder: &Path| -> Result<Vec<String>> {
         OBJECTS.iter().map(|(_, file, _)| sha256(&folder.join(file))).collect()
     };
@@ -162,8 +164,26 @@ fn versions(linker: &Path) -> Result<Versions> {
     })
 }
 
-/// Builds the objects into target/bpf.
-fn build(root: &Path, linker: &Path) -> Result<()> {
+/// Builds the objects for hosts of an architecture, and holds them to those that are built for this
+/// machine's: the kernel programs see nothing of the processor.
+///
+/// # Errors
+/// A tool is not to be had, or the objects differ.
+pub(crate) fn same_for(architecture: &str) -> Result<()> {
+    let (root, linker) = (setup::workspace(), tools()?);
+    let (own, other) = (root.join("target/bpf"), root.join("target/bpf").join(architecture));
+    build(root, &linker, &own, None)?;
+    build(root, &linker, &other, Some(architecture))?;
+    for (_, file, _) in OBJECTS {
+        let hash = sha256(&other.join(file))?;
+        ensure!(hash == sha256(&own.join(file))?, "{file} is another one for {architecture}");
+        say(&format!("{file} for {architecture} is the same object (sha256 {hash})"));
+    }
+    Ok(())
+}
+
+/// Builds the objects into a folder, for hosts of this machine's architecture or of another one.
+fn build(root: &Path, linker: &Path, dir: &Path, architecture: Option<&str>) -> Result<()> {
     let flags = [
         format!("-Clinker={}", linker.display()),
         "-Clink-arg=--btf".into(),
@@ -171,13 +191,17 @@ fn build(root: &Path, linker: &Path) -> Result<()> {
         format!("--remap-path-prefix={}=/jotwatch", root.display()),
         format!("--remap-path-prefix={}=/cargo", cargo_home()?.display()),
     ];
-    let dir = root.join("target/bpf");
     // `-p` alone: features of the other members do not count. The lock file fixes the rest.
+    let mut cargo = Command::new("cargo");
+    if let Some(architecture) = architecture {
+        // As aya-build reads it; else it takes the machine's.
+        cargo.env("AYA_BPF_TARGET_ARCH", architecture);
+    }
     succeed(
-        Command::new("cargo")
+        cargo
             .args(["build", "--quiet", "--locked", "--profile", "bpf", "--target", TARGET])
             .args(["-p", "jotwatch-ebpf", "--bins", "--target-dir"])
-            .arg(&dir)
+            .arg(dir)
             .current_dir(root)
             .env("RUSTC", RUSTC)
             .env("RUSTC_BOOTSTRAP", "1")

@@ -3,6 +3,7 @@
 mod bench;
 mod boot;
 mod build_ebpf;
+mod cross;
 mod demo;
 mod deny;
 mod evaluate;
@@ -33,6 +34,8 @@ enum Cmd {
     Bench(bench::Args),
     /// Build the kernel programs into sensor/bpf/, installing what that needs
     BuildEbpf(build_ebpf::Args),
+    /// Build the sensor for aarch64, and hold it to the capture cases under emulation
+    Cross(cross::Args),
     /// Watch a real service that checks its tokens badly, under good and forged traffic
     Demo(demo::Args),
     /// Check licences, sources and versions of what this depends on
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Cmd::Bench(args) => bench::run(&args),
         Cmd::BuildEbpf(args) => build_ebpf::run(setup::workspace(), &args),
+        Cmd::Cross(args) => cross::run(&args),
         Cmd::Demo(args) => demo::run(&args),
         Cmd::Deny(args) => deny::run(&args),
         Cmd::DemoService { addr } => demo::run_service(addr),

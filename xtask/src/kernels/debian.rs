@@ -143,6 +143,11 @@ fn fetch(kernel: &Kernel, folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// A list of this machine's own sources of Debian's, for another architecture.
+pub(crate) fn own_sources(architecture: &str) -> Result<String> {
+    sources(architecture, None)
+}
+
 /// A list of sources, from the mirrors that this machine uses: of another release, or of its own.
 fn sources(architecture: &str, release: Option<&str>) -> Result<String> {
     let targets = || {
