@@ -208,7 +208,9 @@ fn no_gate(stand: &Stand) -> Result<()> {
     let dir = Path::new("/tmp/no-gate");
     fs::create_dir(dir)?;
     let config = sensor::configuration(dir, "[enforcement]\nmode = \"gate\"\n")?;
-    let (code, line) = refusal(&mut sensor::run(&config, stand.place.cgroup(), &[PORT]))?;
+    let mut run = sensor::run(&config, stand.place.cgroup(), &[PORT]);
+    // It says what it watches before it comes to the guard.
+    let (code, line) = refusal(run.env("RUST_LOG", "error"))?;
     if !line.contains("mode gate can't start") || !line.contains("need Linux 5.17") {
         bail!("with mode gate it says {line:?}");
     }
