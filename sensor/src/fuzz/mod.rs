@@ -5,7 +5,13 @@
 //! and panics where something does not hold that has to. Readers that a room keeps to itself are
 //! fed by its own `fuzz` module.
 #![forbid(unsafe_code)]
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "what does not hold shall fail")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::type_complexity,
+    reason = "what does not hold shall fail"
+)]
 
 mod guard;
 mod local;

@@ -1,6 +1,6 @@
 //! Drives a [`Connection`] as the flow stage does, and writes down what it says: for its tests and
 //! for fuzzing.
-#![expect(clippy::indexing_slicing, reason = "what differs shall fail")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "what differs shall fail")]
 
 use super::{Chunk, Connection, Events, HttpEvent, Limits, Request};
 use crate::{

@@ -539,6 +539,7 @@ fn status_line(line: &[u8], parts: &mut Parts, notes: &mut Notes) -> Result<(), 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod tests_only {
     //! Both ways to read a head, for comparison.
+    #![allow(clippy::indexing_slicing, reason = "what differs shall fail")]
 
     use super::{FieldSpans, Limits, Request, Span, fast_request, fast_response, lines};
 

@@ -34,6 +34,7 @@ pub struct Block {
     /// Of each request among the steps.
     examined: Vec<Examined>,
     /// Requests that are done with, for their memory.
+    #[expect(clippy::vec_box, reason = "the boxes are what is kept")]
     spare: Vec<Box<Request>>,
 }
 

@@ -95,6 +95,7 @@ struct State<'s> {
     /// The number of the first of them.
     first: u64,
     /// Empty ones.
+    #[expect(clippy::vec_box, reason = "they go from thread to thread")]
     free: Vec<Box<Block>>,
     trusted: Trusted,
     /// How the file ended.
