@@ -116,7 +116,7 @@ const DIALOGUES: &[(&str, &str)] = &[
     ("95-compressed-response-gzipasdeflate", "GET 302"),
     ("96-compressed-response-lzma", "GET 200"),
     ("97-requests-cut", "GET !missing-host cut, GET !bare-lf,missing-host cut"),
-    ("98-responses-cut", "GET !missing-host 200"),
+    ("98-responses-cut", "GET !missing-host 200, GET !malformed-request,missing-host cut"),
     ("99-expect-100", "PUT !bare-lf,missing-host 401 !bare-lf cut, POST !bare-lf,missing-host cut"),
 ];
 
