@@ -1,6 +1,6 @@
 //! The rooms of `sensor/src` use each other as ARCHITECTURE.md says: downwards only, and the pure
 //! ones do no I/O.
-#![allow(clippy::expect_used, reason = "a test that can't read the sources shall fail")]
+#![expect(clippy::expect_used, reason = "a test that can't read the sources shall fail")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -5,10 +5,9 @@
 //! same bytes and the service's answers, or the stage has to say that something is wrong with them.
 //! What differs nevertheless stands with its reason in docs/http-conformance.md, and in no other case.
 // The helpers stand outside of the test functions, where clippy does not see that they are tests.
-#![allow(
+#![expect(
     clippy::unwrap_used,
     clippy::panic,
-    clippy::print_stderr,
     clippy::expect_used,
     reason = "a test that can't run shall fail"
 )]
