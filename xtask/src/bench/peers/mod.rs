@@ -47,7 +47,8 @@ pub(super) fn run(stand: &Stand, sensor: &Path, quick: bool) -> Result<Table> {
         let running = Sensor::start_with(sensor, stand, &options)?;
         // Its token is known from here on.
         ask(WATCHED, "/", &token(0))?;
-        let watched = watch(&running, || full(WATCHED))?;
+        let watched =
+            watch(&running, || full(WATCHED)).with_context(|| format!("in mode {mode}"))?;
         running.stop()?;
         detach(sensor, stand.cgroup())?;
         Ok(watched)
@@ -67,8 +68,8 @@ pub(super) fn run(stand: &Stand, sensor: &Path, quick: bool) -> Result<Table> {
         bare.loads.push(full(WATCHED)?);
         alerts.push(watched("alert")?);
         gates.push(watched("gate")?);
-        modsec.loads.push(full(MODSECURITY)?);
-        proxied.loads.push(full(HAPROXY)?);
+        modsec.loads.push(full(MODSECURITY).context("through ModSecurity")?);
+        proxied.loads.push(full(HAPROXY).context("through HAProxy")?);
         let tcpdump = Tcpdump::start()?;
         dumped.loads.push(full(WATCHED)?);
         let round = tcpdump.stop()?;
