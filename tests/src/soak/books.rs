@@ -17,6 +17,8 @@ pub(super) struct Books {
     /// Events that were delivered more than once: those that a kill came between their delivery and
     /// the note of it.
     pub(super) repeated: u64,
+    /// Lines of the file that a kill has torn.
+    pub(super) torn: u32,
 }
 
 impl Books {
@@ -36,6 +38,7 @@ impl Books {
         }
         files.sort_unstable();
         let mut events = BTreeMap::new();
+        let mut ids = Vec::new();
         let mut next = files.first().context("no journal")?.0;
         ensure!(next == 0, "the journal begins with event {next}");
         for (first, path) in files {
@@ -43,30 +46,30 @@ impl Books {
             let text = fs::read_to_string(&path)?;
             ensure!(text.is_empty() || text.ends_with('\n'), "{}: a torn line", path.display());
             for line in text.lines() {
-                let again = events.insert(id(line)?, 0_u64);
+                let id = id(line)?;
+                ids.push(id.clone());
+                let again = events.insert(id, 0_u64);
                 ensure!(again.is_none(), "twice in the journal: {line}");
                 next += 1;
             }
         }
         let told = fs::read_to_string(told)?;
-        let mut torn = 0_u64;
+        let mut torn = 0_u32;
         for line in told.lines() {
-            // A kill tears the line that is being written, and the daemon behind it, which can't read its
-            // standard output, tells that event again right there.
-            let again = line.rfind("{\"schema\":\"jotwatch.event").unwrap_or(0);
-            torn += u64::from(again > 0);
-            let Ok(id) = id(&line[again..]) else {
+            // A kill tears the line that is being written; the daemon behind it ends that line and tells
+            // the event again.
+            let Ok(id) = id(line) else {
                 torn += 1;
                 continue;
             };
             let count = events.get_mut(&id);
             *count.with_context(|| format!("delivered and not in the journal: {line}"))? += 1;
         }
-        ensure!(torn < 100, "{torn} torn lines");
-        let missing = events.values().filter(|&&count| count == 0).count();
-        ensure!(missing == 0, "{missing} of {} events were not delivered", events.len());
+        let missing: Vec<usize> =
+            (0..).zip(&ids).filter(|(_, id)| events[*id] == 0).map(|m| m.0).collect();
+        ensure!(missing.is_empty(), "not delivered of {} events: {missing:?}", events.len());
         let repeated = events.values().filter(|&&count| count > 1).count() as u64;
-        Ok(Self { events: events.len() as u64, repeated })
+        Ok(Self { events: events.len() as u64, repeated, torn })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -90,15 +90,18 @@ struct Daemon<'p> {
 impl Daemon<'_> {
     fn start(&mut self, mode: &str) -> Result<Child> {
         self.round += 1;
-        let extra = format!("[enforcement]\nmode = \"{mode}\"\n");
+        // Standard output gets nothing of what was not told before a daemon ended; a file does.
+        let extra = format!(
+            "stdout = false\n[[sinks.file]]\npath = {:?}\n[enforcement]\nmode = \"{mode}\"\n",
+            self.told()
+        );
         let config = sensor::configuration(&self.dir, &extra)?;
-        let out = OpenOptions::new().create(true).append(true).open(self.told())?;
         let mut command = sensor::run(&config, self.place.cgroup(), &[PORT]);
-        command.stdout(out).stderr(File::create(self.log())?);
+        command.stdout(Stdio::null()).stderr(File::create(self.log())?);
         Ok(command.spawn()?)
     }
 
-    /// What it wrote to standard output, over all rounds.
+    /// What it told, over all rounds.
     fn told(&self) -> PathBuf {
         self.dir.join("told")
     }
@@ -244,6 +247,7 @@ fn last(daemon: &mut Daemon<'_>, report: &mut Report) -> Result<()> {
     report.complain(&daemon.log_text());
     let books = Books::read(&daemon.dir.join("state/events"), &daemon.told())?;
     (report.events, report.repeated) = (books.events, books.repeated);
+    ensure!(books.torn <= report.kills, "{} torn lines", books.torn);
     left_behind(&daemon.dir.join("state"))?;
     Ok(())
 }
