@@ -55,21 +55,22 @@ pub(crate) fn leave_out(path: &[u8], out: &mut Vec<u8>) -> Option<Numbers> {
         }
         numbers.segments += 1;
     };
-    // The bytes of the segment so far, as kinds; the first slash ends none.
-    let (mut from, mut kinds, mut before) = (0, 0, 0);
-    for (at, &byte) in path.iter().enumerate() {
+    // Where the segment begins, and its bytes so far, as kinds.
+    let (mut from, mut kinds) = (1, 0);
+    for (at, &byte) in path.iter().enumerate().skip(1) {
         let kind = KINDS.get(usize::from(byte)).copied().unwrap_or_default();
+        if kind & (DIGIT | PLAIN) != 0 {
+            kinds |= kind;
+            continue;
+        }
         match kind {
-            DIGIT | PLAIN => kinds |= kind,
-            SLASH if at == 0 => from = 1,
             SLASH => {
                 end_segment(from, at, kinds);
                 (from, kinds) = (at + 1, 0);
             }
-            DOT if before != DOT => kinds |= kind,
+            DOT if path.get(at - 1) != Some(&b'.') => kinds |= kind,
             _ => return None,
         }
-        before = kind;
     }
     end_segment(from, path.len(), kinds);
     Some(numbers)

@@ -290,9 +290,11 @@ impl Back {
     fn pass(&mut self, now: Time, due: Due, out: &mut dyn Output) {
         if matches!(due, Due::All | Due::Tails) {
             self.shared.advance(now);
-            self.report_due(Wait::Tail, out);
+            if is_due(&self.shared.tails, now) {
+                self.report_due(Wait::Tail, out);
+            }
         }
-        if matches!(due, Due::All | Due::Answers) {
+        if matches!(due, Due::All | Due::Answers) && is_due(&self.shared.answers, now) {
             self.report_due(Wait::Answer, out);
         }
         if matches!(due, Due::All | Due::Names) {
@@ -305,7 +307,6 @@ impl Back {
     }
 
     /// Tells of exchanges whose answer is late.
-    #[inline]
     fn report_due(&mut self, wait: Wait, out: &mut dyn Output) {
         loop {
             let now = self.shared.now;
@@ -320,6 +321,11 @@ impl Back {
             }
         }
     }
+}
+
+/// Whether something waits no longer. Time passes with each segment, and most often nothing does.
+fn is_due(waiting: &Waiting, now: Time) -> bool {
+    waiting.front().is_some_and(|(due, _)| *due <= now)
 }
 
 fn learner(settings: &Settings) -> Learner {

@@ -82,21 +82,32 @@ fn the_cache_is_bounded_in_entries_and_bytes() {
     for k in 0..50 {
         let token = if k % 2 == 0 { wide(k) } else { good(&k.to_string()) };
         judge.judge(&get("/", &[&bearer(&token)]));
-        let held: usize = judge.cache.known.iter().map(|(_, d)| d.known.memory()).sum();
-        assert_eq!(judge.cache.bytes, held);
-        assert!(held <= 4 * CACHE_BYTES_PER_ENTRY && judge.cache.known.len() <= 4);
-        assert!(!judge.cache.known.is_empty());
+        let [counted, held] = judge.cache.bytes();
+        assert_eq!(counted, held);
+        assert!(held <= 4 * CACHE_BYTES_PER_ENTRY && (1..=4).contains(&judge.cache.len()));
     }
     assert_eq!(judge.counters().decoded, 50);
     judge.judge(&get("/", &[&bearer(&good("49"))]));
     assert_eq!(judge.counters().known, 1);
 
     // One that is larger than the whole cache is judged, not kept, and drives nothing out.
-    let before = judge.cache.bytes;
+    let before = judge.cache.bytes();
     let vast = jws("{\"alg\":\"HS256\"}", &format!("{{\"a\":[{}0]}}", "0,".repeat(1_500)));
     judge.judge(&get("/", &[&bearer(&vast)]));
-    assert_eq!(judge.cache.bytes, before);
+    assert_eq!(judge.cache.bytes(), before);
     assert_eq!(judge.counters().decoded, 51);
+}
+
+#[test]
+fn a_token_that_comes_again_outlasts_those_that_come_once() {
+    let config = JudgeConfig { cache_entries: 4, ..JudgeConfig::new(FingerprintKey::new([7; 16])) };
+    let mut judge = Judge::new(config);
+    for k in 0..40 {
+        let token = if k % 3 == 0 { good("usual") } else { good(&k.to_string()) };
+        judge.judge(&get("/", &[&bearer(&token)]));
+    }
+    // 14 times the usual one, decoded once, and 26 others.
+    assert_eq!(judge.counters(), TokenCounters { known: 13, decoded: 27, ..Default::default() });
 }
 
 #[test]

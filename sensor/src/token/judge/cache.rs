@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hashlink::LruCache;
+use hashlink::LinkedHashMap;
 
 use super::{CACHE_BYTES_PER_ENTRY, Known};
 use crate::token::{Fingerprint, lookup::LookupHash};
@@ -17,19 +17,28 @@ pub(super) struct Cached {
     pub(super) read: bool,
 }
 
-/// What is known of tokens, the least recently seen first to go.
+/// What is known of tokens. Those that were not seen since their last turn are first to go: to put
+/// the one that is seen behind all others would touch four tokens' memory for each request.
 pub(super) struct Cache {
-    pub(super) known: LruCache<LookupHash, Cached, foldhash::fast::FixedState>,
-    pub(super) bytes: usize,
+    known: LinkedHashMap<LookupHash, Place, foldhash::fast::FixedState>,
+    bytes: usize,
+    max_entries: usize,
     max_bytes: usize,
+}
+
+struct Place {
+    cached: Cached,
+    /// It was seen since its turn came, or since it came.
+    seen: bool,
 }
 
 impl Cache {
     /// For so many tokens.
     pub(super) fn new(entries: usize) -> Self {
         Self {
-            known: LruCache::with_hasher(entries.max(1), foldhash::fast::FixedState::default()),
+            known: LinkedHashMap::with_hasher(foldhash::fast::FixedState::default()),
             bytes: 0,
+            max_entries: entries.max(1),
             max_bytes: entries.saturating_mul(CACHE_BYTES_PER_ENTRY),
         }
     }
@@ -38,16 +47,25 @@ impl Cache {
         self.known.len()
     }
 
+    /// Bytes of memory that the tokens take: as they are counted, and as they are.
+    #[cfg(test)]
+    pub(in crate::token) fn bytes(&self) -> [usize; 2] {
+        [self.bytes, self.known.iter().map(|(_, place)| place.cached.known.memory()).sum()]
+    }
+
     /// A token; `read` where it was read to be not opaque.
     pub(super) fn get(&mut self, place: &LookupHash, read: bool) -> Option<Cached> {
-        let cached = self.known.get_mut(place)?;
+        let Place { cached, seen } = self.known.get_mut(place)?;
+        *seen = true;
         cached.read |= read;
         Some(cached.clone())
     }
 
     /// A token that was read to be not opaque.
     pub(super) fn get_read(&mut self, place: &LookupHash) -> Option<Cached> {
-        self.known.get_mut(place).filter(|cached| cached.read).cloned()
+        let Place { cached, seen } = self.known.get_mut(place).filter(|at| at.cached.read)?;
+        *seen = true;
+        Some(cached.clone())
     }
 
     pub(super) fn insert(&mut self, place: LookupHash, cached: Cached) {
@@ -55,16 +73,22 @@ impl Cache {
         if memory > self.max_bytes {
             return;
         }
-        self.bytes += memory;
-        // Room is made first, so that the map itself never drops what is not accounted for.
-        while self.known.len() >= self.known.capacity() || self.bytes > self.max_bytes {
-            match self.known.remove_lru() {
-                Some((_, old)) => self.bytes = self.bytes.saturating_sub(old.known.memory()),
-                None => break,
+        self.remove(&place);
+        while self.known.len() >= self.max_entries || self.bytes + memory > self.max_bytes {
+            let Some((place, oldest)) = self.known.pop_front() else { break };
+            if oldest.seen {
+                self.known.insert(place, Place { seen: false, ..oldest });
+            } else {
+                self.bytes -= oldest.cached.known.memory();
             }
         }
-        if let Some(old) = self.known.insert(place, cached) {
-            self.bytes = self.bytes.saturating_sub(old.known.memory());
+        self.bytes += memory;
+        self.known.insert(place, Place { cached, seen: false });
+    }
+
+    fn remove(&mut self, place: &LookupHash) {
+        if let Some(old) = self.known.remove(place) {
+            self.bytes -= old.cached.known.memory();
         }
     }
 
