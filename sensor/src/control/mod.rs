@@ -11,6 +11,7 @@ mod models;
 mod status;
 
 use std::{
+    collections::VecDeque,
     fs,
     io::{self, Read as _, Write as _},
     os::unix::{
@@ -18,7 +19,10 @@ use std::{
         net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
-    sync::mpsc::{self, Receiver, Sender},
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, Sender},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -54,8 +58,13 @@ const MAX_ANSWER_BYTES: u64 = 16 << 20;
 /// one gets its turn.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The daemon answers within a few milliseconds, unless it is stuck, or takes over a new
-/// configuration: a list of a million entries takes some seconds where it has no processor of its own.
+/// Clients that are served at once, by a thread each: a change that waits for the end of a reload keeps
+/// nobody from asking how that fares.
+const CLIENTS: usize = 4;
+
+/// The daemon answers within a few milliseconds, unless it is stuck. Changes wait while it takes over a
+/// new configuration: a list of a million entries takes some seconds where it has no processor of its
+/// own.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// To erase a subject everything that is kept is read, and some of it written anew: gigabytes at most.
@@ -85,6 +94,11 @@ pub enum Request {
 }
 
 impl Request {
+    /// Whether it changes nothing, and may be answered while something else is under way.
+    const fn is_query(&self) -> bool {
+        matches!(self, Self::Status | Self::Live { .. })
+    }
+
     /// How long its answer may take.
     const fn patience(&self) -> Duration {
         match self {
@@ -116,10 +130,12 @@ impl Call {
 pub struct Server {
     path: PathBuf,
     calls: Receiver<Call>,
+    /// Those that came and are not answered yet, in their order: one a client at most.
+    waiting: VecDeque<Call>,
 }
 
 impl Server {
-    /// Binds the socket in `runtime_dir`, which is made when absent, and serves it on a thread.
+    /// Binds the socket in `runtime_dir`, which is made when absent, and serves it on threads.
     ///
     /// # Errors
     /// Another daemon answers on the socket, or it can't be bound.
@@ -149,16 +165,28 @@ impl Server {
         fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600)).with_context(place)?;
         fs::rename(&fresh, &path).with_context(place)?;
         let (sender, calls) = mpsc::channel();
-        thread::Builder::new()
-            .name("control".into())
-            .spawn(move || serve(&listener, &sender))
-            .with_context(place)?;
-        Ok(Self { path, calls })
+        let listener = Arc::new(listener);
+        for _ in 0..CLIENTS {
+            let (listener, sender) = (Arc::clone(&listener), sender.clone());
+            thread::Builder::new()
+                .name("control".into())
+                .spawn(move || serve(&listener, &sender))
+                .with_context(place)?;
+        }
+        Ok(Self { path, calls, waiting: VecDeque::new() })
     }
 
-    /// The calls that wait for an answer.
-    pub fn pending(&self) -> impl Iterator<Item = Call> + '_ {
-        self.calls.try_iter()
+    /// The call that has waited longest for its answer.
+    pub fn next_call(&mut self) -> Option<Call> {
+        self.waiting.extend(self.calls.try_iter());
+        self.waiting.pop_front()
+    }
+
+    /// The one that has waited longest of those that change nothing, past all others.
+    pub fn next_query(&mut self) -> Option<Call> {
+        self.waiting.extend(self.calls.try_iter());
+        let at = self.waiting.iter().position(|call| call.request.is_query())?;
+        self.waiting.remove(at)
     }
 }
 
@@ -298,7 +326,7 @@ mod tests {
     #[test]
     fn a_call_is_answered_and_the_socket_is_private() {
         let dir = tempfile::tempdir().unwrap();
-        let server = Server::bind(dir.path()).unwrap();
+        let mut server = Server::bind(dir.path()).unwrap();
         let mode = dir.path().join(SOCKET_NAME).metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let client = thread::spawn({
@@ -306,7 +334,7 @@ mod tests {
             move || ask(&dir, &Request::Status).unwrap()
         });
         let call = loop {
-            if let Some(call) = server.pending().next() {
+            if let Some(call) = server.next_call() {
                 break call;
             }
             thread::yield_now();
@@ -316,6 +344,44 @@ mod tests {
         assert_eq!(call.by.pid, std::process::id());
         call.answer(serde_json::json!({ "pid": 7 }));
         assert_eq!(client.join().unwrap()["pid"], 7);
+    }
+
+    #[test]
+    fn a_query_passes_the_changes_that_wait_and_these_keep_their_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut server = Server::bind(dir.path()).unwrap();
+        let list = Change::List { limit: 1 };
+        let changes = [Request::Deny(list.clone()), Request::Allow(list)];
+        let asked = [&changes[..], &[Request::Live { after: 0 }, Request::Status]].concat();
+        let clients: Vec<_> = asked
+            .iter()
+            .enumerate()
+            .map(|(n, request)| {
+                let (dir, request) = (dir.path().to_owned(), request.clone());
+                let client = thread::spawn(move || ask(&dir, &request).unwrap());
+                // The next one asks when this one waits.
+                let end = Instant::now() + Duration::from_secs(20);
+                while server.waiting.len() <= n {
+                    assert!(Instant::now() < end, "{n} wait");
+                    let calls = server.calls.recv_timeout(Duration::from_millis(10));
+                    server.waiting.extend(calls);
+                }
+                client
+            })
+            .collect();
+        let mut taken = Vec::new();
+        while let Some(call) = server.next_query() {
+            taken.push(call.request.clone());
+            call.answer(serde_json::json!({ "query": true }));
+        }
+        assert_eq!(taken, asked[2..]);
+        while let Some(call) = server.next_call() {
+            taken.push(call.request.clone());
+            call.answer(serde_json::json!({ "query": false }));
+        }
+        assert_eq!(taken[2..], changes);
+        let answers = clients.into_iter().map(|client| client.join().unwrap()["query"] == true);
+        assert_eq!(answers.collect::<Vec<_>>(), [false, false, true, true]);
     }
 
     #[test]
@@ -335,7 +401,7 @@ mod tests {
     #[test]
     fn nobody_holds_the_socket_for_longer_than_his_turn() {
         let dir = tempfile::tempdir().unwrap();
-        let server = Server::bind(dir.path()).unwrap();
+        let mut server = Server::bind(dir.path()).unwrap();
         let path = dir.path().join(SOCKET_NAME);
         let connect = || UnixStream::connect(&path).unwrap();
         // One that says nothing, and one that never comes to the end of his line.
@@ -363,7 +429,7 @@ mod tests {
         });
         let began = Instant::now();
         let call = loop {
-            if let Some(call) = server.pending().next() {
+            if let Some(call) = server.next_call() {
                 break call;
             }
             assert!(began.elapsed() < Duration::from_secs(20));

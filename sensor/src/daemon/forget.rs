@@ -179,10 +179,7 @@ impl Daemon {
         let every = self.config.scoring.save_every();
         let (mut memory, mut profiles) = (None, None);
         while memory.is_none() || profiles.is_none() {
-            self.notifier.alive();
-            self.wait()?;
-            self.read();
-            self.guard();
+            self.go_on()?;
             self.memory_file.save(self.pipeline.memory());
             self.profiles_file.step(self.pipeline.features(), now(), every);
             memory = memory.or_else(|| self.memory_file.is_written_anew());

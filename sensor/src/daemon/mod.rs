@@ -4,6 +4,7 @@
 //! sink has a thread of its own, so nothing that is slow outside slows the reading.
 
 mod balance;
+mod calls;
 mod cgroups;
 mod feed_cache;
 mod feedback;
@@ -36,7 +37,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -174,6 +174,7 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
         keys_in_force: None,
         memory_file,
         files,
+        control,
         rest,
         metrics,
         tally: Tally::default(),
@@ -209,7 +210,7 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
     daemon.take_files();
     daemon.confine();
     daemon.ready();
-    let result = daemon.watch(&signals, &control);
+    let result = daemon.watch(&signals);
     daemon.stop();
     result
 }
@@ -230,6 +231,8 @@ struct Daemon {
     keys_in_force: Option<u64>,
     memory_file: MemoryFile,
     files: Files,
+    /// Where other commands ask.
+    control: control::Server,
     /// Where services may ask for scores.
     rest: Option<RestServer>,
     /// Who wants metrics.
@@ -263,7 +266,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn watch(&mut self, signals: &Signals, control: &control::Server) -> anyhow::Result<()> {
+    fn watch(&mut self, signals: &Signals) -> anyhow::Result<()> {
         // By a clock that nobody sets.
         let mut loss_due = Instant::now() + LOSS_PERIOD;
         let mut save_due = Instant::now() + SAVE_PERIOD;
@@ -279,25 +282,7 @@ impl Daemon {
             self.refresh_tables();
             self.answer_rest();
             self.answer_metrics();
-            for call in control.pending() {
-                let answer = match &call.request {
-                    control::Request::Status => {
-                        self.status().and_then(|status| Ok(serde_json::to_value(status)?))
-                    }
-                    control::Request::Deny(change) => self.deny(change, call.by),
-                    control::Request::Allow(change) => self.allow(change, call.by),
-                    control::Request::Feedback(request) => self.feedback(request, call.by),
-                    control::Request::Model(request) => self.model(request, call.by),
-                    control::Request::Forget(request) => self.forget(request, call.by),
-                    control::Request::Live { after } => {
-                        self.live_view(*after).and_then(|view| Ok(serde_json::to_value(view)?))
-                    }
-                };
-                call.answer(match answer {
-                    Ok(value) => value,
-                    Err(error) => serde_json::json!({ "error": format!("{error:#}") }),
-                });
-            }
+            self.answer_call();
             if signals.reload.swap(false, Ordering::Relaxed) {
                 self.notifier.reloading();
                 match self.reload() {
@@ -376,25 +361,6 @@ impl Daemon {
                 pipeline.refused(now, flow, cookie, cause, out);
             }
         });
-    }
-
-    /// Does what takes long on another thread, and goes on reading and judging until it is done: a
-    /// daemon that does not beat counts as dead.
-    fn meanwhile<T: Send>(
-        &mut self,
-        work: impl FnOnce() -> anyhow::Result<T> + Send,
-    ) -> anyhow::Result<T> {
-        thread::scope(|scope| {
-            let worker = scope.spawn(work);
-            while !worker.is_finished() {
-                self.notifier.alive();
-                self.wait()?;
-                self.read();
-                self.guard();
-                self.answer_rest();
-            }
-            worker.join().map_err(|_| anyhow::anyhow!("it panicked"))?
-        })
     }
 
     /// Has the pipeline use the keys that are in force now, and say which ones are not there.
