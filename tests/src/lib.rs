@@ -9,6 +9,7 @@ pub mod cases;
 pub mod day;
 pub mod delivery;
 pub mod judge;
+pub mod lines;
 pub mod load;
 pub mod mmdb;
 pub mod net;

@@ -10,28 +10,10 @@ use std::{
 use jotwatch::{
     capture::{Input, Segment, file::CaptureFile},
     config::{self, Config},
-    event::{Event, ExchangeLine},
     fingerprint_key,
-    pipeline::{Output, Pipeline, Settings},
+    pipeline::{Pipeline, Settings},
 };
-
-#[derive(Default, PartialEq, Eq)]
-struct Lines(Vec<u8>);
-
-impl Output for Lines {
-    fn event(&mut self, event: Event) {
-        event.write(&mut self.0);
-        self.0.push(b'\n');
-    }
-
-    fn wants_exchanges(&self) -> bool {
-        true
-    }
-
-    fn exchange(&mut self, line: &ExchangeLine<'_>) {
-        line.write(&mut self.0);
-    }
-}
+use jotwatch_tests::lines::Lines;
 
 /// Here the segments' borders decide which bytes the service keeps (`tcp_data_queue_ofo`), so other
 /// borders are another request.

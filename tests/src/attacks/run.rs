@@ -6,7 +6,7 @@ use jotwatch::{
     capture::file::CaptureFile,
     clients::Clients,
     config::{self, Config},
-    event::{Body, Event, ExchangeLine},
+    event::{Body, Event},
     finding::{Finding, Severity},
     fingerprint_key, keyring,
     keys::FetchMark,
@@ -18,7 +18,10 @@ use jotwatch::{
 };
 
 use super::{Case, Step};
-use crate::capture::{Capture, Connection, Link};
+use crate::{
+    capture::{Capture, Connection, Link},
+    lines::Lines,
+};
 
 /// The issuer whose keys are fetched. A dialogue is followed by a fetch that brings the same keys.
 pub(super) const REMOTE: &str = "https://remote.example";
@@ -175,25 +178,6 @@ impl Stage {
             )
         });
         (found, passed, wrong)
-    }
-}
-
-/// Events and exchanges as `jotwatch replay` writes them.
-#[derive(Default)]
-struct Lines(Vec<u8>);
-
-impl Output for Lines {
-    fn event(&mut self, event: Event) {
-        event.write(&mut self.0);
-        self.0.push(b'\n');
-    }
-
-    fn wants_exchanges(&self) -> bool {
-        true
-    }
-
-    fn exchange(&mut self, line: &ExchangeLine<'_>) {
-        line.write(&mut self.0);
     }
 }
 
