@@ -5,7 +5,12 @@
 //! one try of a key. Neither a secret nor anything made of one leaves this module.
 #![forbid(unsafe_code)]
 
-use std::{io::Read as _, path::Path, sync::Arc};
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    io::Read as _,
+    path::Path,
+    sync::Arc,
+};
 
 use anyhow::{Context as _, ensure};
 use hashlink::LruCache;
@@ -149,28 +154,31 @@ pub struct SecretStats {
 
 /// Which keys have been tried.
 #[derive(Debug)]
-pub(crate) struct Tried(LruCache<u64, ()>);
+pub(crate) struct Tried {
+    names: LruCache<u64, ()>,
+    /// Under a secret of this table: nobody shall choose a key that is taken for another, which
+    /// would not be tried then.
+    hasher: RandomState,
+}
 
 impl Tried {
     pub(crate) fn new() -> Self {
-        Self(LruCache::new(MAX_TRIED))
+        Self { names: LruCache::new(MAX_TRIED), hasher: RandomState::new() }
     }
 
     /// Takes note of a key; gives its name if it is new.
     pub(crate) fn first(&mut self, sample: &HmacSample) -> Option<u64> {
-        use std::hash::BuildHasher as _;
-        // The same on every run: a collision costs one search.
-        let name = foldhash::quality::FixedState::default().hash_one((&sample.issuer, &sample.kid));
-        if self.0.get(&name).is_some() {
+        let name = self.hasher.hash_one((&sample.issuer, &sample.kid));
+        if self.names.get(&name).is_some() {
             return None;
         }
-        self.0.insert(name, ());
+        self.names.insert(name, ());
         Some(name)
     }
 
     /// The key was not tried after all.
     pub(crate) fn forget(&mut self, name: u64) {
-        self.0.remove(&name);
+        self.names.remove(&name);
     }
 }
 
@@ -227,6 +235,12 @@ mod tests {
         }
         assert!(list("x".repeat(MAX_CANDIDATE_BYTES)).is_ok());
         assert!(list("x\n".repeat(MAX_CANDIDATES)).is_ok());
+    }
+
+    #[test]
+    fn nobody_knows_the_names_that_keys_are_given() {
+        let one = sample("i", "a");
+        assert_ne!(Tried::new().first(&one), Tried::new().first(&one));
     }
 
     #[test]

@@ -54,3 +54,23 @@ impl Names {
 pub(super) fn short(hash: u128) -> u64 {
     (hash as u64).max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Is, Names};
+
+    /// Names that were found to share one of 256 places under one secret are spread under another.
+    #[test]
+    fn names_that_collide_do_so_under_one_secret_only() {
+        let place = |names: &Names, n: u32| {
+            names.short(Is::Subject, &[b"https://id.example", &n.to_le_bytes()]) % 256
+        };
+        let (one, other) = (Names::new([1; 16]), Names::new([2; 16]));
+        let colliding: Vec<u32> = (0..).filter(|n| place(&one, *n) == 7).take(200).collect();
+        let mut crowds = [0; 256];
+        for n in colliding {
+            crowds[place(&other, n) as usize] += 1;
+        }
+        assert!(crowds.iter().max() < Some(&12), "{crowds:?}");
+    }
+}
