@@ -19,6 +19,8 @@
 #![forbid(unsafe_code)]
 
 #[cfg(test)]
+pub(crate) mod debug_tests;
+#[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;

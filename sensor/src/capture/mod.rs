@@ -5,6 +5,7 @@
 pub mod file;
 
 use std::{
+    fmt,
     hash::{Hash, Hasher},
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -74,8 +75,8 @@ pub struct TcpFlags {
 /// One TCP segment, or one piece of it, of a watched connection.
 ///
 /// A large segment may arrive as several pieces with ascending `seq`. Then only the first carries
-/// `syn` and only the last `fin`.
-#[derive(Clone, Copy, Debug)]
+/// `syn` and only the last `fin`. `Debug` shows the payload's size only: it may hold a token.
+#[derive(Clone, Copy)]
 pub struct Segment<'a> {
     /// The connection.
     pub flow: FlowKey,
@@ -103,6 +104,19 @@ pub struct Segment<'a> {
     pub rcv_nxt: Option<u32>,
     /// Live capture only: the kernel took the payload to begin a request, and counted it.
     pub request: bool,
+}
+
+impl fmt::Debug for Segment<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Segment")
+            .field("flow", &self.flow)
+            .field("direction", &self.direction)
+            .field("seq", &self.seq)
+            .field("len", &self.len)
+            .field("payload", &self.payload.len())
+            .field("flags", &self.flags)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why a flow on a watched port can't be read as HTTP/1.

@@ -11,8 +11,8 @@ use jotwatch_common::guard::{
 use super::tables::{AllowKey, ServiceId};
 use crate::capture::{FlowKey, canonical};
 
-/// A head that waits for its verdict.
-#[derive(Clone, Copy, Debug)]
+/// A head that waits for its verdict. `Debug` shows its size only: it may hold a token.
+#[derive(Clone, Copy)]
 pub struct HeldHead<'a> {
     /// The connection.
     pub flow: FlowKey,
@@ -79,6 +79,18 @@ impl CutCause {
     }
 }
 
+impl std::fmt::Debug for HeldHead<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HeldHead")
+            .field("flow", &self.flow)
+            .field("seq", &self.seq)
+            .field("cut", &self.cut)
+            .field("response", &self.response)
+            .field("head", &self.head.len())
+            .finish_non_exhaustive()
+    }
+}
+
 /// What a verdict on one head goes by: the connection and every byte of the head.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct VerdictKey(pub(super) [u64; 2]);
@@ -119,4 +131,22 @@ pub(super) fn decode(data: &[u8]) -> Option<HeldHead<'_>> {
         response: record.flags & HELD_RESPONSE != 0,
         head,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable as _;
+    use jotwatch_common::guard::tables::Held;
+
+    use super::decode;
+    use crate::redact::debug_tests::{HEAD, silent};
+
+    #[test]
+    fn a_head_is_not_shown() {
+        let record = Held { head: HEAD.len() as u32, ..Held::zeroed() };
+        let data = [bytemuck::bytes_of(&record), HEAD].concat();
+        let held = decode(&data).unwrap();
+        assert_eq!(held.head, HEAD);
+        silent(&held);
+    }
 }

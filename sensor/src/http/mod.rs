@@ -144,8 +144,8 @@ impl Default for Limits {
     }
 }
 
-/// What passed next in one direction.
-#[derive(Clone, Copy, Debug)]
+/// What passed next in one direction. `Debug` shows sizes only: bytes may hold a token.
+#[derive(Clone, Copy)]
 pub enum Chunk<'a> {
     /// Bytes: first those that an earlier call left over, then new ones.
     Data(&'a [u8]),
@@ -158,4 +158,15 @@ pub enum Chunk<'a> {
         /// The connection was reset: what was sent may not have arrived.
         reset: bool,
     },
+}
+
+impl std::fmt::Debug for Chunk<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Data(bytes) => write!(f, "Data({})", bytes.len()),
+            Self::Gap(len) => write!(f, "Gap({len})"),
+            Self::Last(bytes) => write!(f, "Last({})", bytes.len()),
+            Self::End { reset } => write!(f, "End {{ reset: {reset} }}"),
+        }
+    }
 }

@@ -52,8 +52,8 @@ pub struct Assessed<'a> {
     pub behaviour: Option<&'a BehaviourScore>,
 }
 
-/// What somebody who verified a request's token says of it.
-#[derive(Clone, Copy, Debug)]
+/// What somebody who verified a request's token says of it. `Debug` shows no claims.
+#[derive(Clone, Copy)]
 pub struct Vouching<'a> {
     /// The token's claims, a JSON object.
     pub claims: &'a [u8],
@@ -61,6 +61,15 @@ pub struct Vouching<'a> {
     pub service: Option<&'a str>,
     /// It is remembered as one that was captured, and compared with what was before it.
     pub learn: bool,
+}
+
+impl std::fmt::Debug for Vouching<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vouching")
+            .field("claims", &self.claims.len())
+            .field("service", &self.service)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A request with what was found of it.

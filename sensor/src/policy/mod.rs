@@ -141,8 +141,8 @@ pub struct Name<'a> {
     pub subject: Option<&'a str>,
 }
 
-/// The request that is decided on.
-#[derive(Clone, Copy, Debug)]
+/// The request that is decided on. `Debug` shows the target's size only: its query may hold a token.
+#[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// The other end of the connection.
     pub peer: IpAddr,
@@ -156,6 +156,16 @@ pub struct Context<'a> {
     pub score: Option<u8>,
     /// A model is sure enough of that to tell somebody, where no rule is for the score.
     pub suspected: bool,
+}
+
+impl std::fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context")
+            .field("client", &self.client)
+            .field("target", &self.target.len())
+            .field("score", &self.score)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What is to be done about a request.

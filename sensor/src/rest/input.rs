@@ -13,8 +13,7 @@ use crate::{
 /// Roles or scopes that are taken; more are an error, as no user has so many.
 const MAX_LIST: usize = 1_000;
 
-/// A request that somebody else authenticated.
-#[derive(Debug)]
+/// A request that somebody else authenticated. `Debug` shows no claims.
 pub struct Vouched {
     /// The request.
     pub request: Request,
@@ -24,6 +23,15 @@ pub struct Vouched {
     pub client: Option<IpAddr>,
     /// The name of the service that asks.
     pub service: Option<String>,
+}
+
+impl std::fmt::Debug for Vouched {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vouched")
+            .field("request", &self.request)
+            .field("claims", &self.claims.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Vouched {
