@@ -13,6 +13,7 @@ pub mod lines;
 pub mod load;
 pub mod mmdb;
 pub mod net;
+pub mod processor;
 pub mod receiver;
 pub mod sensor;
 pub mod services;

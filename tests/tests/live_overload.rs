@@ -1,24 +1,27 @@
 //! Floods that cost whoever sends them little: handshakes that are never finished, heads that never
-//! end. The daemon's memory stays within its bound, what it gave up is counted, and the next request
-//! is seen.
+//! end. And a daemon that gets too little of a processor. Its memory stays within its bound, what it
+//! gave up is counted, and the next request is seen.
 
 // The helpers of these tests are tests too, though clippy's allowance covers only `#[test]`.
 
 use std::{
     io::Write as _,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
 use jotwatch_tests::{
+    load::Load,
     net::{Place, privileged},
+    processor::Limit,
     sensor::Sensor,
     services::{
         http::{Client, get},
         nginx, plain,
     },
     soak::steady::resident,
-    stand::{PORT, addr, end, forged},
+    stand::{PORT, addr, end, forged, wait},
 };
 use rustix::net::{
     AddressFamily, SendFlags, SocketFlags, SocketType, ipproto, sendto, socket_with,
@@ -133,6 +136,57 @@ fn heads_that_never_end_are_given_up_and_counted() -> Result<()> {
                 && balance["seen"].as_u64().map(|seen| seen + lost) == Some(HEADS as u64 + 1)
         })?;
         ensure!(status["balance"]["seen"].as_u64() >= Some(1), "{status:#}");
+        let most = resident(sensor.pid(), "VmHWM:")?;
+        ensure!(most <= RESIDENT_KIB, "{most} KiB");
+        end(sensor)
+    })
+}
+
+/// Connections, how often the daemon has used its share of a processor up before they end, and the
+/// requests that are answered on them till then.
+const CLIENTS: usize = 6;
+const THROTTLED: u64 = 3;
+const REQUESTS: u64 = 2_000;
+
+#[test]
+fn a_daemon_with_a_fiftieth_of_a_processor_counts_what_it_misses() -> Result<()> {
+    if !privileged() {
+        return Ok(());
+    }
+    let net = Place::new()?;
+    net.services(|place| {
+        let _service = nginx::start(place, addr())?;
+        let sensor = Sensor::start(&net, &[PORT], "[capture]\nring_bytes = 65536")?;
+        let Some(limit) = Limit::put(sensor.pid(), 20)? else { return end(sensor) };
+        let load = Load::start(place, addr(), CLIENTS, Duration::ZERO, |number| {
+            get("/", &forged(number as usize))
+        })?;
+        wait("the load", || {
+            ensure!(!load.has_failed(), "a request failed");
+            Ok(load.answered() >= REQUESTS && limit.throttled()? >= THROTTLED)
+        })?;
+        let sent = load.end()?;
+        limit.lift()?;
+        // By itself: everything that comes now is seen, and nothing is missing in the balance.
+        let mut clients = Vec::new();
+        for number in 0..CLIENTS {
+            let mut client = Client::connect(place, addr())?;
+            let path = format!("/after-{number}");
+            client.send(&get(&path, &forged(0)))?;
+            sensor.wait_for(&path, |event| event["request"]["path"] == path)?;
+            clients.push(client);
+        }
+        let sent = sent + CLIENTS as u64;
+        let status = sensor.wait_for_status("requests = seen + lost", |status| {
+            let balance = &status["balance"];
+            let lost = balance["lost"].as_object().into_iter().flat_map(|lost| lost.values());
+            let lost: u64 = lost.filter_map(serde_json::Value::as_u64).sum();
+            balance["pending"] == 0
+                && balance["requests"] == sent
+                && balance["seen"].as_u64().map(|seen| seen + lost) == Some(sent)
+        })?;
+        ensure!(status["balance"]["seen"].as_u64() > Some(CLIENTS as u64), "{status:#}");
+        ensure!(status["balance"]["lost"]["ring-full"].as_u64() > Some(0), "{status:#}");
         let most = resident(sensor.pid(), "VmHWM:")?;
         ensure!(most <= RESIDENT_KIB, "{most} KiB");
         end(sensor)
