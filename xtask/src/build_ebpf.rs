@@ -165,7 +165,8 @@ fn versions(linker: &Path) -> Result<Versions> {
 }
 
 /// Builds the objects for hosts of an architecture, and holds them to those that are built for this
-/// machine's: the kernel programs see nothing of the processor.
+/// machine's: the kernel programs see nothing of the processor. Only the name of a source folder would
+/// differ, and is made the same.
 ///
 /// # Errors
 /// A tool is not to be had, or the objects differ.
@@ -184,13 +185,16 @@ pub(crate) fn same_for(architecture: &str) -> Result<()> {
 
 /// Builds the objects into a folder, for hosts of this machine's architecture or of another one.
 fn build(root: &Path, linker: &Path, dir: &Path, architecture: Option<&str>) -> Result<()> {
-    let flags = [
+    let mut flags = vec![
         format!("-Clinker={}", linker.display()),
         "-Clink-arg=--btf".into(),
         "-Cdebuginfo=2".into(),
         format!("--remap-path-prefix={}=/jotwatch", root.display()),
         format!("--remap-path-prefix={}=/cargo", cargo_home()?.display()),
     ];
+    if let Some(architecture) = architecture {
+        flags.extend(named_as_own(&cargo_home()?, architecture)?);
+    }
     // `-p` alone: features of the other members do not count. The lock file fixes the rest.
     let mut cargo = Command::new("cargo");
     if let Some(architecture) = architecture {
@@ -221,6 +225,31 @@ fn build(root: &Path, linker: &Path, dir: &Path, architecture: Option<&str>) -> 
         )?;
     }
     Ok(())
+}
+
+/// The bindings to the kernel's helpers lie in a folder for each architecture, and its name is in the
+/// object's line information. With these flags the folder has the name of this machine's, so that
+/// nothing else may differ. The last flag that fits a path counts.
+fn named_as_own(cargo_home: &Path, architecture: &str) -> Result<Vec<String>> {
+    let folders = |path: &Path| -> Result<Vec<String>> {
+        let entries = fs::read_dir(path).with_context(|| path.display().to_string())?;
+        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    };
+    let registry = "registry/src";
+    let mut flags = Vec::new();
+    for index in folders(&cargo_home.join(registry))? {
+        for package in folders(&cargo_home.join(registry).join(&index))? {
+            if package.starts_with("aya-ebpf-bindings-") {
+                let source = format!("{registry}/{index}/{package}/src");
+                flags.push(format!(
+                    "--remap-path-prefix={}/{source}/{architecture}=/cargo/{source}/{}",
+                    cargo_home.display(),
+                    env::consts::ARCH
+                ));
+            }
+        }
+    }
+    Ok(flags)
 }
 
 fn sha256(path: &Path) -> Result<String> {
@@ -254,7 +283,24 @@ fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Versions, field, record};
+    use std::fs;
+
+    use super::{Versions, field, named_as_own, record};
+
+    #[test]
+    fn the_bindings_of_another_architecture_are_named_as_our_own() {
+        let home = tempfile::tempdir().unwrap();
+        for package in ["index-1/aya-ebpf-bindings-0.2.0", "index-1/aya-0.1.0"] {
+            fs::create_dir_all(home.path().join("registry/src").join(package)).unwrap();
+        }
+        let source = "registry/src/index-1/aya-ebpf-bindings-0.2.0/src";
+        let (from, own) = (home.path().display(), std::env::consts::ARCH);
+        assert_eq!(
+            named_as_own(home.path(), "other").unwrap(),
+            [format!("--remap-path-prefix={from}/{source}/other=/cargo/{source}/{own}")]
+        );
+        assert!(named_as_own(&home.path().join("nowhere"), "other").is_err());
+    }
 
     #[test]
     fn the_record_reads_back() {
