@@ -14,6 +14,9 @@
 //! All of it also where characters are percent-encoded, once or more often. A JSON object in
 //! base64url without a dot behind it is no token and stays.
 //!
+//! Control characters end none of it, line feeds neither: they are in no prose that is shown, and who
+//! takes a target as it is may take them, and pass over them, in the middle of a token.
+//!
 //! In the path of a request target a `/` ends a token, elsewhere it may belong to one. Text is
 //! redacted whole before it is cut to a limit, so that no part of a token is left.
 #![forbid(unsafe_code)]
@@ -272,7 +275,7 @@ fn credential(
         .enumerate()
         .position(|(i, &c)| {
             // What is encoded more often than the `=` belongs to the value.
-            (c == b'&' || c <= b' ' || (c == b'?' && in_path)) && depth(eq + 1 + i) <= level
+            (c == b'&' || c == b' ' || (c == b'?' && in_path)) && depth(eq + 1 + i) <= level
         })
         .unwrap_or(value.len());
     let least = if name == b"code" { CODE_MIN } else { 1 };
@@ -320,9 +323,7 @@ fn token(
 fn ends_token(c: u8) -> bool {
     matches!(
         c,
-        0..=b' '
-            | 0x7f
-            | b'&'
+        b' ' | b'&'
             | b'"'
             | b'\''
             | b','
@@ -424,7 +425,7 @@ fn bearer(b: &[u8], space: usize) -> Option<Span> {
     let value = behind.get(from..)?;
     let len = value
         .iter()
-        .position(|&c| c <= b' ' || matches!(c, b',' | b';' | b'"' | b'\''))
+        .position(|&c| matches!(c, b' ' | b',' | b';' | b'"' | b'\''))
         .unwrap_or(value.len());
     (len >= BEARER_MIN).then_some((space + from, space + from + len))
 }
@@ -434,11 +435,8 @@ fn user_information(b: &[u8], spans: &mut Spans) {
     let mut floor = 0;
     for at in memchr_iter(b'@', b) {
         let before = b.get(floor..at).unwrap_or_default();
-        let len = before
-            .iter()
-            .rev()
-            .take_while(|&&c| c > b' ' && !matches!(c, b'/' | b'?' | b'#'))
-            .count();
+        let len =
+            before.iter().rev().take_while(|&&c| !matches!(c, b' ' | b'/' | b'?' | b'#')).count();
         let start = at - len;
         if len > 0 && b.get(..start).is_some_and(|b| b.ends_with(b"://")) {
             spans.push((start, at));

@@ -166,6 +166,27 @@ fn hides_bearer_credentials_and_user_information() {
 }
 
 #[test]
+fn control_characters_end_no_credential() {
+    let (half, rest) = SIGNATURE.split_at(9);
+    for c in (0..b' ').chain([0x7f]).map(char::from) {
+        check(&[
+            (&format!("/a?access_token=ab{c}cd&x=1"), "/a?access_token=[redacted]&x=1"),
+            (&format!("/a?id_token=JWT{c}{rest} x"), "/a?id_token=[redacted] x"),
+            (&format!("/v/{HEADER}.{PAYLOAD}.{half}{c}{rest}/w"), "/v/[redacted]/w"),
+            (&format!("/v/{HEADER}.{c}{PAYLOAD}{c}.{SIGNATURE}/w"), "/v/[redacted]/w"),
+            (&format!("Bearer 01234567{c}89abcdef x"), "Bearer [redacted] x"),
+            (&format!("http://us{c}er:pa{c}ss@host/p"), "http://[redacted]@host/p"),
+        ]);
+    }
+    for encoded in ["%0b", "%0A", "%250d", "%00"] {
+        check(&[
+            (&format!("/v/{HEADER}.{PAYLOAD}.{half}{encoded}{rest}/w"), "/v/[redacted]/w"),
+            (&format!("/a?token=ab{encoded}cd&x=1"), "/a?token=[redacted]&x=1"),
+        ]);
+    }
+}
+
+#[test]
 fn leaves_everything_else_alone() {
     for clean in [
         "",
