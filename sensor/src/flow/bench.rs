@@ -16,6 +16,7 @@ use crate::{
 
 pub(crate) const T0: Time = Time::from_unix_secs(1_000);
 
+#[cfg(test)]
 pub(crate) fn at(ms: u64) -> Time {
     T0 + Duration::from_millis(ms)
 }
@@ -42,7 +43,9 @@ pub(crate) fn live(seq: u32, payload: &[u8], rcv_nxt: u32) -> Segment<'_> {
 }
 
 pub(crate) const SYN: TcpFlags = TcpFlags { syn: true, fin: false, rst: false };
+#[cfg(test)]
 pub(crate) const FIN: TcpFlags = TcpFlags { syn: false, fin: true, rst: false };
+#[cfg(test)]
 pub(crate) const RST: TcpFlags = TcpFlags { syn: false, fin: false, rst: true };
 
 /// One stream and what was read of it: `None` is a byte of a gap.
@@ -134,6 +137,7 @@ impl Bench {
     }
 
     /// Everything readable so far, gaps as dots.
+    #[cfg(test)]
     pub(crate) fn text(&mut self) -> String {
         self.read(u64::MAX);
         self.out.iter().map(|byte| char::from(byte.unwrap_or(b'.'))).collect()

@@ -16,10 +16,12 @@ pub(crate) enum Pass {
     End(Direction, bool),
 }
 
+#[cfg(test)]
 pub(crate) fn c(bytes: impl AsRef<[u8]>) -> Pass {
     Pass::Bytes(ToServer, bytes.as_ref().to_vec())
 }
 
+#[cfg(test)]
 pub(crate) fn s(bytes: impl AsRef<[u8]>) -> Pass {
     Pass::Bytes(ToClient, bytes.as_ref().to_vec())
 }
