@@ -2,13 +2,17 @@
 //! under a secret of its own, of the process or of the installation, or can't be crowded.
 #![expect(clippy::expect_used, reason = "a test that can't read the sources shall fail")]
 
+mod sources;
+
 use std::{
     collections::{BTreeMap, hash_map},
-    env, fs,
+    env,
     hash::{BuildHasher, RandomState},
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
 };
+
+use self::sources::{code, sources};
 
 /// What computes a hash by itself, or without a seed. Maps that are named with their usual hasher,
 /// or with `foldhash::fast::RandomState`, take one: see below.
@@ -56,25 +60,6 @@ const EXPLAINED: [(&str, &str); 11] = [
     ),
     ("sensor/src/weak.rs", "seeded"),
 ];
-
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("a folder of sources") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-}
-
-/// What a file says outside comments and tests.
-fn code(path: &Path) -> String {
-    let text = fs::read_to_string(path).expect("a source");
-    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-    let lines = text.lines().map(|line| line.split_once("//").map_or(line, |(code, _)| code));
-    lines.collect::<Vec<_>>().join("\n")
-}
 
 #[test]
 fn every_unusual_hash_is_explained() {

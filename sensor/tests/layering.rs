@@ -2,11 +2,14 @@
 //! ones do no I/O.
 #![expect(clippy::expect_used, reason = "a test that can't read the sources shall fail")]
 
+mod sources;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     path::{Path, PathBuf},
 };
+
+use self::sources::sources;
 
 const ARCHITECTURE: &str = include_str!("../../ARCHITECTURE.md");
 
@@ -51,27 +54,13 @@ fn declared() -> BTreeSet<String> {
     declarations.collect()
 }
 
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("a folder of sources") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-}
-
-/// What a file says outside comments and tests. Tests, and what fuzzing feeds, may reach for any room.
+/// What a file says, as [`sources::code`]. Tests, and what fuzzing feeds, may reach for any room.
 fn code(path: &Path) -> String {
     let name = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap_or(path).to_string_lossy();
-    if ["test", "samples", "fuzz"].iter().any(|part| name.contains(part)) {
-        return String::new();
+    match ["test", "samples", "fuzz"].iter().any(|part| name.contains(part)) {
+        true => String::new(),
+        false => sources::code(path),
     }
-    let text = fs::read_to_string(path).expect("a source");
-    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-    let lines = text.lines().map(|line| line.split_once("//").map_or(line, |(code, _)| code));
-    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// The rooms that `code` names by `crate::`, in one of its two spellings.
