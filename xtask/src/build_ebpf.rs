@@ -195,12 +195,12 @@ fn build(root: &Path, linker: &Path, dir: &Path, architecture: Option<&str>) -> 
     if let Some(architecture) = architecture {
         flags.extend(named_as_own(&cargo_home()?, architecture)?);
     }
-    // `-p` alone: features of the other members do not count. The lock file fixes the rest.
     let mut cargo = Command::new("cargo");
     if let Some(architecture) = architecture {
         // As aya-build reads it; else it takes the machine's.
         cargo.env("AYA_BPF_TARGET_ARCH", architecture);
     }
+    // `-p` alone: features of the other members do not count. The lock file fixes the rest.
     succeed(
         cargo
             .args(["build", "--quiet", "--locked", "--profile", "bpf", "--target", TARGET])
