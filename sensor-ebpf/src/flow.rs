@@ -190,8 +190,9 @@ pub(crate) const fn bodiless(first: u64) -> bool {
     )
 }
 
-/// A request can begin with this byte: one of a token (RFC 9110 section 5.6.2), or of an empty line,
-/// which is ignored before a request line (RFC 9112 section 2.2).
+/// A request can begin with this byte: one of a token (RFC 9110 section 5.6.2), of an empty line,
+/// which is ignored before a request line (RFC 9112 section 2.2), or of what some servers take for
+/// white space there (section 3; http.server also what is some in Latin-1).
 #[inline(always)]
 #[must_use]
 pub const fn may_begin_request(b: u8) -> bool {
@@ -212,8 +213,10 @@ pub const fn may_begin_request(b: u8) -> bool {
                 | b'`'
                 | b'|'
                 | b'~'
-                | b'\r'
-                | b'\n'
+                | b'\t'..=b'\r'
+                | 0x1c..=b' '
+                | 0x85
+                | 0xa0
         )
 }
 

@@ -365,6 +365,9 @@ fn foreign_first_bytes_are_opaque_only_at_the_start() {
         (b"\x16\x03", 0),
         (b"\r\nGET / HTTP/1.1", 0),
         (b"get / HTTP/1.1", 0),
+        (b" GET / HTTP/1.1", 0),
+        (b"\x0bGET / HTTP/1.1", 0),
+        (b"\xa0GET / HTTP/1.1", 0),
         (b"PRI * ", 0),
     ] {
         for fresh in [true, false] {

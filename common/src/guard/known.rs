@@ -8,7 +8,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::swar::{equal, first, lowest};
+use super::{
+    scan::is_request_line,
+    swar::{equal, first, lowest},
+};
 
 /// The longest block that is kept, in bytes.
 pub const BLOCK_CAP: u32 = 2048;
@@ -57,8 +60,8 @@ pub struct Block {
 }
 
 /// Reads a first line in which the [scanner](super::scan) finds nothing but where it ends and that
-/// it is HTTP/1: no percent sign, and of dots, besides the version's, at most one. Gives the bytes of
-/// the line with its CRLF. `load` and `len` as the scanner's.
+/// it is a request's of HTTP/1 to everybody: no percent sign, and of dots, besides the version's, at
+/// most one. Gives the bytes of the line with its CRLF. `load` and `len` as the scanner's.
 #[inline(always)]
 #[must_use]
 pub fn plain_line(load: &impl Fn(u32) -> u64, len: u32) -> Option<u32> {
@@ -91,7 +94,8 @@ pub fn plain_line(load: &impl Fn(u32) -> u64, len: u32) -> Option<u32> {
             && end >= 9
             && end + 2 <= len
             && load(end) as u16 == u16::from_le_bytes(*b"\r\n")
-            && load(end.wrapping_sub(9)) == VERSION;
+            && load(end.wrapping_sub(9)) == VERSION
+            && is_request_line(load, 0, end);
         return plain.then_some(end + 2);
     }
     None
@@ -210,7 +214,10 @@ mod tests {
             ("GET /\rA HTTP/1.1\r\n", false),
             ("\r\nGET / HTTP/1.1\r\n", false),
             ("GET /", false),
-            (" HTTP/1.1\r\n", true),
+            (" HTTP/1.1\r\n", false),
+            (" / HTTP/1.1\r\n", false),
+            ("GE\0T / HTTP/1.1\r\n", false),
+            ("GET / HTTP/1.x\r\n", false),
             ("HTTP/1.1\r\n", false),
         ] {
             let found = line_of(line.as_bytes());

@@ -20,16 +20,21 @@
 //! those that the configuration names, told by the first eight bytes of the line at most. The
 //! *allow key* is a keyed hash of every byte of every such line.
 //!
+//! **What could be read in two ways** is [`ODD`]: a line without a name that all take for one, a
+//! name that some take for that of the framing, a first line that is not a request's to all.
+//!
 //! Behind the head the reader goes on with the body where that is asked for.
 
 mod body;
+mod lines;
 
 use bytemuck::{Pod, Zeroable};
 
 pub use self::body::{BAD, MIN_BODY_TOKEN, PART, may_be_method};
+pub(super) use self::lines::is_request_line;
 use super::{
     sip::{Secret, Sip},
-    swar::{base64, base64_digit, equal, first, lowest, special},
+    swar::{base64, base64_digit, first, special},
 };
 
 /// Shorter signatures, in bytes, are not told apart by their own bytes: an authentication tag of
@@ -70,25 +75,22 @@ pub const BEGUN: u32 = 0x200;
 const LENGTH: u32 = 0x10;
 const QUERY: u32 = 0x20;
 
+// What line it is, or the body.
 const REQUEST: u32 = 0;
 const AUTHORIZATION: u32 = 1;
 const OTHER: u32 = 2;
 const BODY: u32 = 3;
+const FIELD: u32 = 4;
 
 const RUN: u32 = 0;
 const SIGNATURE: u32 = 1;
 const SKIP: u32 = 2;
 const HASH: u32 = 3;
 const DIGITS: u32 = 4;
+const NAME: u32 = 5;
 
 /// Words that a step passes over at most.
 const ROW: u32 = 4;
-
-const CASE: u64 = 0x2020_2020_2020_2020;
-
-const fn text(name: &[u8; 8]) -> u64 {
-    u64::from_le_bytes(*name)
-}
 
 /// How a line of credentials begins: its first bytes in lower case.
 #[repr(C)]
@@ -227,6 +229,8 @@ impl Scanner {
             self.signature(x)
         } else if self.state == SKIP {
             self.skip(x, load)
+        } else if self.state == NAME {
+            self.name(x, load)
         } else {
             self.digits(x)
         }
@@ -313,178 +317,6 @@ impl Scanner {
             x = load(self.at);
             i += 1;
         }
-    }
-
-    #[inline(always)]
-    fn skip(&mut self, x: u64, load: &impl Fn(u32) -> u64) -> u32 {
-        let (x, found) = self.pass(x, load, |x| equal(x, b'\n') | equal(x, b'\r'));
-        if found == 0 {
-            return MORE;
-        }
-        let ahead = first(found);
-        self.at += ahead;
-        if self.at >= self.len {
-            return CUT;
-        }
-        self.line_end((x >> (ahead * 8)) as u8, load)
-    }
-
-    /// `b` at `at` is a CR or a LF.
-    #[inline(always)]
-    fn line_end(&mut self, b: u8, load: &impl Fn(u32) -> u64) -> u32 {
-        let mut next = self.at + 1;
-        if b == b'\r' {
-            if next >= self.len {
-                return CUT;
-            }
-            if load(next) as u8 != b'\n' {
-                // Some servers end a line at a bare CR, others do not.
-                self.flags |= ODD;
-                self.at = next;
-                self.run = next;
-                self.dots = 0;
-                return MORE;
-            }
-            next += 1;
-        } else {
-            self.flags |= ODD;
-        }
-        if self.state == RUN && self.kind == REQUEST {
-            if self.at == self.line {
-                // RFC 9112, section 2.2: an empty line before the request line is passed over.
-                self.at = next;
-                self.line = next;
-                self.run = next;
-                self.dots = 0;
-                return MORE;
-            }
-            if self.at >= self.line + 9 && load(self.at - 9) == text(b" HTTP/1.") {
-                self.flags |= HTTP1;
-            }
-            self.flags |= BEGUN;
-        }
-        self.at = next;
-        self.line = next;
-        if next >= self.len {
-            return CUT;
-        }
-        let left = self.len - next;
-        let y = lowest(load(next), left);
-        let b = y as u8;
-        if b == b'\r' {
-            if left < 2 {
-                return CUT;
-            }
-            if (y >> 8) as u8 == b'\n' {
-                self.end = next + 2;
-                return WHOLE;
-            }
-        } else if b == b'\n' {
-            self.flags |= ODD;
-            self.end = next + 1;
-            return WHOLE;
-        }
-        self.begin_line(y, left, load)
-    }
-
-    #[inline(always)]
-    fn begin_line(&mut self, y: u64, left: u32, load: &impl Fn(u32) -> u64) -> u32 {
-        self.state = SKIP;
-        if y as u8 <= b' ' {
-            // A continuation line, or a control character in front of a name.
-            self.flags |= ODD;
-            return MORE;
-        }
-        let lower = y | CASE;
-        let second = if left > 8 { lowest(load(self.line + 8), left - 8) } else { 0 };
-        let kind = if lower == text(b"authoriz") {
-            AUTHORIZATION
-        } else if lower & 0xffff_ffff_ffff == text(b"cookie\0\0")
-            || lower & 0xffff_ffff == text(b"dpop\0\0\0\0")
-            || (lower == text(b"sec-webs") && second | CASE == text(b"ocket-pr"))
-            || self.is_extra(lower)
-        {
-            OTHER
-        } else {
-            if lower == text(b"transfer") {
-                if self.flags & (CHUNKED | LENGTH) != 0 {
-                    self.flags |= ODD;
-                }
-                self.flags |= CHUNKED;
-            } else if lower == text(b"content-")
-                && (second | CASE) & 0xffff_ffff_ffff == text(b"length\0\0")
-            {
-                // Two lengths, or anything but a colon behind the name, are odd.
-                if self.flags & (CHUNKED | LENGTH) != 0 || (second >> 48) as u8 != b':' {
-                    self.flags |= ODD;
-                } else {
-                    self.flags |= LENGTH;
-                    self.state = DIGITS;
-                    self.at = self.line + 15;
-                    self.value = 0;
-                    self.digits = 0;
-                }
-            }
-            return MORE;
-        };
-        self.kind = kind;
-        self.flags |= CREDENTIALS;
-        self.state = if self.keyed != 0 { HASH } else { RUN };
-        self.run = self.line;
-        self.dots = 0;
-        MORE
-    }
-
-    #[inline(always)]
-    fn is_extra(&self, lower: u64) -> bool {
-        let e = &self.terms.extra;
-        let is = |p: &Prefix| p.mask != 0 && lower & p.mask == p.word;
-        is(&e[0]) || is(&e[1]) || is(&e[2]) || is(&e[3])
-    }
-
-    /// A line of credentials, word by word; then it is read anew for its tokens.
-    #[inline(always)]
-    fn hash(&mut self, mut x: u64, load: &impl Fn(u32) -> u64) -> u32 {
-        let mut i = 0;
-        let mut found = equal(x, b'\n');
-        while found == 0 {
-            self.allow.word(x);
-            self.at += 8;
-            i += 1;
-            if i == ROW {
-                return MORE;
-            }
-            x = load(self.at);
-            found = equal(x, b'\n');
-        }
-        let ahead = first(found);
-        let stop = self.at + ahead;
-        if stop >= self.len {
-            return CUT;
-        }
-        self.allow.word(lowest(x, ahead + 1));
-        self.allow.word(u64::from(stop + 1 - self.line));
-        self.at = self.line;
-        self.state = RUN;
-        MORE
-    }
-
-    #[inline(always)]
-    fn digits(&mut self, x: u64) -> u32 {
-        let b = x as u8;
-        if b.is_ascii_digit() && self.digits < 10 && self.value <= MAX_LENGTH / 10 {
-            self.value = self.value * 10 + u32::from(b & 0x0f);
-            self.digits += 1;
-        } else if b == b'\r' && self.digits > 0 {
-            self.state = SKIP;
-            return MORE;
-        } else if (b != b' ' && b != b'\t') || self.digits > 0 {
-            self.flags |= ODD;
-            self.state = SKIP;
-            return MORE;
-        }
-        self.at += 1;
-        MORE
     }
 
     #[inline(always)]

@@ -226,6 +226,10 @@ fn framing_is_known_only_where_nobody_reads_it_otherwise() {
         ("Content-Type: a\r\nContent-Length: 1073741824", 1 << 30),
         ("a:b\r\nContent-Length:0", 0),
         ("Transfer-Encoding: chunked", 0),
+        // As DLNA clients send it.
+        ("transferMode.dlna.org: Streaming\r\nContent-Length: 3", 3),
+        ("Transfer-Encodi: chunked\r\nContent-Lengt: 2", 0),
+        ("Transfer: chunked", 0),
     ] {
         let read = read(lines);
         assert_eq!((read.flags & ODD, read.body), (0, body), "{lines}");
@@ -235,7 +239,21 @@ fn framing_is_known_only_where_nobody_reads_it_otherwise() {
         "Transfer-Encoding: chunked\r\nContent-Length: 1",
         "Content-Length: 1\r\nContent-Length: 1",
         "Content-Length: 1\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding : chunked",
+        "Transfer-Encoding\t: chunked",
+        "Transfer-Encoding\0: chunked",
+        "Transfer-Encoding\u{a0}: chunked",
+        "Transfer_Encoding: chunked",
+        "Transfer.encoding: chunked",
+        "Transfer Encoding: chunked",
+        "Transfer-Encodings: chunked",
+        "Transfer-Enco\u{1}ding: chunked",
+        "Transfer-%45ncoding: chunked",
         "Content-Length : 1",
+        "Content-Length\0: 1",
+        "Content_Length: 1",
+        "Content Length: 1",
+        "Content-Lengths: 1",
         "Content-Length: +1",
         "Content-Length: 1 ",
         "Content-Length: 1, 1",
@@ -253,6 +271,67 @@ fn framing_is_known_only_where_nobody_reads_it_otherwise() {
         assert_eq!(read.flags & ODD, ODD, "{lines:?}");
     }
     assert_eq!(read("Transfer-Encoding: chunked").flags & CHUNKED, CHUNKED);
+    assert_eq!(read("transferMode.dlna.org: Streaming").flags & CHUNKED, 0);
+}
+
+#[test]
+fn a_line_is_a_field_to_all_or_odd() {
+    let odd = |line: &str| {
+        let read = read(format!("GET / HTTP/1.1\r\n{line}\r\n\r\n").as_bytes());
+        assert_eq!(read.result, WHOLE, "{line}");
+        read.flags & ODD != 0
+    };
+    let names =
+        ["A", "x-key", "Cookie", "DPoP", "Authorization", "Sec-WebSocket-Protocol", "a.b_c"];
+    for name in names.map(String::from).into_iter().chain((1..70).map(|n| "x".repeat(n))) {
+        for value in ["", " ", "b", " b:c ", "\u{e4}"] {
+            assert!(!odd(&format!("{name}:{value}")), "{name}:{value}");
+            let pieces = ["", " ", "\t", "\0", "\u{b}", "(", "\u{a0}", "/"];
+            for other in pieces.map(|piece| format!("{name}{piece}")) {
+                assert_eq!(odd(&format!("{other}:{value}")), other != name, "{other}:{value}");
+            }
+            assert!(odd(&format!("{name}\r\n:{value}")) && odd(&format!(":{name}{value}")));
+        }
+    }
+}
+
+#[test]
+fn a_first_line_is_a_requests_to_all_or_odd() {
+    let odd = |line: &[u8]| {
+        let read = read(&[line, b"\r\nA: b\r\n\r\n"].concat());
+        assert_eq!((read.result, read.flags & HTTP1), (WHOLE, HTTP1), "{line:?}");
+        read.flags & ODD != 0
+    };
+    for line in [
+        &b"GET / HTTP/1.1"[..],
+        b"\r\nG * HTTP/1.0",
+        b"PROPFIND /a HTTP/1.1",
+        b"M-SEARCH * HTTP/1.1",
+        b"PROPPATCH /a HTTP/1.9",
+        b"VERSION-CONTROL /a HTTP/1.1",
+        b"GET /a b HTTP/1.1",
+    ] {
+        assert!(!odd(line), "{}", line.escape_ascii());
+    }
+    for line in [
+        &b"GE\0.T / HTTP/1.1"[..],
+        b"GE(T / HTTP/1.1",
+        b"G\xe4T / HTTP/1.1",
+        b"GET\0/ / HTTP/1.1",
+        b" GET / HTTP/1.1",
+        b" / HTTP/1.1",
+        b"GET\t/ / HTTP/1.1",
+        b"GET\x0b/ HTTP/1.1",
+        b"GET  / HTTP/1.1",
+        b"GET  HTTP/1.1",
+        b"GET HTTP/1.1",
+        b"GET \t HTTP/1.1",
+        b"VERSION-CONTROL.A /a HTTP/1.1",
+        b"GET / HTTP/1.x",
+        b"GET / HTTP/1. ",
+    ] {
+        assert!(odd(line), "{}", line.escape_ascii());
+    }
 }
 
 #[test]

@@ -34,6 +34,14 @@ pub(super) const fn special(x: u64) -> u64 {
     (low & !equal(x, b'-')) | within(x, b':', b'@')
 }
 
+/// Bytes that are no letter, no digit and none of `-._`.
+#[inline(always)]
+pub(super) const fn no_word(x: u64) -> u64 {
+    let letter = within(x | (ONES * 0x20), b'a', b'z');
+    let mark = equal(x, b'-') | equal(x, b'.') | equal(x, b'_');
+    !(letter | within(x, b'0', b'9') | mark) & ALL
+}
+
 /// The index of the lowest flag; `flags` is not 0. A multiplication, as BPF has no ctz.
 #[inline(always)]
 pub(super) const fn first(flags: u64) -> u32 {
@@ -88,7 +96,7 @@ pub(super) const fn base64_digit(byte: u8) -> Option<u64> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{base64, base64_digit, equal, first, lowest, special};
+    use super::{base64, base64_digit, equal, first, lowest, no_word, special};
 
     fn flags(x: u64, f: impl Fn(u8) -> bool) -> u64 {
         u64::from_le_bytes(x.to_le_bytes().map(|b| if f(b) { 0x80 } else { 0 }))
@@ -105,6 +113,8 @@ mod tests {
                     assert_eq!(equal(x, b'.'), flags(x, |b| b == b'.'));
                     let wanted = |b: u8| (b < b'0' && b != b'-') || (b':'..=b'@').contains(&b);
                     assert_eq!(special(x), flags(x, wanted), "{b} at {place}");
+                    let wanted = |b: u8| !b.is_ascii_alphanumeric() && !b"-._".contains(&b);
+                    assert_eq!(no_word(x), flags(x, wanted), "{b} at {place}");
                 }
             }
         }

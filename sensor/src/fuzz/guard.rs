@@ -2,15 +2,45 @@
 
 use bytemuck::Zeroable as _;
 use jotwatch_common::guard::scan::{
-    BAD, CHUNKED, CREDENTIALS, CUT, EXTRA_LINES, HTTP1, MORE, ODD, PART, Prefix, Scanner, TOKEN,
-    Terms, WHOLE, bytes_at,
+    BAD, CHUNKED, CREDENTIALS, CUT, EXTRA_LINES, HTTP1, MIN_OPAQUE, MORE, ODD, PART, Prefix,
+    Scanner, TOKEN, Terms, WHOLE, bytes_at,
 };
 
 use crate::{
-    http::{self, BodyFraming, Limits},
+    http::{self, BodyFraming, Limits, Request},
     time::Time,
-    token::{FingerprintKey, Kind, Location, extract::extract, guard_keys::TokenKeys},
+    token::{
+        FingerprintKey, Location,
+        extract::{Candidate, extract},
+        guard_keys::TokenKeys,
+    },
 };
+
+/// Whether the kernel has to find a token of the daemon's: one of the characters that a compact
+/// serialisation has, with two dots, or as long as the shortest credential that is told without.
+/// Nothing else is a token to any service; the daemon judges it because it was meant for one, and
+/// where it is asked for, that counts. And it stands alone: of `TOKEN,b` the key is of all of it, as
+/// some decoders pass over the comma (docs/enforcement.md).
+fn is_due(candidate: &Candidate<'_>, request: &Request) -> bool {
+    let token = &*candidate.bytes;
+    let long = match candidate.location {
+        Location::Authorization => token.len() >= MIN_OPAQUE as usize,
+        Location::Dpop | Location::Header(_) => false,
+        _ => return false,
+    };
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    let dotted = token.iter().filter(|&&b| b == b'.').count() >= 2;
+    let ends = |b: Option<&u8>| b.is_none_or(|&b| b <= b' ' || b"\"=:;".contains(&b));
+    token.iter().all(|&b| plain(b))
+        && (dotted || long)
+        && request.headers().any(|header| {
+            // Where it lies in the value.
+            let at = (token.as_ptr() as usize).wrapping_sub(header.value.as_ptr() as usize);
+            header.value.get(at..at.saturating_add(token.len())) == Some(token)
+                && ends(at.checked_sub(1).and_then(|before| header.value.get(before)))
+                && ends(header.value.get(at + token.len()))
+        })
+}
 
 /// A head that the scanner takes for whole and unambiguous is read by the daemon, with the same end
 /// and the same framing; and whatever the bytes are, it comes to an end.
@@ -59,11 +89,7 @@ pub fn guard_scan(data: &[u8]) {
             assert_eq!(flags & CREDENTIALS, CREDENTIALS, "credentials that the kernel passes over");
         }
         for candidate in extract(&request, &["x-key".into()]).candidates {
-            let in_head = matches!(
-                candidate.location,
-                Location::Authorization | Location::Dpop | Location::Header(_)
-            );
-            if in_head && candidate.kind() == Kind::Jws {
+            if is_due(&candidate, &request) {
                 let key = keys.of(&candidate.bytes);
                 assert!(found.contains(&key.0), "a token that the kernel passes over");
             }

@@ -79,7 +79,8 @@ pub fn read_request(
     let (head, rest) = bytes.split_at_checked(end).unwrap_or((bytes, &[]));
     let head::RequestHead { mut request, framing, .. } =
         head::request(head, false, (at, at), limits, Box::new(Request::blank()))?;
-    let unclear = request.findings.iter().any(|finding| UNCLEAR.contains(&finding.id));
+    let unclear = request.findings.iter().any(|finding| UNCLEAR.contains(&finding.id))
+        || !has_plain_fields(head);
     let framing = match framing {
         fields::Framing::Length(n) => Some(BodyFraming::Length(n)),
         fields::Framing::Unframed => Some(BodyFraming::Length(0)),
@@ -104,6 +105,18 @@ const UNCLEAR: [FindingId; 4] = [
     FindingId::HttpContentLengthConflict,
     FindingId::HttpContentLengthInvalid,
 ];
+
+/// Whether every line behind the first is a field, or goes on with one. What is neither some servers
+/// pass over, and others with all lines behind it, those that frame the body among them
+/// (docs/http-conformance.md).
+fn has_plain_fields(head: &[u8]) -> bool {
+    let plain = |line: &[u8]| match line {
+        [] | b"\r" | [b' ' | b'\t', ..] => true,
+        line => memchr::memchr(b':', line)
+            .is_some_and(|colon| head::is_token(line.get(..colon).unwrap_or_default())),
+    };
+    head.split(|&b| b == b'\n').skip(1).all(plain)
+}
 
 /// How long a request's body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,11 +23,11 @@ pub const PART: u32 = 4;
 /// [`Scanner::body_step`]: this is no chunk.
 pub const BAD: u32 = 5;
 
-const SIZE: u32 = 5;
-const EXTENSION: u32 = 6;
-const BEHIND: u32 = 7;
-const TRAILER: u32 = 8;
-const FIELD: u32 = 9;
+const SIZE: u32 = 6;
+const EXTENSION: u32 = 7;
+const BEHIND: u32 = 8;
+const TRAILER: u32 = 9;
+const TRAILER_FIELD: u32 = 10;
 
 impl Scanner {
     /// Behind a whole head: goes on with its body, of which about `most` bytes are read.
@@ -134,7 +134,7 @@ impl Scanner {
         }
         // A chunk's extension, or a field of the trailer: up to CRLF.
         if self.state == TRAILER {
-            self.state = FIELD;
+            self.state = TRAILER_FIELD;
         }
         let found = equal(x, b'\r') | equal(x, b'\n');
         if found == 0 {
@@ -156,7 +156,7 @@ impl Scanner {
             return BAD;
         }
         self.at += 2;
-        if self.state == FIELD {
+        if self.state == TRAILER_FIELD {
             self.state = TRAILER;
             return MORE;
         }

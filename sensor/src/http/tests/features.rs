@@ -1,7 +1,10 @@
 //! One test for each thing that the connection promises.
 
 use super::*;
-use crate::finding::FindingId as Id;
+use crate::{
+    finding::FindingId as Id,
+    http::{BodyFraming, read_request},
+};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
@@ -513,4 +516,19 @@ fn a_head_that_the_clients_end_cuts_is_a_request_with_a_finding() {
     }
     assert_eq!(run(&[c("GET /a HTT"), Pass::End(ToServer, false)]), Vec::<String>::new());
     assert_eq!(run(&[c("GET /a"), Pass::End(ToServer, false)]), Vec::<String>::new());
+}
+
+#[test]
+fn a_body_is_of_no_known_length_where_a_line_is_no_field() {
+    let framing = |fields: &str| {
+        let head = post(&format!("{fields}\r\nContent-Length: 2\r\n"), "ab");
+        read_request(head.as_bytes(), Time::EPOCH, &Limits::default()).unwrap().1
+    };
+    for fields in ["A: b", "a.b_c!:", "A: b\r\n c", "transferMode.dlna.org: Streaming"] {
+        assert_eq!(framing(fields), Some(BodyFraming::Length(2)), "{fields}");
+    }
+    for fields in ["A : b", "A\t: b", "A", ":", ": b", "A(: b", "A b: c", "Transfer-Encoding\0: a"]
+    {
+        assert_eq!(framing(fields), None, "{fields}");
+    }
 }
