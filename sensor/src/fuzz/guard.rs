@@ -17,7 +17,8 @@ use crate::{
 };
 
 /// Whether the kernel has to find a token of the daemon's: one of the characters that a compact
-/// serialisation has, with two dots, or as long as the shortest credential that is told without.
+/// serialisation has, with two dots, none of them in front, or as long as the shortest credential
+/// that is told without.
 /// Nothing else is a token to any service; the daemon judges it because it was meant for one, and
 /// where it is asked for, that counts. And it stands alone: of `TOKEN,b` the key is of all of it, as
 /// some decoders pass over the comma (docs/enforcement.md).
@@ -32,6 +33,7 @@ fn is_due(candidate: &Candidate<'_>, request: &Request) -> bool {
     let dotted = token.iter().filter(|&&b| b == b'.').count() >= 2;
     let ends = |b: Option<&u8>| b.is_none_or(|&b| b <= b' ' || b"\"=:;".contains(&b));
     token.iter().all(|&b| plain(b))
+        && !token.starts_with(b".")
         && (dotted || long)
         && request.headers().any(|header| {
             // Where it lies in the value.
