@@ -5,7 +5,7 @@
 
 use std::{
     fs,
-    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    os::unix::{fs::PermissionsExt as _, net::UnixDatagram, process::CommandExt as _},
     process::Command,
     sync::atomic::{AtomicU64, Ordering},
     thread,
@@ -117,13 +117,20 @@ fn a_dead_syslog_is_a_warning() -> Result<()> {
     let net = Place::new()?;
     net.services(|place| {
         let _service = nginx::start(place, addr())?;
-        let syslog = "[[sinks.syslog]]\naddress = \"/nonexistent/log\"";
-        let sensor = Sensor::start(&net, &[PORT], syslog)?;
-        assert!(sensor.log().contains("/nonexistent/log"), "{}", sensor.log());
+        let dir = tempfile::tempdir()?;
+        let socket = dir.path().join("log");
+        let path = socket.display().to_string();
+        let syslog = format!("[[sinks.syslog]]\naddress = \"{path}\"");
+        let sensor = Sensor::start(&net, &[PORT], &syslog)?;
+        assert!(sensor.log().contains(&path), "{}", sensor.log());
         assert_eq!(Client::connect(place, addr())?.send(&get("/empty", &forged(0)))?.status, 204);
         sensor.wait_for("the alert", |event| event["kind"] == "request")?;
         let status = sensor.status()?;
-        assert!(status.to_string().contains("/nonexistent/log"), "{status:#}");
+        assert!(status.to_string().contains(&path), "{status:#}");
+        let says = |what: &str| sensor.log().lines().any(|l| l.contains(&path) && l.contains(what));
+        wait("the log to tell of it", || Ok(says("fails")))?;
+        let _syslog = UnixDatagram::bind(&socket)?;
+        wait("the log to tell that it works", || Ok(says("works again")))?;
         end(sensor)
     })
 }

@@ -494,7 +494,7 @@ impl Handle {
         let position = reader.position();
         let shared = Arc::new(Shared::default());
         let (alive, ended) = sync_channel(0);
-        let worker = Worker::new(outlet, reader, Arc::clone(&shared));
+        let worker = Worker::new(name.clone(), outlet, reader, Arc::clone(&shared));
         let remote = spec.is_remote();
         let thread = thread::Builder::new()
             .name("sink".into())

@@ -38,6 +38,10 @@ const FILES_PERIOD: Duration = Duration::from_secs(2);
 /// How long a sink that has nothing to do waits before it looks around.
 const IDLE: Duration = Duration::from_secs(5);
 
+/// How long the log says nothing of a sink that fails again: one that fails and recovers all the time
+/// must not fill it. Counted and shown in the status is each failure.
+const TELL_PERIOD: Duration = Duration::from_secs(60);
+
 /// What a sink's thread and its owner share.
 #[derive(Default)]
 pub(super) struct Shared {
@@ -102,8 +106,33 @@ impl Shared {
     }
 }
 
+/// What the log was told last of a sink.
+#[derive(Default)]
+struct Told {
+    failing: bool,
+    at: Option<Instant>,
+}
+
+impl Told {
+    /// It fails: whether to tell.
+    fn fails(&mut self, now: Instant) -> bool {
+        let lately = self.at.is_some_and(|at| now.saturating_duration_since(at) < TELL_PERIOD);
+        if self.failing || lately {
+            return false;
+        }
+        *self = Self { failing: true, at: Some(now) };
+        true
+    }
+
+    /// It works: whether to tell.
+    fn works(&mut self) -> bool {
+        std::mem::take(&mut self.failing)
+    }
+}
+
 /// A sink at work.
 pub(super) struct Worker {
+    name: String,
     outlet: Box<dyn Outlet>,
     reader: Reader,
     shared: Arc<Shared>,
@@ -122,6 +151,7 @@ pub(super) struct Worker {
     files: Stamps,
     /// When that was looked at.
     looked: Instant,
+    told: Told,
 }
 
 /// A sink that ends, and whose place another one takes over.
@@ -138,8 +168,14 @@ enum Next {
 }
 
 impl Worker {
-    pub(super) fn new(outlet: Box<dyn Outlet>, reader: Reader, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(
+        name: String,
+        outlet: Box<dyn Outlet>,
+        reader: Reader,
+        shared: Arc<Shared>,
+    ) -> Self {
         Self {
+            name,
             files: Stamps::of(&outlet.files()),
             looked: Instant::now(),
             outlet,
@@ -151,6 +187,7 @@ impl Worker {
             newest: None,
             since: Instant::now(),
             pause: Duration::ZERO,
+            told: Told::default(),
         }
     }
 
@@ -167,8 +204,15 @@ impl Worker {
         loop {
             let next = self.turn().unwrap_or_else(|error| {
                 self.shared.failed(&error);
+                // Not at once: a receiver that was restarted is no news.
+                if !self.pause.is_zero() && self.told.fails(Instant::now()) {
+                    tracing::warn!("{}: fails, what it is to take is kept: {error}", self.name);
+                }
                 self.back_off()
             });
+            if !self.shared.failing.load(Relaxed) && self.told.works() {
+                tracing::info!("{}: works again", self.name);
+            }
             match next {
                 Next::GoOn => {}
                 Next::End => break,
@@ -323,5 +367,26 @@ impl Worker {
         }
         self.pause = (self.pause * 2).clamp(BACKOFF_MIN, BACKOFF_MAX);
         Next::GoOn
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sink_that_fails_all_the_time_does_not_fill_the_log() {
+        let mut told = Told::default();
+        let begin = Instant::now();
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        assert!(!told.works());
+        assert!(told.fails(at(0)));
+        assert!(!told.fails(at(1)) && !told.fails(at(1_000)), "it was told already");
+        assert!(told.works() && !told.works());
+        assert!(told.fails(at(1_000)));
+        assert!(told.works());
+        // Again within the minute: neither that it fails, nor that it does no longer.
+        assert!(!told.fails(at(1_059)) && !told.works());
+        assert!(told.fails(at(1_060)));
     }
 }
