@@ -42,6 +42,9 @@ pub(crate) struct Args {
     /// Targets that run at a time
     #[arg(long, value_name = "N", default_value_t = 2)]
     jobs: usize,
+    /// The seed of libFuzzer's random numbers, for a run that can be repeated; 0 draws one
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u32,
 }
 
 /// What became of a target.
@@ -77,7 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         for _ in 0..args.jobs {
             scope.spawn(|| {
                 while let Some(name) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let outcome = fuzz(&folder.join(name), name, &place, args.seconds);
+                    let outcome = fuzz(&folder.join(name), name, &place, args);
                     let mut all = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
                     if let Ok(outcome) = &outcome {
                         eprintln!("{}", line(name, outcome));
@@ -175,14 +178,14 @@ fn seeds(place: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Runs one target for so long.
-fn fuzz(binary: &Path, name: &str, place: &Path, seconds: u32) -> Result<Outcome> {
+/// Runs one target.
+fn fuzz(binary: &Path, name: &str, place: &Path, args: &Args) -> Result<Outcome> {
     let (corpus, crashes) = (place.join("corpus").join(name), place.join("crashes").join(name));
     fs::create_dir_all(&corpus)?;
     fs::create_dir_all(&crashes)?;
     let mut command = Command::new(binary);
     command.arg(&corpus).arg(place.join("seeds").join(name));
-    command.arg(format!("-max_total_time={seconds}"));
+    command.arg(format!("-max_total_time={}", args.seconds)).arg(format!("-seed={}", args.seed));
     command.arg(format!("-timeout={HANG_SECONDS}"));
     command.arg(format!("-rss_limit_mb={MAX_MEMORY}"));
     command.arg(format!("-max_len={MAX_INPUT}"));

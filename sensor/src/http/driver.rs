@@ -4,7 +4,7 @@
 
 use super::{Chunk, Connection, Events, HttpEvent, Limits, Request};
 use crate::{
-    capture::Direction::{self, ToClient, ToServer},
+    capture::Direction::{self, ToClient},
     time::Time,
 };
 
@@ -18,7 +18,7 @@ pub(crate) enum Pass {
 
 #[cfg(test)]
 pub(crate) fn c(bytes: impl AsRef<[u8]>) -> Pass {
-    Pass::Bytes(ToServer, bytes.as_ref().to_vec())
+    Pass::Bytes(Direction::ToServer, bytes.as_ref().to_vec())
 }
 
 #[cfg(test)]
