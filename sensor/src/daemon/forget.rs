@@ -239,7 +239,7 @@ pub(crate) fn forget_at_rest(
     forgotten.tokens = pipeline.memory().forget(&forgotten.issuers, &request.subject);
     memory_file.write_anew();
     while memory_file.is_written_anew().is_none() {
-        memory_file.save(pipeline.memory());
+        memory_file.finish(pipeline.memory());
     }
     ensure!(memory_file.is_written_anew() == Some(true), "the memory of tokens can't be written");
     request.unlist(config, pipeline.lists(), &mut forgotten);

@@ -3,13 +3,17 @@
 //! The file is a log of records that stand alone: changes are appended every second, so a daemon
 //! that is killed loses what changed in the last one. When the log has outgrown what it holds, a
 //! new one is written beside it, piece by piece so that reading the ring does not wait, and takes
-//! its place.
+//! its place. A thread of its own writes, one piece at a time: a disk may be busy for seconds, in
+//! which the ring would overflow. What changes meanwhile is written with the next piece.
 
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel},
+    thread,
+    time::Duration,
 };
 
 use crate::memory::{Memory, MemoryConfig};
@@ -25,19 +29,42 @@ const PIECE: usize = 8_192;
 /// A log is not rewritten below this size.
 const MIN_REWRITE: u64 = 8 << 20;
 
+/// How long the end waits for the disk.
+const FINISH: Duration = Duration::from_secs(10);
+
 /// The state file of a running daemon.
 #[derive(Debug)]
 pub(super) struct MemoryFile {
     path: PathBuf,
-    log: File,
+    to: Sender<Job>,
+    done: Receiver<io::Result<()>>,
+    /// What the thread is at.
+    under_way: Option<UnderWay>,
     len: u64,
     /// Size of the log when it had been written whole.
     whole: u64,
-    /// The log that is being written to replace this one.
-    next: Option<(File, u64)>,
+    /// Bytes of the log that is being written to replace this one.
+    next: Option<u64>,
     /// It is to be written whole, however long it is.
     anew: bool,
     failing: bool,
+}
+
+/// What the thread writes.
+#[derive(Debug)]
+enum Job {
+    /// More of the log.
+    Append(Vec<u8>),
+    /// More of the log that is to take this one's place, which it does behind the last piece.
+    Beside { first: bool, bytes: Vec<u8>, last: bool },
+}
+
+/// What becomes of the log when a job is done.
+#[derive(Clone, Copy, Debug)]
+enum UnderWay {
+    Append { bytes: u64 },
+    Beside,
+    Replace { bytes: u64 },
 }
 
 impl MemoryFile {
@@ -66,7 +93,18 @@ impl MemoryFile {
         }
         log.sync_data()?;
         fs::rename(path.with_extension("new"), &path)?;
-        Ok((Self { path, log, len, whole: len, next: None, anew: false, failing: false }, memory))
+        Ok((Self::start(path, log, len)?, memory))
+    }
+
+    /// Goes on with a log of so many bytes.
+    fn start(path: PathBuf, log: File, len: u64) -> io::Result<Self> {
+        let ((to, jobs), (tell, done)) = (channel(), channel());
+        let place = path.clone();
+        thread::Builder::new()
+            .name("jotwatch-tokens".into())
+            .spawn(move || write(&place, log, &jobs, &tell))?;
+        let (under_way, next, anew, failing) = (None, None, false, false);
+        Ok(Self { path, to, done, under_way, len, whole: len, next, anew, failing })
     }
 
     /// Has the next calls of [`MemoryFile::save`] write the file whole: it holds what was forgotten.
@@ -82,10 +120,45 @@ impl MemoryFile {
         (!self.anew && self.next.is_none()).then_some(true)
     }
 
-    /// Appends what changed since the last call. A failure is said once until it is over; then
-    /// everything is written anew: of what failed nobody knows how much is in the log.
+    /// Has what changed since the last call appended, unless the disk is still at that. A failure is
+    /// said once until it is over; then everything is written anew: of what failed nobody knows how
+    /// much is in the log.
     pub(super) fn save(&mut self, memory: &mut Memory) {
-        match self.try_save(memory) {
+        match self.done.try_recv() {
+            Ok(done) => {
+                let saved = self.settle(done);
+                self.told(saved);
+            }
+            Err(TryRecvError::Empty) if self.under_way.is_some() => return,
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => self.told(Err(gone())),
+        }
+        let begun = self.begin(memory);
+        self.told(begun);
+    }
+
+    /// Writes what is not yet written, and waits for it as long as that makes sense.
+    pub(super) fn finish(&mut self, memory: &mut Memory) {
+        self.wait();
+        self.save(memory);
+        self.wait();
+    }
+
+    /// Waits until the thread has written what it was given.
+    pub(super) fn wait(&mut self) {
+        if self.under_way.is_none() {
+            return;
+        }
+        let saved = match self.done.recv_timeout(FINISH) {
+            Ok(done) => self.settle(done),
+            Err(RecvTimeoutError::Timeout) => Err(io::ErrorKind::TimedOut.into()),
+            Err(RecvTimeoutError::Disconnected) => Err(gone()),
+        };
+        self.told(saved);
+    }
+
+    fn told(&mut self, saved: io::Result<()>) {
+        match saved {
             // Over when the log is another one.
             Ok(()) => self.failing &= self.next.is_some(),
             Err(error) if !self.failing => {
@@ -96,36 +169,98 @@ impl MemoryFile {
         }
     }
 
-    fn try_save(&mut self, memory: &mut Memory) -> io::Result<()> {
-        let mut buffer = Vec::new();
-        let outgrown = self.len > MIN_REWRITE.max(2 * self.whole);
-        if self.next.is_none() && (outgrown || self.anew || self.failing) {
-            let file = create(&self.path.with_extension("new"))?;
-            memory.begin_snapshot(&mut buffer)?;
-            (self.next, self.anew) = (Some((file, 0)), false);
-        }
-        let left = memory.write_changes(PIECE, &mut buffer)?;
-        let Some((file, len)) = &mut self.next else {
-            self.log.write_all(&buffer)?;
-            self.len += buffer.len() as u64;
-            return Ok(());
-        };
-        *len += buffer.len() as u64;
-        if let Err(error) = file.write_all(&buffer) {
-            // The old log is as it was; the next attempt begins anew. The disk may be full of it.
+    /// Takes note of a job that is done.
+    fn settle(&mut self, done: io::Result<()>) -> io::Result<()> {
+        let under_way = self.under_way.take();
+        if done.is_err() {
+            // The old log is as it was, or ends in a part of a batch; the next attempt begins anew.
             self.next = None;
-            let _ = fs::remove_file(self.path.with_extension("new"));
-            return Err(error);
+            return done;
         }
-        if left == 0
-            && let Some((file, len)) = self.next.take()
-        {
-            file.sync_data()?;
-            fs::rename(self.path.with_extension("new"), &self.path)?;
-            (self.log, self.len, self.whole) = (file, len, len);
+        match under_way {
+            Some(UnderWay::Append { bytes }) => self.len += bytes,
+            Some(UnderWay::Replace { bytes }) => {
+                (self.len, self.whole, self.next) = (bytes, bytes, None);
+            }
+            Some(UnderWay::Beside) | None => {}
         }
+        done
+    }
+
+    /// Gives the thread what is to be written, where that is anything.
+    fn begin(&mut self, memory: &mut Memory) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        let outgrown = self.len > MIN_REWRITE.max(2 * self.whole);
+        let first = self.next.is_none() && (outgrown || self.anew || self.failing);
+        if first {
+            memory.begin_snapshot(&mut bytes)?;
+            (self.next, self.anew) = (Some(0), false);
+        }
+        let last = memory.write_changes(PIECE, &mut bytes)? == 0;
+        let len = bytes.len() as u64;
+        let (job, under_way) = match &mut self.next {
+            None if bytes.is_empty() => return Ok(()),
+            None => (Job::Append(bytes), UnderWay::Append { bytes: len }),
+            Some(beside) => {
+                *beside += len;
+                let under_way =
+                    if last { UnderWay::Replace { bytes: *beside } } else { UnderWay::Beside };
+                (Job::Beside { first, bytes, last }, under_way)
+            }
+        };
+        self.to.send(job).map_err(|_| gone())?;
+        self.under_way = Some(under_way);
         Ok(())
     }
+}
+
+fn gone() -> io::Error {
+    io::Error::other("the thread that writes it is gone")
+}
+
+/// Writes one job after the other to a log and to the one that takes its place, and tells of each.
+fn write(path: &Path, mut log: File, jobs: &Receiver<Job>, tell: &Sender<io::Result<()>>) {
+    let fresh = path.with_extension("new");
+    let mut next = None;
+    for job in jobs {
+        let done = match job {
+            Job::Append(bytes) => log.write_all(&bytes),
+            Job::Beside { first, bytes, last } => {
+                let done = beside(&fresh, &mut next, first, &bytes).and_then(|file| {
+                    if last {
+                        file.sync_data()?;
+                        fs::rename(&fresh, path)?;
+                    }
+                    Ok(())
+                });
+                match (&done, next.take()) {
+                    (Ok(()), Some(file)) if last => log = file,
+                    (Ok(()), file) => next = file,
+                    // The disk may be full of it.
+                    (Err(_), _) => drop(fs::remove_file(&fresh)),
+                }
+                done
+            }
+        };
+        if tell.send(done).is_err() {
+            return;
+        }
+    }
+}
+
+/// Writes a piece of the log that is to take another's place.
+fn beside<'a>(
+    fresh: &Path,
+    next: &'a mut Option<File>,
+    first: bool,
+    bytes: &[u8],
+) -> io::Result<&'a File> {
+    if first {
+        *next = Some(create(fresh)?);
+    }
+    let file = next.as_mut().ok_or(io::ErrorKind::NotFound)?;
+    file.write_all(bytes)?;
+    Ok(file)
 }
 
 fn create(path: &Path) -> io::Result<File> {
@@ -171,7 +306,7 @@ fn restore(path: &Path, secret: [u8; 16], config: &MemoryConfig) -> Memory {
 mod tests {
     use std::{
         fs::{self, File},
-        io::Write as _,
+        io::{Read as _, Write as _},
         os::unix::fs::PermissionsExt as _,
     };
 
@@ -201,23 +336,22 @@ mod tests {
     #[test]
     fn a_disk_that_was_full_costs_nothing_once_it_is_not() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut file, mut memory) = MemoryFile::open(dir.path(), [7; 16], &config()).unwrap();
-        let log = std::mem::replace(
-            &mut file.log,
-            File::options().write(true).open("/dev/full").unwrap(),
-        );
+        let path = dir.path().join(FILE_NAME);
+        let (_, mut memory) = MemoryFile::open(dir.path(), [7; 16], &config()).unwrap();
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let mut file = MemoryFile::start(path.clone(), full, 0).unwrap();
         assert!(use_token(&mut memory, 0));
-        file.save(&mut memory);
+        file.finish(&mut memory);
         assert!(file.failing);
         // As a write does that finds room for half of a batch.
-        (&log).write_all(b"torn").unwrap();
+        let mut log = File::options().append(true).open(&path).unwrap();
+        log.write_all(b"torn").unwrap();
         assert!(use_token(&mut memory, 1));
-        file.save(&mut memory);
+        file.finish(&mut memory);
         assert!(!file.failing);
         assert!(use_token(&mut memory, 2));
-        file.save(&mut memory);
+        file.finish(&mut memory);
         drop(file);
-        let path = dir.path().join(FILE_NAME);
         let (mut memory, lost) =
             Memory::restore([7; 16], config(), &fs::read(path).unwrap()).unwrap();
         assert!(lost.records == 0 && lost.torn_bytes == 0, "{lost:?}");
@@ -232,9 +366,9 @@ mod tests {
         for number in 0..20 {
             assert!(use_token(&mut memory, number));
         }
-        file.save(&mut memory);
+        file.finish(&mut memory);
         assert!(use_token(&mut memory, 20));
-        file.save(&mut memory);
+        file.finish(&mut memory);
         drop((file, memory));
         let path = dir.path().join(FILE_NAME);
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
@@ -250,5 +384,35 @@ mod tests {
         fs::write(&path, "not a state file").unwrap();
         let (_, mut memory) = MemoryFile::open(dir.path(), [7; 16], &config()).unwrap();
         assert!(use_token(&mut memory, 0));
+    }
+
+    /// A pipe that nobody reads takes some bytes and no more, as a disk does that hangs.
+    #[test]
+    fn a_disk_that_hangs_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE_NAME);
+        let (mut disk, log) = std::io::pipe().unwrap();
+        let config = MemoryConfig { tokens: 10_000, ..config() };
+        let mut memory = Memory::new([7; 16], config.clone());
+        let log = File::from(std::os::fd::OwnedFd::from(log));
+        let mut file = MemoryFile::start(path, log, 0).unwrap();
+        let mut bytes = Vec::new();
+        memory.begin_snapshot(&mut bytes).unwrap();
+        for second in 0..4 {
+            for number in 0..1_000 {
+                assert!(use_token(&mut memory, second * 1_000 + number));
+            }
+            file.save(&mut memory);
+        }
+        assert!(file.under_way.is_some() && !file.failing);
+        // It goes on again: nothing of what came meanwhile is missing.
+        let reader = std::thread::spawn(move || disk.read_to_end(&mut bytes).map(|_| bytes));
+        file.finish(&mut memory);
+        assert!(file.under_way.is_none() && !file.failing);
+        drop(file);
+        let bytes = reader.join().unwrap().unwrap();
+        let (mut memory, lost) = Memory::restore([7; 16], config, &bytes).unwrap();
+        assert!(lost.records == 0 && lost.torn_bytes == 0, "{lost:?}");
+        assert!((0..4_000).all(|number| !use_token(&mut memory, number)));
     }
 }

@@ -441,7 +441,7 @@ impl Daemon {
         self.notifier.stopping();
         self.read();
         self.work(|pipeline, _, out| pipeline.finish(out));
-        self.memory_file.save(self.pipeline.memory());
+        self.memory_file.finish(self.pipeline.memory());
         self.learned_file.save(&self.pipeline, now());
         self.state_file.save(self.pipeline.lists());
         self.profiles_file.finish(self.pipeline.features());

@@ -23,12 +23,10 @@ fn main() -> Result<()> {
         }
         ["minutes", count] => {
             let lasts = Duration::from_secs(count.parse::<u64>()?.max(1) * 60);
-            steady(lasts, |second, kib| {
-                if second % 60 < 2 {
-                    eprintln!("{second} s: {kib} KiB of its own");
-                }
-            })?
-            .to_json()
+            let tell = |second, kib, lost: &_| {
+                eprintln!("{second} s: {kib} KiB of its own, lost: {lost}");
+            };
+            steady(lasts, tell)?.to_json()
         }
         _ => {
             eprintln!("usage: soak kills N | soak minutes N");

@@ -37,6 +37,9 @@ const FORGED_FULL: u64 = 4;
 /// How often memory is looked at.
 const SAMPLE: Duration = Duration::from_secs(2);
 
+/// How often what became of it is told.
+const TELL: Duration = Duration::from_secs(60);
+
 /// What came of it.
 #[derive(Debug)]
 pub struct Report {
@@ -50,8 +53,8 @@ pub struct Report {
     pub sent: u64,
     /// Of them, those that the sensor saw.
     pub seen: u64,
-    /// Those that it says it lost.
-    pub lost: u64,
+    /// Those that it says it lost, by cause: an object without those that lost none.
+    pub lost: Value,
     /// How long it was let warm up before its memory was looked at.
     pub warm_up: Duration,
     /// Kibibytes of its own (`RssAnon`) behind the warm-up, and at the end.
@@ -79,12 +82,12 @@ impl Report {
     }
 }
 
-/// Runs the sensor for so long at half of what it and its service do at most. `tell` is told of the
-/// seconds that are over and of kibibytes of its own.
+/// Runs the sensor for so long at half of what it and its service do at most. `tell` is told every
+/// minute of the seconds that are over, of kibibytes of its own and of the requests lost so far.
 ///
 /// # Errors
 /// A request was not answered, or the balance does not come out even.
-pub fn steady(lasts: Duration, tell: impl Fn(u64, u64)) -> Result<Report> {
+pub fn steady(lasts: Duration, tell: impl Fn(u64, u64, &Value)) -> Result<Report> {
     let net = Place::new()?;
     net.services(|place| {
         let _service = nginx::start(place, addr())?;
@@ -100,7 +103,7 @@ pub fn steady(lasts: Duration, tell: impl Fn(u64, u64)) -> Result<Report> {
         let (began, cpu) = (Instant::now(), cpu(sensor.pid())?);
         let half = load(place, pace, FORGED)?;
         let warm_up = (lasts / 4).min(Duration::from_secs(600));
-        let mut samples = Vec::new();
+        let (mut samples, mut tell_due) = (Vec::new(), TELL);
         while began.elapsed() < lasts {
             thread::sleep(SAMPLE.min(lasts.saturating_sub(began.elapsed())));
             ensure!(!half.has_failed(), "{:?}", half.end());
@@ -109,7 +112,10 @@ pub fn steady(lasts: Duration, tell: impl Fn(u64, u64)) -> Result<Report> {
             if at >= warm_up {
                 samples.push((at.as_secs_f64(), kib as f64));
             }
-            tell(at.as_secs(), kib);
+            if at >= tell_due {
+                tell_due += TELL;
+                tell(at.as_secs(), kib, &lost(&sensor.status()?)?);
+            }
         }
         let (lasted, answered) = (began.elapsed(), half.end()?);
         sent += answered;
@@ -118,7 +124,6 @@ pub fn steady(lasts: Duration, tell: impl Fn(u64, u64)) -> Result<Report> {
             balance["pending"] == 0 && balance["requests"] == sent
         })?;
         let cpu_us = self::cpu(sensor.pid())?.saturating_sub(cpu) as f64 / 1e3 / answered as f64;
-        let lost = status["balance"]["lost"].as_object().context("no balance")?;
         let first = samples.first().context("too short for a sample")?.1 as u64;
         Ok(Report {
             lasted,
@@ -126,7 +131,7 @@ pub fn steady(lasts: Duration, tell: impl Fn(u64, u64)) -> Result<Report> {
             rate: answered as f64 / lasted.as_secs_f64(),
             sent,
             seen: status["balance"]["seen"].as_u64().context("no balance")?,
-            lost: lost.values().filter_map(Value::as_u64).sum(),
+            lost: lost(&status)?,
             warm_up,
             own: [first, resident(sensor.pid(), "RssAnon:")?],
             most: resident(sensor.pid(), "VmHWM:")?,
@@ -134,6 +139,13 @@ pub fn steady(lasts: Duration, tell: impl Fn(u64, u64)) -> Result<Report> {
             cpu_us,
         })
     })
+}
+
+/// Requests that the sensor lost, by cause, where there are any.
+fn lost(status: &Value) -> Result<Value> {
+    let lost = status["balance"]["lost"].as_object().context("no balance")?;
+    let some = |count: &Value| count.as_u64() != Some(0);
+    Ok(lost.iter().filter(|(_, count)| some(count)).map(|(k, v)| (k.clone(), v.clone())).collect())
 }
 
 fn load(place: &services::Place<'_>, pace: Duration, forged_every: u64) -> Result<Load> {
