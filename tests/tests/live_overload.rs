@@ -167,6 +167,11 @@ fn a_daemon_with_a_fiftieth_of_a_processor_counts_what_it_misses() -> Result<()>
         })?;
         let sent = load.end()?;
         limit.lift()?;
+        // Until the ring is empty again, which takes its time on a busy machine.
+        sensor.wait_for_status("the backlog to be read", |status| {
+            let balance = &status["balance"];
+            balance["pending"] == 0 && balance["requests"] == sent
+        })?;
         // By itself: everything that comes now is seen, and nothing is missing in the balance.
         let mut clients = Vec::new();
         for number in 0..CLIENTS {

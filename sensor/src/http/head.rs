@@ -380,6 +380,8 @@ fn lines(
         return Err(notes.0);
     }
 
+    // Whether the line before is among the fields.
+    let mut kept = true;
     while let Some(line) = next_line(&mut rest, &mut notes) {
         if line.is_empty() {
             break;
@@ -389,6 +391,9 @@ fn lines(
                 FindingId::HttpObsFold,
                 "a line of the header section starts with white space",
             );
+            if !kept {
+                continue;
+            }
             if let Some((_, value)) = parts.headers.last_mut() {
                 let text = trim(line);
                 if !text.is_empty() {
@@ -423,12 +428,18 @@ fn lines(
         if value.iter().any(|&b| b < b' ' && !matches!(b, b'\t' | b'\r' | 0) || b == 0x7f) {
             notes.add(malformed, "a field value holds a control character");
         }
+        kept = true;
         if parts.headers.len() >= limits.headers {
             notes.add(
                 FindingId::HttpTooManyHeaders,
                 "the head has more header fields than the limit",
             );
-            break;
+            // Behind it, too, what frames the body counts, and credentials as far as there is room.
+            if !is_credential(trimmed) || parts.headers.len() >= 2 * limits.headers {
+                parts.fields.see(trimmed, value);
+                kept = false;
+                continue;
+            }
         }
         let name = span_of(head, trimmed);
         let value = if value.is_empty() {
@@ -447,6 +458,12 @@ fn lines(
     }
     parts.findings = notes.0;
     Ok(parts)
+}
+
+/// Whether a field carries credentials whatever the configuration names.
+fn is_credential(name: &[u8]) -> bool {
+    let names = ["authorization", "cookie", "dpop", "sec-websocket-protocol"];
+    names.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 /// Takes the next complete line off `rest`, without its line break.

@@ -99,11 +99,13 @@ pub fn read_request(
 }
 
 /// What makes servers find a body's end in different places.
-const UNCLEAR: [FindingId; 4] = [
+const UNCLEAR: [FindingId; 5] = [
     FindingId::HttpContentLengthAndTransferEncoding,
     FindingId::HttpTransferEncodingInvalid,
     FindingId::HttpContentLengthConflict,
     FindingId::HttpContentLengthInvalid,
+    // Some refuse such a head. Others read what we don't: a verdict would be one on half of it.
+    FindingId::HttpTooManyHeaders,
 ];
 
 /// Whether every line behind the first is a field, or goes on with one. What is neither some servers

@@ -435,6 +435,18 @@ fn big_heads() {
         findings(format!("GET / HTTP/1.1\r\nHost: a\r\n{many}\r\n")),
         [Id::HttpTooManyHeaders]
     );
+    // Behind the limit credentials count, and what frames the body; in a held head that is no verdict.
+    let last = "B: b\r\n c\r\nAuthorization: t\r\n u\r\nContent-Length: 3\r\n";
+    let both = format!("POST / HTTP/1.1\r\nHost: a\r\n{many}{last}\r\n{GET}{GET}");
+    let both = both.replacen(GET, "abc", 1);
+    let r = requests(&both);
+    assert_eq!((r.len(), r[0].header("authorization")), (2, Some(&b"t   u"[..])));
+    assert!(r[0].header("b").is_none());
+    let held = read_request(both.as_bytes(), Time::EPOCH, &Limits::default());
+    assert_eq!(held.unwrap().1, None);
+    let all = "Cookie: b\r\n".repeat(2_000);
+    let r = requests(format!("GET / HTTP/1.1\r\nHost: a\r\n{all}\r\n"));
+    assert_eq!(r[0].headers().count(), 2 * Limits::default().headers);
     // What lies within the limit is judged; the next request is found.
     let huge = format!(
         "GET /huge HTTP/1.1\r\nHost: a\r\nAuthorization: t\r\nX: {}\r\n\r\n",
