@@ -172,7 +172,7 @@ fn structured_data(out: &mut String, event: &Value) {
     }
 }
 
-/// A parameter: `"`, `\` and `]` escaped (RFC 5424, section 6.3.3).
+/// A parameter: `"`, `\` and `]` escaped (RFC 5424, section 6.3.3), blanks for control characters.
 fn param(out: &mut String, name: &str, value: &str) {
     out.push(' ');
     out.push_str(name);
@@ -181,7 +181,8 @@ fn param(out: &mut String, name: &str, value: &str) {
         if matches!(c, '"' | '\\' | ']') {
             out.push('\\');
         }
-        out.push(c);
+        // Where messages are lines, a line end would end this one (RFC 6587, section 3.4.2).
+        out.push(if c.is_control() { ' ' } else { c });
     }
     out.push('"');
 }

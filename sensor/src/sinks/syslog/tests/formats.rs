@@ -248,6 +248,22 @@ fn every_event_fits_in_every_format() {
     }
 }
 
+/// A process names itself.
+#[test]
+fn a_line_end_in_a_parameter_ends_no_message() {
+    let mut event = usual();
+    event["service"]["command"] = json!("a\nb\u{7}");
+    let line = serde_json::to_vec(&event).unwrap();
+    for format in [BodyFormat::Json, BodyFormat::Text, BodyFormat::Cef, BodyFormat::Leef] {
+        let config = SyslogConfig { format, ..SyslogConfig::default() };
+        let message = Format::new(&config).message(&line).unwrap();
+        assert!(!message.contains(['\n', '\u{7}']), "{message}");
+        if matches!(format, BodyFormat::Json) {
+            assert!(message.contains(" service=\"a b \""), "{message}");
+        }
+    }
+}
+
 /// Text that does its worst.
 fn hostile() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
