@@ -137,7 +137,7 @@ impl MemoryFile {
         self.told(begun);
     }
 
-    /// Writes what is not yet written, and waits for it as long as that makes sense.
+    /// As [`save`](Self::save), and waits for the disk, up to [`FINISH`] for each of both pieces.
     pub(super) fn finish(&mut self, memory: &mut Memory) {
         self.wait();
         self.save(memory);
@@ -145,7 +145,7 @@ impl MemoryFile {
     }
 
     /// Waits until the thread has written what it was given.
-    pub(super) fn wait(&mut self) {
+    fn wait(&mut self) {
         if self.under_way.is_none() {
             return;
         }
