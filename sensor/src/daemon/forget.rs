@@ -238,9 +238,7 @@ pub(crate) fn forget_at_rest(
     ensure!(!profiles_file.is_failing(), "the profiles can't be written");
     forgotten.tokens = pipeline.memory().forget(&forgotten.issuers, &request.subject);
     memory_file.write_anew();
-    while memory_file.is_written_anew().is_none() {
-        memory_file.finish(pipeline.memory());
-    }
+    memory_file.finish(pipeline.memory());
     ensure!(memory_file.is_written_anew() == Some(true), "the memory of tokens can't be written");
     request.unlist(config, pipeline.lists(), &mut forgotten);
     state_file.write_anew(pipeline.lists()).context("denied and allowed")?;

@@ -137,11 +137,19 @@ impl MemoryFile {
         self.told(begun);
     }
 
-    /// As [`save`](Self::save), and waits for the disk, up to [`FINISH`] for each of both pieces.
+    /// Writes all that is not yet written, and waits for it. Ends early where writing fails, or takes
+    /// longer than [`FINISH`] for one piece.
     pub(super) fn finish(&mut self, memory: &mut Memory) {
-        self.wait();
-        self.save(memory);
-        self.wait();
+        loop {
+            self.save(memory);
+            if self.under_way.is_none() {
+                return;
+            }
+            self.wait();
+            if self.under_way.is_some() || self.failing && self.next.is_none() {
+                return;
+            }
+        }
     }
 
     /// Waits until the thread has written what it was given.
@@ -384,6 +392,25 @@ mod tests {
         fs::write(&path, "not a state file").unwrap();
         let (_, mut memory) = MemoryFile::open(dir.path(), [7; 16], &config()).unwrap();
         assert!(use_token(&mut memory, 0));
+    }
+
+    #[test]
+    fn all_is_written_in_the_end_in_the_middle_of_a_new_log_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = MemoryConfig { tokens: 20_000, ..config() };
+        let (mut file, mut memory) = MemoryFile::open(dir.path(), [7; 16], &config).unwrap();
+        assert!((0..10_000).all(|number| use_token(&mut memory, number)));
+        file.write_anew();
+        file.save(&mut memory);
+        assert!(file.next.is_some());
+        assert!((10_000..11_000).all(|number| use_token(&mut memory, number)));
+        file.finish(&mut memory);
+        assert_eq!(file.is_written_anew(), Some(true));
+        drop(file);
+        let bytes = fs::read(dir.path().join(FILE_NAME)).unwrap();
+        let (mut memory, lost) = Memory::restore([7; 16], config, &bytes).unwrap();
+        assert!(lost.records == 0 && lost.torn_bytes == 0, "{lost:?}");
+        assert!((0..11_000).all(|number| !use_token(&mut memory, number)));
     }
 
     /// A pipe that nobody reads takes some bytes and no more, as a disk does that hangs.

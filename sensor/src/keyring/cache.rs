@@ -21,7 +21,7 @@ const VERSION: u32 = 1;
 const MAX_CACHE_BYTES: usize = 2 * (MAX_EARLIER + 2) * MAX_KEY_SET_BYTES;
 
 /// What a cache file holds. Times are seconds since the Unix epoch.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Cached {
     version: u32,
@@ -35,7 +35,7 @@ pub(super) struct Cached {
     pub(super) earlier: Vec<CachedEarlier>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CachedEarlier {
     pub(super) replaced: u64,

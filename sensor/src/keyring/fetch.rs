@@ -103,7 +103,6 @@ impl Validators {
 }
 
 /// An answer.
-#[derive(Debug)]
 pub(super) enum Answer {
     /// What the validators stand for is still current.
     NotModified { max_age: Option<Duration> },

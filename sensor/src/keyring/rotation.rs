@@ -3,6 +3,7 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -28,7 +29,6 @@ pub(super) enum SetError {
 }
 
 /// A key set as it was fetched.
-#[derive(Debug)]
 pub(super) struct FetchedSet {
     /// Its text, for the cache.
     pub(super) text: String,
@@ -38,6 +38,16 @@ pub(super) struct FetchedSet {
     pub(super) rejected: usize,
     /// Whether it may give away a private key.
     pub(super) private: bool,
+}
+
+/// How many keys: the text may hold one that should be secret.
+impl fmt::Debug for FetchedSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FetchedSet")
+            .field("keys", &self.keys.len())
+            .field("rejected", &self.rejected)
+            .finish_non_exhaustive()
+    }
 }
 
 impl FetchedSet {

@@ -209,3 +209,12 @@ fn earlier_sets_are_bounded() {
     assert!(!rotation.expire(now + 3_600 * SECOND));
     assert!(rotation.expire(now + 3_640 * SECOND) && rotation.keys().1 == 0);
 }
+
+#[test]
+fn a_secret_in_a_set_is_not_shown() {
+    let text = set_of(&[&jwk("a"), r#"{"kty":"oct","k":"hmac-7d20e9b4c6f80000"}"#]);
+    let mut rotation = rotation::Rotation::default();
+    let set = rotation::FetchedSet::read(text.into_bytes()).unwrap();
+    rotation.replace(set, Instant::now(), Time::EPOCH, SECOND);
+    crate::redact::debug_tests::silent(&rotation);
+}

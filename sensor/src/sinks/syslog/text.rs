@@ -117,7 +117,13 @@ pub(in crate::sinks) fn sentence(event: &Value) -> String {
         let _ = write!(out, "; and {count} more since {}", text(event, "/joined/since"));
     }
     let _ = write!(out, "; id {}", text(event, "/id"));
-    out
+    if out.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return out;
+    }
+    // The sensor's own words in an event that is read again, and that someone has changed.
+    let mut line = String::with_capacity(out.len());
+    out.chars().for_each(|c| printable(&mut line, c));
+    line
 }
 
 fn request(out: &mut String, event: &Value) {
@@ -180,11 +186,18 @@ fn quote(out: &mut String, text: &str) {
     for c in text.chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
-            ' '..='~' => out.push(c),
-            _ => {
-                let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
-            }
+            _ => printable(out, c),
         }
     }
     out.push('"');
+}
+
+/// All but printable ASCII as `\u{…}`.
+fn printable(out: &mut String, c: char) {
+    match c {
+        ' '..='~' => out.push(c),
+        _ => {
+            let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
+        }
+    }
 }
