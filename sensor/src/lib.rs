@@ -37,6 +37,7 @@ pub mod json;
 pub mod keyring;
 pub mod keys;
 pub mod learn;
+mod log_file;
 pub mod memory;
 pub mod metrics;
 pub mod networks;

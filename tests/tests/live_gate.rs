@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use jotwatch_tests::{
     net::privileged,
     sensor::findings,
-    stand::{Stand, answer, bearer, end, forged, good, reset},
+    stand::{Stand, answer, bearer, end, forged, good, request, reset},
 };
 use rustix::process::Signal;
 
@@ -52,6 +52,34 @@ fn a_gate_cuts_what_is_forged_and_tells_of_it() -> Result<()> {
     ensure!(event["verdict"] == "block", "{event}");
     let status = sensor.status()?;
     ensure!(status["enforcement"]["guard"]["allowed"].as_u64() >= Some(20), "{status:#}");
+    end(sensor)
+}
+
+/// What stands behind the last field that is read could be anything.
+#[test]
+fn a_head_with_more_fields_than_are_read_does_not_pass_a_gate() -> Result<()> {
+    if !privileged() {
+        return Ok(());
+    }
+    let stand = stand()?;
+    let sensor = stand.sensor("gate")?;
+    for (n, fields) in [500, 600].into_iter().enumerate() {
+        for token in [good(), forged(n)] {
+            let text =
+                request(&format!("{}Authorization: Bearer {token}", "N: 1\r\n".repeat(fields)));
+            let mut stream = stand.connect(n % 2 == 1)?;
+            stream.write_all(text.as_bytes())?;
+            match fields == 500 && token == good() {
+                true => drop(answer(&mut stream)?),
+                false => reset(&mut stream)?,
+            }
+        }
+    }
+    ensure!(stand.seen().len() == 1, "{}", stand.seen().len());
+    let event = sensor.wait_for("the event", |event| {
+        findings(event).contains(&"http-too-many-headers".to_owned())
+    })?;
+    ensure!(event["verdict"] == "block", "{event}");
     end(sensor)
 }
 

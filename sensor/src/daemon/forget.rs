@@ -12,8 +12,7 @@ use anyhow::{Context as _, ensure};
 use super::{
     Daemon,
     lists::nothing,
-    memory_file::MemoryFile,
-    now,
+    memory_file, now,
     profiles_file::ProfilesFile,
     settings::{delivery, load_key},
 };
@@ -21,8 +20,9 @@ use crate::{
     config::Config,
     control::{ForgetRequest, Forgotten},
     enforce::{
-        Lists, StateFile,
+        Lists,
         entry::{Allowed, Denied},
+        state_file,
     },
     event::{AuditEvent, Peer},
     feedback::LabelFile,
@@ -157,11 +157,11 @@ impl Daemon {
         forgotten.tokens = self.pipeline.memory().forget(&forgotten.issuers, &request.subject);
         self.profiles_file.write_anew(now());
         self.memory_file.write_anew();
-        self.written_anew()?;
         request.unlist(&self.config, self.pipeline.lists(), &mut forgotten);
-        self.state_file.write_anew(self.pipeline.lists()).context("denied and allowed")?;
         self.refresh_tables();
         self.enforcer.forget_allowed();
+        self.state_file.write_anew();
+        self.written_anew()?;
 
         let eraser = self.sinks.eraser();
         forgotten.erased(&self.meanwhile(|| eraser.erase(&whose).context("events"))?);
@@ -174,18 +174,22 @@ impl Daemon {
         Ok(serde_json::to_value(forgotten)?)
     }
 
-    /// Reads and judges on until what is remembered and what is usual is on the disk as it is now.
+    /// Reads and judges on until what is remembered, what is usual and what is denied is on the disk as
+    /// it is now.
     fn written_anew(&mut self) -> anyhow::Result<()> {
         let every = self.config.scoring.save_every();
-        let (mut memory, mut profiles) = (None, None);
-        while memory.is_none() || profiles.is_none() {
+        let (mut memory, mut profiles, mut lists) = (None, None, None);
+        while memory.is_none() || profiles.is_none() || lists.is_none() {
             self.go_on()?;
             self.memory_file.save(self.pipeline.memory());
             self.profiles_file.step(self.pipeline.features(), now(), every);
+            self.state_file.save(self.pipeline.lists());
             memory = memory.or_else(|| self.memory_file.is_written_anew());
             profiles = profiles.or_else(|| self.profiles_file.is_written(now()));
+            lists = lists.or_else(|| self.state_file.is_written_anew());
         }
         ensure!(memory == Some(true), "the memory of tokens can't be written, see the log");
+        ensure!(lists == Some(true), "what is denied can't be written, see the log");
         ensure!(profiles == Some(true), "the profiles can't be written, see the log");
         Ok(())
     }
@@ -213,12 +217,12 @@ pub(crate) fn forget_at_rest(
 
     let settings = Settings::new(config, key, salt);
     let (mut memory_file, memory) =
-        MemoryFile::open(dir, settings.memory_secret, &settings.memory).context("state")?;
+        memory_file::open(dir, settings.memory_secret, &settings.memory).context("state")?;
     let mut pipeline = Pipeline::new(settings);
     pipeline.remember(memory);
     let files = super::lists::load_files(config.enforcement.deny_files.get_ref(), now())?;
     pipeline.lists().denied.replace_files(files)?;
-    let mut state_file = StateFile::open(dir, now(), pipeline.lists()).context("state")?;
+    let mut state_file = state_file::open(dir, now(), pipeline.lists()).context("state")?;
     let mut profiles_file = ProfilesFile::open(dir, pipeline.features());
     let (mut label_file, labels) = LabelFile::open(dir).context("labels")?;
     let subjects = hashes(&mut pipeline, &forgotten.issuers, &request.subject);
@@ -241,7 +245,9 @@ pub(crate) fn forget_at_rest(
     memory_file.finish(pipeline.memory());
     ensure!(memory_file.is_written_anew() == Some(true), "the memory of tokens can't be written");
     request.unlist(config, pipeline.lists(), &mut forgotten);
-    state_file.write_anew(pipeline.lists()).context("denied and allowed")?;
+    state_file.write_anew();
+    state_file.finish(pipeline.lists());
+    ensure!(state_file.is_written_anew() == Some(true), "what is denied can't be written");
     forgotten.erased(&journal.erase(&whose).context("events")?);
     forgotten.left.push("what was delivered to sinks".to_owned());
     Ok(forgotten)

@@ -1,13 +1,13 @@
 //! Learned keys, kept over a restart: a pin that a restart forgets would be no pin.
 //!
 //! One JSON object a line, each for itself; the file is written whole beside the old one and takes
-//! its place. A line that is damaged or torn loses itself.
+//! its place, by a thread of its own. A line that is damaged or torn loses itself.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    fs::File,
+    io::{self, Read as _},
     path::{Path, PathBuf},
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -19,6 +19,7 @@ use crate::{
     learn::read_key,
     pipeline::Pipeline,
     time::Time,
+    whole_file,
 };
 
 const FILE_NAME: &str = "learned.jsonl";
@@ -46,10 +47,19 @@ struct Line<'a> {
 #[derive(Debug)]
 pub(super) struct LearnedFile {
     path: PathBuf,
-    /// Keys learned, changed and sets read when it was last written.
-    written: [u64; 3],
-    at: Time,
+    /// When it was last written.
+    written: State,
+    /// What is being written, and who writes it.
+    under_way: Option<(State, JoinHandle<io::Result<()>>)>,
     failing: bool,
+}
+
+/// What a file was written of.
+#[derive(Clone, Copy, Debug)]
+struct State {
+    /// Keys learned, changed and sets read.
+    counts: [u64; 3],
+    at: Time,
 }
 
 impl LearnedFile {
@@ -76,50 +86,78 @@ impl LearnedFile {
                 path.display()
             );
         }
-        Self { path, written: [0; 3], at: now, failing: false }
+        Self { path, written: State { counts: [0; 3], at: now }, under_way: None, failing: false }
     }
 
-    /// Writes what changed since the last call. A failure is said once until it is over.
+    /// Has what changed since it was written last be written, unless the disk is still at that. A
+    /// failure is said once until it is over.
     pub(super) fn save(&mut self, pipeline: &Pipeline, now: Time) {
+        if self.under_way.as_ref().is_none_or(|(_, thread)| thread.is_finished()) {
+            self.settle();
+            self.begin(pipeline, now);
+        }
+    }
+
+    /// As [`save`](Self::save), and waits for the disk.
+    pub(super) fn finish(&mut self, pipeline: &Pipeline, now: Time) {
+        self.settle();
+        self.begin(pipeline, now);
+        self.settle();
+    }
+
+    /// Takes note of what became of the file that is under way.
+    fn settle(&mut self) {
+        let Some((state, thread)) = self.under_way.take() else { return };
+        match thread.join().unwrap_or_else(|_| Err(io::Error::other("it panicked"))) {
+            Ok(()) => (self.written, self.failing) = (state, false),
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    fn failed(&mut self, error: &io::Error) {
+        if !self.failing {
+            self.failing = true;
+            tracing::error!("{}: {error}; learned keys are not kept", self.path.display());
+        }
+    }
+
+    fn begin(&mut self, pipeline: &Pipeline, now: Time) {
         let stats = pipeline.stats().key_sets;
-        let current = [stats.learned, stats.changed, stats.read];
-        let changed = self.written[..2] != current[..2];
+        let counts = [stats.learned, stats.changed, stats.read];
+        let changed = self.written.counts[..2] != counts[..2];
         // A clock that was set back says nothing of how long ago that was.
-        let old = now < self.at || now.since(self.at) >= REFRESH;
-        let stale = self.written != current && old;
+        let old = now < self.written.at || now.since(self.written.at) >= REFRESH;
+        let stale = self.written.counts != counts && old;
         if !changed && !stale {
             return;
         }
-        match self.write(pipeline) {
-            Ok(()) => (self.written, self.at, self.failing) = (current, now, false),
-            Err(error) if !self.failing => {
-                self.failing = true;
-                tracing::error!("{}: {error}; learned keys are not kept", self.path.display());
-            }
-            Err(_) => {}
+        let begun = lines(pipeline).and_then(|lines| {
+            let path = self.path.clone();
+            let name = "jotwatch-learned".into();
+            thread::Builder::new().name(name).spawn(move || whole_file::write(&path, &[&lines]))
+        });
+        match begun {
+            Ok(thread) => self.under_way = Some((State { counts, at: now }, thread)),
+            Err(error) => self.failed(&error),
         }
     }
+}
 
-    fn write(&self, pipeline: &Pipeline) -> io::Result<()> {
-        let mut lines = Vec::new();
-        for (issuer, key, pin) in pipeline.learned() {
-            let Some(jwk) = key.to_jwk() else { continue };
-            let line = Line {
-                issuer,
-                seen: pin.seen.unix_secs(),
-                other: pin.other.map(|other| other.iter().map(|b| format!("{b:02x}")).collect()),
-                jwk: serde_json::from_str(&jwk)?,
-            };
-            serde_json::to_writer(&mut lines, &line)?;
-            lines.push(b'\n');
-        }
-        let fresh = self.path.with_extension("new");
-        let _ = fs::remove_file(&fresh);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-        file.write_all(&lines)?;
-        file.sync_data()?;
-        fs::rename(&fresh, &self.path)
+/// The whole file.
+fn lines(pipeline: &Pipeline) -> io::Result<Vec<u8>> {
+    let mut lines = Vec::new();
+    for (issuer, key, pin) in pipeline.learned() {
+        let Some(jwk) = key.to_jwk() else { continue };
+        let line = Line {
+            issuer,
+            seen: pin.seen.unix_secs(),
+            other: pin.other.map(|other| other.iter().map(|b| format!("{b:02x}")).collect()),
+            jwk: serde_json::from_str(&jwk)?,
+        };
+        serde_json::to_writer(&mut lines, &line)?;
+        lines.push(b'\n');
     }
+    Ok(lines)
 }
 
 pub(super) fn restore(line: &str, pipeline: &mut Pipeline) -> Option<()> {
@@ -147,7 +185,7 @@ fn thumbprint(digits: &str) -> Option<[u8; 32]> {
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _};
 
-    use super::{FILE_NAME, LearnedFile};
+    use super::{FILE_NAME, LearnedFile, lines, whole_file};
     use crate::{
         config::Config,
         keys::Pin,
@@ -175,13 +213,12 @@ mod tests {
     fn pins_survive_a_restart_and_a_damaged_line_costs_itself() {
         let dir = tempfile::tempdir().unwrap();
         let mut first = pipeline();
-        let file = LearnedFile::open(dir.path(), &mut first, NOW);
         for (kid, other) in [("1", None), ("2", Some([0xab; 32])), ("3 \\\" \\u00e4", None)] {
             let key = read_key(&JWK.replace("KID", kid)).unwrap();
             assert!(first.restore_learned("id.example", key, Pin { seen: NOW, other }));
         }
-        file.write(&first).unwrap();
         let path = dir.path().join(FILE_NAME);
+        whole_file::write(&path, &[&lines(&first).unwrap()]).unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
 
         let mut second = pipeline();
@@ -204,5 +241,29 @@ mod tests {
         let mut damaged = pipeline();
         LearnedFile::open(dir.path(), &mut damaged, NOW);
         assert_eq!(kids(&damaged), kids(&first));
+    }
+
+    #[test]
+    fn what_changed_is_written_once_and_what_failed_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut pipeline = pipeline();
+        let key = read_key(JWK).unwrap();
+        assert!(pipeline.restore_learned("id.example", key, Pin { seen: NOW, other: None }));
+        let mut file = LearnedFile::open(dir.path(), &mut pipeline, NOW);
+        let path = dir.path().join(FILE_NAME);
+        file.finish(&pipeline, NOW);
+        assert!(!path.exists());
+        // As if others had been learned when it was written last.
+        file.written.counts = [9; 3];
+        fs::write(dir.path().join("f"), "").unwrap();
+        file.path = dir.path().join("f").join(FILE_NAME);
+        file.finish(&pipeline, NOW);
+        assert!(file.failing);
+        file.path.clone_from(&path);
+        file.finish(&pipeline, NOW);
+        assert!(!file.failing && fs::read(&path).unwrap() == lines(&pipeline).unwrap());
+        fs::remove_file(&path).unwrap();
+        file.finish(&pipeline, NOW);
+        assert!(!path.exists() && file.under_way.is_none());
     }
 }

@@ -1,6 +1,10 @@
 //! What the running daemon does about its lists: loading files, and what the control socket asks.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, bail};
 
@@ -27,6 +31,12 @@ use crate::{
 
 /// Denying and allowing for longer than this is for good, or a mistake: ten years.
 const MAX_SECONDS: u64 = 315_360_000;
+
+/// How long an answer waits for the disk. What it tells of is in force already, and will be written.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the ring waits for it at a time: a write takes some microseconds where the disk has time.
+const GLANCE: Duration = Duration::from_millis(2);
 
 /// Reads all denylist files, or none.
 pub(super) fn load_files(paths: &[PathBuf], now: Time) -> anyhow::Result<Vec<FileList>> {
@@ -290,6 +300,11 @@ impl Daemon {
         self.refresh_tables();
         self.enforcer.forget_allowed();
         self.state_file.save(self.pipeline.lists());
+        let give_up = Instant::now() + PATIENCE;
+        while !self.state_file.is_at_rest(GLANCE) && Instant::now() < give_up {
+            self.go_on()?;
+            self.state_file.save(self.pipeline.lists());
+        }
         let whole = entry.is_none().then_some(count as u64);
         let (told, by) = (entry.clone(), Some(by));
         self.audit(AuditEvent {

@@ -52,7 +52,6 @@ use self::{
     guarding::Guarding,
     learned_file::LearnedFile,
     lock::{StateLock, WatchLock},
-    memory_file::MemoryFile,
     metrics::Metrics,
     models::Choice,
     notify::Notifier,
@@ -69,7 +68,7 @@ use crate::{
     config::Config,
     confine::{self, Confinement},
     control,
-    enforce::{Enforcer, StateFile, guard::pin_folder},
+    enforce::{Enforcer, guard::pin_folder, state_file},
     event::{Body, Event, EventIds, Kind, SensorEvent, SensorState, Tally},
     feedback::LabelFile,
     feeds::FeedTable,
@@ -77,6 +76,7 @@ use crate::{
     history::Recorder,
     keyring::Keyring,
     keys::FetchMark,
+    log_file::LogFile,
     pipeline::Pipeline,
     rest::Server as RestServer,
     services::Services,
@@ -133,13 +133,13 @@ pub fn run(overrides: &Overrides, config: Config) -> anyhow::Result<()> {
         .with_context(|| format!("labels in {}", config.daemon.state_dir.display()))?;
     let recorder = Recorder::start().context("no thread for the history")?;
     let (memory_file, memory) =
-        MemoryFile::open(&config.daemon.state_dir, settings.memory_secret, &settings.memory)
+        memory_file::open(&config.daemon.state_dir, settings.memory_secret, &settings.memory)
             .with_context(|| format!("state in {}", config.daemon.state_dir.display()))?;
     let mut pipeline = Pipeline::new(settings);
     pipeline.remember(memory);
     pipeline.lists().denied.replace_files(deny_files)?;
     pipeline.lists().allowed.configure(config.enforcement.allow.resolve());
-    let state_file = StateFile::open(&config.daemon.state_dir, now(), pipeline.lists())
+    let state_file = state_file::open(&config.daemon.state_dir, now(), pipeline.lists())
         .with_context(|| format!("state in {}", config.daemon.state_dir.display()))?;
     let control = control::Server::bind(&config.daemon.runtime_dir)?;
     let rest = RestServer::start(&config.rest)?;
@@ -229,7 +229,7 @@ struct Daemon {
     keyring: Keyring,
     /// Generation of the keyring that the pipeline uses.
     keys_in_force: Option<u64>,
-    memory_file: MemoryFile,
+    memory_file: LogFile,
     files: Files,
     /// Where other commands ask.
     control: control::Server,
@@ -255,7 +255,7 @@ struct Daemon {
     guarding: Guarding,
     services: Arc<Services>,
     cgroups: Cgroups,
-    state_file: StateFile,
+    state_file: LogFile,
     sinks: Sinks,
     /// What passes, while somebody watches.
     view: View,
@@ -442,8 +442,8 @@ impl Daemon {
         self.read();
         self.work(|pipeline, _, out| pipeline.finish(out));
         self.memory_file.finish(self.pipeline.memory());
-        self.learned_file.save(&self.pipeline, now());
-        self.state_file.save(self.pipeline.lists());
+        self.learned_file.finish(&self.pipeline, now());
+        self.state_file.finish(self.pipeline.lists());
         self.profiles_file.finish(self.pipeline.features());
         self.tell_losses(now());
         self.tell(SensorState::Stopped);

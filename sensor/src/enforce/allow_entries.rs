@@ -120,9 +120,14 @@ impl AllowEntries {
         Some(Terms { until, added, reason, line: None, source: Source::Operator })
     }
 
-    /// What people added or removed since the last call.
-    pub(super) fn take_changes(&mut self) -> Vec<Allowed> {
-        std::mem::take(&mut self.changes)
+    /// What people added or removed that is not saved yet.
+    pub(super) fn changes(&mut self) -> &mut Vec<Allowed> {
+        &mut self.changes
+    }
+
+    /// Has all entries be saved.
+    pub(super) fn mark_all(&mut self) {
+        self.changes = self.entries.keys().cloned().collect();
     }
 
     /// Has everything told to the tables anew: they are others than before.

@@ -12,6 +12,7 @@ use std::{
 };
 
 use super::{
+    changes::Changes,
     entry::{Denied, MAX_REASON, Source, Terms},
     file_list::FileList,
     packed::{KINDS, Key, Packed, seconds},
@@ -114,7 +115,7 @@ pub struct Denylist {
     /// Files whose token keys the tables are to be told of, from where on.
     unsent: Vec<(Arc<[TokenKey]>, usize)>,
     /// What is to be saved.
-    changes: Vec<Denied>,
+    changes: Changes,
     displaced: u64,
     table_failures: u64,
 }
@@ -178,7 +179,7 @@ impl Denylist {
             self.ends_of(source, key.kind()).insert((packed.until, key));
         }
         self.dirty.push(key);
-        self.note_change(denied);
+        self.changes.note(denied.clone());
         Ok(())
     }
 
@@ -195,7 +196,7 @@ impl Denylist {
         };
         let removed = key.and_then(|key| self.take_out(key));
         if removed.is_some() {
-            self.note_change(denied);
+            self.changes.note(denied.clone());
         }
         match self.file_with(denied) {
             Some(file) => Err(RemoveError::InFile(file.name().to_owned())),
@@ -227,7 +228,7 @@ impl Denylist {
                 }
             };
             self.take_out(key);
-            denied.iter().for_each(|denied| self.note_change(denied));
+            denied.into_iter().for_each(|denied| self.changes.note(denied));
         }
         keys.len()
     }
@@ -410,16 +411,14 @@ impl Denylist {
         self.packed(denied).map(|packed| self.terms(packed))
     }
 
-    /// What was added or removed since the last call. What ended by itself or gave way is not in
-    /// it, and no connection is.
-    pub(super) fn take_changes(&mut self) -> Vec<Denied> {
-        std::mem::take(&mut self.changes)
+    /// What is to be saved. What ended by itself or gave way is not in it.
+    pub(super) fn changes(&mut self) -> &mut Changes {
+        &mut self.changes
     }
 
-    fn note_change(&mut self, denied: &Denied) {
-        if !matches!(denied, Denied::Flow(_)) {
-            self.changes.push(denied.clone());
-        }
+    /// Has all entries be saved.
+    pub(super) fn mark_all(&mut self) {
+        self.changes = Changes::of(self.entries().map(|(denied, _)| denied));
     }
 
     /// The files in force.

@@ -1,7 +1,7 @@
 //! Feeds the readers that enforcement keeps to itself; see [`crate::fuzz`].
 
 use super::{Lists, held, state_file};
-use crate::time::Time;
+use crate::{log_file::Records as _, time::Time};
 
 /// A head that the kernel holds.
 pub(crate) fn held(data: &[u8]) {
@@ -17,5 +17,5 @@ pub(crate) fn lines(data: &[u8]) {
         let _none = state_file::apply(line, now, &mut lists);
     }
     lists.expire(now);
-    lists.take_changes();
+    while lists.write_changes(&mut Vec::new()).unwrap() > 0 {}
 }

@@ -4,6 +4,7 @@
 //! with reason and source; the [`tables`] are its image where segments are looked up.
 
 pub mod allow_entries;
+mod changes;
 pub mod denylist;
 mod enforcer;
 pub mod entry;
@@ -18,19 +19,18 @@ mod pins;
 mod place;
 mod reset;
 mod sock_diag;
-mod state_file;
+pub(crate) mod state_file;
 pub mod tables;
 
 use self::{
     allow_entries::AllowEntries,
     denylist::Denylist,
-    entry::{Allowed, Denied},
+    entry::Denied,
     tables::{TableError, Tables},
 };
 pub use self::{
     enforcer::{CutCounts, Enforcer},
     reset::probe as probe_reset,
-    state_file::StateFile,
 };
 use crate::{capture::FlowKey, time::Time};
 
@@ -48,11 +48,6 @@ impl Lists {
     pub fn expire(&mut self, now: Time) {
         self.denied.expire(now);
         self.allowed.expire(now);
-    }
-
-    /// What changed since the last call, by people and verdicts; what ended by itself is left out.
-    pub fn take_changes(&mut self) -> (Vec<Denied>, Vec<Allowed>) {
-        (self.denied.take_changes(), self.allowed.take_changes())
     }
 
     /// Brings the tables up to date, step by step; whether more is left to be told.

@@ -1,15 +1,12 @@
 //! What people and verdicts denied and allowed, kept over a restart.
 //!
-//! The file is a log of lines that stand alone, each one entry as JSON, the later replacing the
-//! earlier. Changes are appended every second, so a daemon that is killed loses what changed in
-//! the last one. A line that was torn by a crash is passed over. At start, and when the log has
-//! outgrown what it holds, it is written anew beside and takes its own place.
+//! The file is a log of lines, each one entry as JSON ([`crate::log_file`]). A line that was torn by
+//! a crash is passed over.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, BufRead as _, BufReader, BufWriter, Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
+    fs::{self, File},
+    io::{self, BufRead as _, BufReader, Read as _},
+    path::Path,
 };
 
 use serde::{Deserialize, Serialize};
@@ -18,7 +15,10 @@ use super::{
     Lists,
     entry::{Source, Terms, Written},
 };
-use crate::time::Time;
+use crate::{
+    log_file::{LogFile, Records},
+    time::Time,
+};
 
 const FILE_NAME: &str = "enforcement.state";
 
@@ -27,9 +27,6 @@ const MAX_BYTES: u64 = 1 << 30;
 
 /// A line that is longer is none of ours.
 const MAX_LINE: u64 = 16 << 10;
-
-/// A log is not written anew below this size.
-const MIN_REWRITE: u64 = 8 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -72,80 +69,55 @@ impl From<Terms<'_>> for SavedTerms {
     }
 }
 
-/// The state file of a running daemon.
-#[derive(Debug)]
-pub struct StateFile {
-    path: PathBuf,
-    log: File,
-    len: u64,
-    /// Size of the log when it had been written whole.
-    whole: u64,
-    failing: bool,
+/// Puts what the file in `state_dir` holds into `lists`, as far as it is sound and not over, and begins
+/// a new log.
+///
+/// # Errors
+/// The folder or the file can't be read or written. What is denied is more than a comfort: going on
+/// without it would undo it silently.
+pub(crate) fn open(state_dir: &Path, now: Time, lists: &mut Lists) -> io::Result<LogFile> {
+    fs::create_dir_all(state_dir)?;
+    let path = state_dir.join(FILE_NAME);
+    match restore(&path, now, lists) {
+        Ok(0) => {}
+        Ok(bad) => tracing::warn!("{}: {bad} lines can't be read", path.display()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    LogFile::create(path, lists)
 }
 
-impl StateFile {
-    /// Puts what the file in `state_dir` holds into `lists`, as far as it is sound and not over,
-    /// and begins a new file.
-    ///
-    /// # Errors
-    /// The folder or the file can't be written.
-    pub fn open(state_dir: &Path, now: Time, lists: &mut Lists) -> io::Result<Self> {
-        fs::create_dir_all(state_dir)?;
-        let path = state_dir.join(FILE_NAME);
-        match restore(&path, now, lists) {
-            Ok(0) => {}
-            Ok(bad) => tracing::warn!("{}: {bad} lines can't be read", path.display()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            // What is denied is more than a comfort: going on without it would undo it silently.
-            Err(error) => return Err(error),
-        }
-        let (log, len) = write_whole(&path, lists)?;
-        lists.take_changes();
-        Ok(Self { path, log, len, whole: len, failing: false })
-    }
+impl Records for Lists {
+    /// Some tens of milliseconds, and more than connections can be cut in a second.
+    const PIECE: usize = 65_536;
 
-    /// Appends what changed since the last call. A failure is said once until it is over; then
-    /// everything is written anew.
-    pub fn save(&mut self, lists: &mut Lists) {
-        match self.try_save(lists) {
-            Ok(()) => self.failing = false,
-            Err(error) if !std::mem::replace(&mut self.failing, true) => {
-                tracing::error!("{}: {error}; denied entries are not kept", self.path.display());
-            }
-            Err(_) => {}
-        }
-    }
-
-    /// Writes the file whole, without the lines of what was removed.
-    ///
-    /// # Errors
-    /// It can't be written; the old one stays.
-    pub fn write_anew(&mut self, lists: &mut Lists) -> io::Result<()> {
-        let (log, len) = write_whole(&self.path, lists)?;
-        lists.take_changes();
-        (self.log, self.len, self.whole) = (log, len, len);
+    fn begin_snapshot(&mut self, _out: &mut Vec<u8>) -> io::Result<()> {
+        self.denied.mark_all();
+        self.allowed.mark_all();
         Ok(())
     }
 
-    fn try_save(&mut self, lists: &mut Lists) -> io::Result<()> {
-        let (denied, allowed) = lists.take_changes();
-        if self.failing || self.len > MIN_REWRITE.max(self.whole * 3) {
-            return self.write_anew(lists);
+    fn write_changes(&mut self, out: &mut Vec<u8>) -> io::Result<usize> {
+        let mut room = Self::PIECE;
+        while room > 0
+            && let Some(denied) = self.denied.changes().pop()
+        {
+            let terms = self.denied.terms_of(&denied).map(Into::into);
+            push(out, &Line { list: List::Deny, entry: (&denied).into(), terms })?;
+            room -= 1;
         }
-        let mut buffer = Vec::new();
-        for denied in &denied {
-            let terms = lists.denied.terms_of(denied).map(Into::into);
-            push(&mut buffer, &Line { list: List::Deny, entry: denied.into(), terms })?;
+        while room > 0
+            && let Some(allowed) = self.allowed.changes().pop()
+        {
+            let terms = self.allowed.terms_of(&allowed).map(Into::into);
+            push(out, &Line { list: List::Allow, entry: (&allowed).into(), terms })?;
+            room -= 1;
         }
-        for allowed in &allowed {
-            let terms = lists.allowed.terms_of(allowed).map(Into::into);
-            push(&mut buffer, &Line { list: List::Allow, entry: allowed.into(), terms })?;
-        }
-        if !buffer.is_empty() {
-            self.log.write_all(&buffer)?;
-            self.len += buffer.len() as u64;
-        }
-        Ok(())
+        Ok(self.denied.changes().len() + self.allowed.changes().len())
+    }
+
+    fn is_overrun(&mut self) -> bool {
+        self.denied.changes().is_overrun()
     }
 }
 
@@ -205,45 +177,11 @@ pub(super) fn apply(text: &[u8], now: Time, lists: &mut Lists) -> Option<()> {
     Some(())
 }
 
-fn write_whole(path: &Path, lists: &Lists) -> io::Result<(File, u64)> {
-    let fresh = path.with_extension("new");
-    let _ = fs::remove_file(&fresh);
-    let file = OpenOptions::new()
-        .append(true)
-        .create_new(true)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
-        .open(&fresh)?;
-    let mut out = BufWriter::with_capacity(1 << 20, &file);
-    let mut buffer = Vec::new();
-    for (denied, terms) in lists.denied.entries() {
-        // A cookie names a socket of this boot only, and no connection is denied for long.
-        if !matches!(denied, super::entry::Denied::Flow(_)) {
-            buffer.clear();
-            let terms = Some(terms.into());
-            push(&mut buffer, &Line { list: List::Deny, entry: (&denied).into(), terms })?;
-            out.write_all(&buffer)?;
-        }
-    }
-    for (allowed, terms) in lists.allowed.entries() {
-        buffer.clear();
-        let terms = Some(terms.into());
-        push(&mut buffer, &Line { list: List::Allow, entry: allowed.into(), terms })?;
-        out.write_all(&buffer)?;
-    }
-    out.flush()?;
-    drop(out);
-    file.sync_data()?;
-    fs::rename(&fresh, path)?;
-    let len = file.metadata()?.len();
-    Ok((file, len))
-}
-
 #[cfg(test)]
 mod tests {
     use std::{fs, io::Write as _, os::unix::fs::PermissionsExt as _, path::Path};
 
-    use super::{FILE_NAME, StateFile};
+    use super::{FILE_NAME, open};
     use crate::{
         enforce::{
             Lists,
@@ -278,7 +216,7 @@ mod tests {
 
     fn restored(dir: &Path, now: u64) -> Lists {
         let mut lists = Lists::default();
-        StateFile::open(dir, at(now), &mut lists).unwrap();
+        open(dir, at(now), &mut lists).unwrap();
         lists
     }
 
@@ -286,7 +224,7 @@ mod tests {
     fn what_changes_is_there_after_a_restart_and_the_file_is_private() {
         let dir = tempfile::tempdir().unwrap();
         let mut lists = Lists::default();
-        let mut file = StateFile::open(dir.path(), at(0), &mut lists).unwrap();
+        let mut file = open(dir.path(), at(0), &mut lists).unwrap();
         let mode = dir.path().join(FILE_NAME).metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let key = Written::Token { token_key: TokenKey([5, 6]).to_string() };
@@ -297,10 +235,10 @@ mod tests {
         deny(&mut lists, &Written::Flow { cookie: 1 }, Some(60), Source::Verdict);
         let route = Written::Route { route: "/health".into() };
         lists.allowed.add(at(0), route.allowed().unwrap(), None, "probe").unwrap();
-        file.save(&mut lists);
+        file.finish(&mut lists);
         deny(&mut lists, &address("192.0.2.1"), None, Source::Operator);
         lists.denied.remove(&address("10.0.0.0/8").denied().unwrap()).unwrap();
-        file.save(&mut lists);
+        file.finish(&mut lists);
         lists.denied.remove(&Written::Flow { cookie: 1 }.denied().unwrap()).unwrap();
         assert_eq!(all(&restored(dir.path(), 1)), all(&lists));
         // Once more, from the file that was written anew; and what is over stays behind.
@@ -312,10 +250,10 @@ mod tests {
     fn a_torn_file_loses_its_last_line_and_no_other() {
         let dir = tempfile::tempdir().unwrap();
         let mut lists = Lists::default();
-        let mut file = StateFile::open(dir.path(), at(0), &mut lists).unwrap();
+        let mut file = open(dir.path(), at(0), &mut lists).unwrap();
         for k in 0..4 {
             deny(&mut lists, &address(&format!("192.0.2.{k}")), None, Source::Operator);
-            file.save(&mut lists);
+            file.finish(&mut lists);
         }
         let path = dir.path().join(FILE_NAME);
         let whole = fs::read(&path).unwrap();

@@ -77,6 +77,15 @@ enum Job {
     Stop,
 }
 
+impl Job {
+    const fn scored(&self) -> Option<&Scored> {
+        match self {
+            Self::Scored(scored) => Some(scored),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Default)]
 struct Queue {
     jobs: Vec<Job>,
@@ -84,6 +93,8 @@ struct Queue {
     scored: usize,
     /// The thread works on what it took.
     busy: bool,
+    /// Of that, what an event went out about.
+    told: Vec<Scored>,
 }
 
 #[derive(Default)]
@@ -217,10 +228,11 @@ impl Recorder {
     /// A remembered exchange with an event.
     #[must_use]
     pub fn find(&self, event: EventId) -> Option<Scored> {
-        let waiting = lock(&self.shared.queue).jobs.iter().find_map(|job| match job {
-            Job::Scored(scored) if scored.event == event => Some(scored.clone()),
-            _ => None,
-        });
+        // Looked for in the order in which it goes from one to the other.
+        let queue = lock(&self.shared.queue);
+        let mut waiting = queue.jobs.iter().filter_map(Job::scored).chain(&queue.told);
+        let waiting = waiting.find(|scored| scored.event == event).cloned();
+        drop(queue);
         waiting.or_else(|| {
             let published = lock(&self.shared.published);
             published.recent.iter().rev().find(|scored| scored.event == event).cloned()
@@ -322,14 +334,15 @@ impl Worker {
                 mem::swap(&mut queue.jobs, &mut jobs);
                 queue.scored = 0;
                 queue.busy = !jobs.is_empty();
+                let told = jobs.iter().filter_map(Job::scored).filter(|scored| scored.told);
+                queue.told.extend(told.cloned());
             }
             if jobs.is_empty() {
                 continue;
             }
-            let mut told = Vec::new();
             for job in jobs.drain(..) {
                 match job {
-                    Job::Scored(scored) => self.take(scored, &mut told),
+                    Job::Scored(scored) => self.take(&scored),
                     Job::Place(place) => {
                         self.write();
                         (self.place, self.file) = (place, None);
@@ -350,7 +363,7 @@ impl Worker {
                     }
                     Job::Forget(subjects, to) => {
                         let theirs = |scored: &Scored| subjects.contains(&scored.subject);
-                        told.retain(|scored| !theirs(scored));
+                        lock(&shared.queue).told.retain(|scored| !theirs(scored));
                         lock(&shared.published).recent.retain(|scored| !theirs(scored));
                         let _ = to.send(self.forget(&subjects));
                     }
@@ -358,10 +371,11 @@ impl Worker {
                 }
             }
             self.write();
+            let mut queue = lock(&shared.queue);
             let mut published = lock(&shared.published);
             published.status.clone_from(&self.status);
             published.comparison.clone_from(&self.comparison);
-            for scored in told {
+            for scored in queue.told.drain(..) {
                 if published.recent.len() >= MAX_RECENT {
                     published.recent.pop_front();
                 }
@@ -370,19 +384,16 @@ impl Worker {
         }
     }
 
-    fn take(&mut self, scored: Scored, told: &mut Vec<Scored>) {
+    fn take(&mut self, scored: &Scored) {
         if let (Some(current), Some(shadow)) = (&self.current, &self.shadow) {
             self.comparison.add(current, shadow, &scored.vector);
         }
-        if let Some(place) = self.place.as_ref().filter(|place| is_sampled(&scored, place.sample)) {
-            scored.row(weight(&scored, place.sample)).write(&mut self.lines);
+        if let Some(place) = self.place.as_ref().filter(|place| is_sampled(scored, place.sample)) {
+            scored.row(weight(scored, place.sample)).write(&mut self.lines);
             self.count += 1;
             if self.lines.len() >= PIECE {
                 self.write();
             }
-        }
-        if scored.told {
-            told.push(scored);
         }
     }
 
@@ -486,6 +497,21 @@ mod tests {
             assert_eq!(reader.next_row().unwrap(), Some(scored(n).row(1)));
         }
         assert_eq!(reader.next_row().unwrap(), None);
+    }
+
+    #[test]
+    fn what_was_told_is_found_wherever_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut recorder = Recorder::start().unwrap();
+        recorder.write_to(Some(place(dir.path().join("h.jsonl"), 1)));
+        for n in 0..10_000 {
+            recorder.push(Scored { told: true, ..scored(n) });
+            // The thread takes them when it likes.
+            recorder.shared.wake.notify_one();
+            for n in [n, n.saturating_sub(100)] {
+                assert!(recorder.find(scored(n).event).is_some(), "{n}");
+            }
+        }
     }
 
     #[test]
