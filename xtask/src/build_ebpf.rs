@@ -134,11 +134,8 @@ fn tools() -> Result<PathBuf> {
         .map(|s| Path::new(s.trim()).join("lib/rustlib").join(TARGET))
         .is_ok_and(|p| p.exists());
     if !core || !Path::new(LLVM).join("bin/llvm-objcopy").exists() {
-        say(&format!("installing Debian packages: {}", APT.join(" ")));
-        succeed(
-            Command::new("apt-get").args(["install", "-y", "--no-install-recommends"]).args(APT),
-        )
-        .context("install the packages above by hand, or on a Debian with them")?;
+        setup::ensure_apt(&APT, "the compiler and LLVM of the kernel programs")
+            .context("install them by hand, or on a Debian that has them")?;
     }
     let linker = cargo_home()?.join("bin/bpf-linker");
     let version = output(Command::new(&linker).arg("--version")).unwrap_or_default();

@@ -17,5 +17,5 @@ pub(crate) fn lines(data: &[u8]) {
         let _none = state_file::apply(line, now, &mut lists);
     }
     lists.expire(now);
-    while lists.write_changes(&mut Vec::new()).unwrap() > 0 {}
+    while lists.write_changes(&mut Vec::new()).is_ok_and(|left| left > 0) {}
 }

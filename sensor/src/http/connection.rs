@@ -32,6 +32,27 @@ pub(super) enum State {
     Ended,
 }
 
+impl State {
+    /// So many bytes pass unseen. Gives how many of them are the body's, and whether nothing is known
+    /// of what they end in.
+    pub(super) fn absorb(&mut self, n: u64) -> (u64, bool) {
+        match self {
+            Self::Ended => (0, false),
+            Self::UntilClose => (n, false),
+            Self::Length(left) => {
+                let absorbed = n.min(*left);
+                *left -= absorbed;
+                (absorbed, n > absorbed)
+            }
+            Self::Chunked(chunked) => {
+                let known = chunked.skip(n);
+                (if known { n } else { 0 }, !known)
+            }
+            Self::Start | Self::Head | Self::Search => (0, true),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Side {
     pub(super) state: State,

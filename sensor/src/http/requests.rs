@@ -463,19 +463,7 @@ impl Connection {
     pub(super) fn request_gap(&mut self, n: u64, at: Time, out: &mut Events) {
         self.requests.body_doubtful = false;
         let due = self.due_behind_gap();
-        let (absorbed, lost) = match &mut self.requests.state {
-            State::Ended => return,
-            State::Length(left) => {
-                let absorbed = n.min(*left);
-                *left -= absorbed;
-                (absorbed, n > absorbed)
-            }
-            State::Chunked(chunked) => {
-                let known = chunked.skip(n);
-                (if known { n } else { 0 }, !known)
-            }
-            _ => (0, true),
-        };
+        let (absorbed, lost) = self.requests.state.absorb(n);
         if absorbed > 0 {
             self.count_request(absorbed, at);
             // The body can't be had in full any more: no reason to wait.

@@ -313,20 +313,7 @@ impl Connection {
 
     pub(super) fn response_gap(&mut self, n: u64, at: Time, out: &mut Events) {
         self.responses.body_doubtful = false;
-        let (absorbed, lost) = match &mut self.responses.state {
-            State::Ended => return,
-            State::UntilClose => (n, false),
-            State::Length(left) => {
-                let absorbed = n.min(*left);
-                *left -= absorbed;
-                (absorbed, n > absorbed)
-            }
-            State::Chunked(chunked) => {
-                let known = chunked.skip(n);
-                (if known { n } else { 0 }, !known)
-            }
-            _ => (0, true),
-        };
+        let (absorbed, lost) = self.responses.state.absorb(n);
         if absorbed > 0 {
             self.count_response(absorbed, at);
             if let Some(document) = self.open.oldest().and_then(|e| e.document.as_mut()) {
