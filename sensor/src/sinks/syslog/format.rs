@@ -82,11 +82,11 @@ impl Format {
         let _ = write!(
             out,
             "<{pri}>1 {} {} {} {} {} [{SD_ID}",
-            text(&event, "/time"),
+            header(text(&event, "/time")),
             self.hostname,
             self.app_name,
             self.pid,
-            text(&event, "/kind")
+            header(text(&event, "/kind"))
         );
         structured_data(&mut out, &event);
         out.push_str("] ");
@@ -127,6 +127,12 @@ impl Format {
         }
         out.len() - start <= room
     }
+}
+
+/// A field of the header, where it can be one: printable ASCII (RFC 5424, section 6). The sensor's own
+/// words are, but an event that is read again may have been changed.
+fn header(word: &str) -> &str {
+    if !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_graphic()) { word } else { "-" }
 }
 
 /// Writes the parameters that a receiver filters by.
