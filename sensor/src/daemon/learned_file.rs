@@ -47,14 +47,14 @@ struct Line<'a> {
 #[derive(Debug)]
 pub(super) struct LearnedFile {
     path: PathBuf,
-    /// When it was last written.
+    /// What it was last written of.
     written: State,
     /// What is being written, and who writes it.
     under_way: Option<(State, JoinHandle<io::Result<()>>)>,
     failing: bool,
 }
 
-/// What a file was written of.
+/// What a file is written of, and when.
 #[derive(Clone, Copy, Debug)]
 struct State {
     /// Keys learned, changed and sets read.
