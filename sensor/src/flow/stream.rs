@@ -323,6 +323,7 @@ impl Stream {
                 self.advance(upto, limits, stats);
             }
             self.confirmed = self.confirmed.max(upto.min(self.held.end()));
+            self.close_in_order();
         } else {
             if upto > self.held.end().saturating_add(MAX_AHEAD) {
                 return;
@@ -409,10 +410,12 @@ impl Stream {
     }
 
     fn finish(&mut self, end: End, limits: &Limits, stats: &mut FlowStats) {
+        while self.end == End::Open && self.rare.as_ref().is_some_and(|rare| !rare.queue.is_empty())
+        {
+            self.skip_hole(limits, stats);
+        }
+        // A FIN behind a hole may have ended it.
         if self.end == End::Open {
-            while self.rare.as_ref().is_some_and(|rare| !rare.queue.is_empty()) {
-                self.skip_hole(limits, stats);
-            }
             self.close(end, self.held.end());
         }
     }

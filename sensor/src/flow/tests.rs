@@ -330,6 +330,25 @@ fn one_sided_fin_ends_after_the_wait() {
 }
 
 #[test]
+fn what_is_sent_behind_a_fin_does_not_hide_the_end() {
+    for told in [None, Some(103), Some(104)] {
+        let mut b = to_client();
+        b.push(&segment(100, b"ab"));
+        assert_eq!(b.text(), "ab");
+        b.push(&segment(200, b"behind"));
+        b.push(&Segment { flags: FIN, ..segment(103, b"d") });
+        if let Some(told) = told {
+            b.confirm(told);
+        }
+        assert_eq!(b.stream.is_ended(), told.is_some(), "{told:?}");
+        assert_eq!(b.text(), if told.is_some() { "ab.d" } else { "ab" });
+        b.flush();
+        assert_eq!(b.text(), "ab.d");
+        assert_eq!((b.end, b.stream.buffered()), (Some(false), 0));
+    }
+}
+
+#[test]
 fn a_reset_counts_only_at_the_expected_byte() {
     let mut b = to_server();
     b.push(&live(100, b"ab", 100));

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::{
-    BodyFormat, SyslogConfig,
+    BodyFormat, MESSAGE_DEFAULT, MESSAGE_MIN, SyslogConfig,
     format::{Format, Origin},
     journald,
     syslog::Format as Syslog,
@@ -28,10 +28,12 @@ pub(crate) fn line(line: &[u8]) {
         assert!(!is_json || serde_json::from_slice::<Value>(&shaped).is_ok());
     }
     for format in [BodyFormat::Json, BodyFormat::Text, BodyFormat::Cef, BodyFormat::Leef] {
-        let config = SyslogConfig { format, ..SyslogConfig::default() };
-        if let Some(message) = Syslog::new(&config).message(line) {
-            assert!(message.len() <= config.message_bytes, "{format:?}: {}", message.len());
-            assert!(!message.contains(['\n', '\0']), "{format:?}: {message:?}");
+        for message_bytes in [MESSAGE_MIN, MESSAGE_DEFAULT] {
+            let config = SyslogConfig { format, message_bytes, ..SyslogConfig::default() };
+            if let Some(message) = Syslog::new(&config).message(line) {
+                assert!(message.len() <= message_bytes, "{format:?}: {}", message.len());
+                assert!(!message.contains(['\n', '\0']), "{format:?}: {message:?}");
+            }
         }
     }
     if let Ok(event) = serde_json::from_slice(line) {

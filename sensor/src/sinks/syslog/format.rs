@@ -16,6 +16,12 @@ use crate::event::{EVENT_MIN, shorten};
 const SD_ID: &str = "jotwatch@32473";
 /// Bytes of `HOSTNAME` (RFC 5424, section 6).
 const HOSTNAME_MAX: usize = 255;
+/// Bytes of a field of the header that the event brings (RFC 5424, section 6: `MSGID` has 32, and a
+/// `TIMESTAMP` can't have more).
+const HEADER_FIELD_MAX: usize = 32;
+/// Bytes of the structured data's parameters: those of a sensor's own event are well below. With
+/// the header it leaves room for a body in [`MESSAGE_MIN`].
+const SD_MAX: usize = 1024;
 /// Findings named in the structured data; the message has them all.
 const SD_FINDINGS_MAX: usize = 4;
 /// Bytes of the service's command in the structured data; the kernel keeps 15.
@@ -88,7 +94,7 @@ impl Format {
             self.pid,
             header(text(&event, "/kind"))
         );
-        structured_data(&mut out, &event);
+        out.push_str(&structured_data(&event));
         out.push_str("] ");
         let room = self.limit.saturating_sub(out.len());
         let start = out.len();
@@ -105,6 +111,8 @@ impl Format {
                 _ => (limit / 2).max(EVENT_MIN),
             };
         }
+        // Every event of the sensor's own fits; one that someone has changed is cut.
+        out.truncate(out.floor_char_boundary(self.limit));
         Some(out)
     }
 
@@ -132,21 +140,24 @@ impl Format {
 /// A field of the header, where it can be one: printable ASCII (RFC 5424, section 6). The sensor's own
 /// words are, but an event that is read again may have been changed.
 fn header(word: &str) -> &str {
-    if !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_graphic()) { word } else { "-" }
+    let is_field = (1..=HEADER_FIELD_MAX).contains(&word.len())
+        && word.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_field { word } else { "-" }
 }
 
-/// Writes the parameters that a receiver filters by.
-fn structured_data(out: &mut String, event: &Value) {
+/// The parameters that a receiver filters by, each with a blank before it.
+fn structured_data(event: &Value) -> String {
+    let mut out = String::new();
     for name in ["id", "severity", "verdict"] {
         if let Some(Value::String(value)) = event.get(name) {
-            param(out, name, value);
+            param(&mut out, name, value);
         }
     }
     if let Some(method) = event.pointer("/request/method").and_then(Value::as_str) {
-        param(out, "method", method);
+        param(&mut out, "method", method);
     }
     if let Some(status) = event.pointer("/response/status") {
-        let _ = write!(out, " status=\"{status}\"");
+        param(&mut out, "status", &status.to_string());
     }
     let by_kind = match text(event, "/kind") {
         "flow" => "reason",
@@ -155,31 +166,34 @@ fn structured_data(out: &mut String, event: &Value) {
         _ => "",
     };
     if let Some(Value::String(value)) = event.get(by_kind) {
-        param(out, by_kind, value);
+        param(&mut out, by_kind, value);
     }
     for name in ["client", "server"] {
         if let Some(end) = event.get(name) {
-            param(out, name, &endpoint(end));
+            param(&mut out, name, &endpoint(end));
         }
     }
     if let Some(command) = event.pointer("/service/command").and_then(Value::as_str) {
-        param(out, "service", command.get(..SD_COMMAND_MAX).unwrap_or(command));
+        param(&mut out, "service", &command[..command.floor_char_boundary(SD_COMMAND_MAX)]);
     }
     if let Some(score) = event.get("score") {
-        let _ = write!(out, " score=\"{score}\"");
+        param(&mut out, "score", &score.to_string());
     }
     let mut named = findings(event);
     if !named.is_empty() {
         named.truncate(SD_FINDINGS_MAX);
-        param(out, "findings", &named.join(","));
+        param(&mut out, "findings", &named.join(","));
     }
     if let Some(count) = event.pointer("/joined/count") {
-        let _ = write!(out, " joined=\"{count}\"");
+        param(&mut out, "joined", &count.to_string());
     }
+    out
 }
 
-/// A parameter: `"`, `\` and `]` escaped (RFC 5424, section 6.3.3), blanks for control characters.
+/// A parameter, where there is room: `"`, `\` and `]` escaped (RFC 5424, section 6.3.3), blanks for
+/// control characters.
 fn param(out: &mut String, name: &str, value: &str) {
+    let before = out.len();
     out.push(' ');
     out.push_str(name);
     out.push_str("=\"");
@@ -191,12 +205,16 @@ fn param(out: &mut String, name: &str, value: &str) {
         out.push(if c.is_control() { ' ' } else { c });
     }
     out.push('"');
+    if out.len() > SD_MAX {
+        out.truncate(before);
+    }
 }
 
-/// Appends JSON with everything over ASCII as `\u` escapes (RFC 8259, section 7).
+/// Appends JSON with everything over printable ASCII as `\u` escapes (RFC 8259, section 7, whose
+/// strings have no other controls).
 fn ascii(out: &mut String, json: &[u8]) {
     for c in String::from_utf8_lossy(json).chars() {
-        if c.is_ascii() {
+        if c < '\u{7f}' {
             out.push(c);
         } else {
             for unit in c.encode_utf16(&mut [0; 2]) {

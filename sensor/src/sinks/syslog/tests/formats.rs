@@ -248,6 +248,41 @@ fn every_event_fits_in_every_format() {
     }
 }
 
+/// Someone may have changed what is read again: nothing of it is longer than it may be.
+#[test]
+fn a_changed_event_fits_in_every_format() {
+    for c in ["x", "\u{7f}", "\u{e9}", "]"] {
+        const NOW: &str = "2026-01-02T03:04:05Z";
+        let long = c.repeat(3000);
+        let all = json!({
+            "id": long, "time": NOW, "kind": long, "severity": "low", "verdict": long,
+            "reason": long, "state": long, "change": long, "score": long, "token": long,
+            "request": { "method": long, "path": long }, "response": { "status": long },
+            "client": { "ip": long, "port": long }, "service": { "command": long },
+            "findings": [{ "id": long, "severity": long }], "joined": { "count": long },
+        });
+        for name in ["id", "kind", "verdict", "change", "score", "findings", "all"] {
+            let mut event = json!({ "time": NOW, "kind": "audit", "severity": "low" });
+            match name {
+                "all" => event = all.clone(),
+                name => event[name] = all[name].clone(),
+            }
+            for format in [BodyFormat::Json, BodyFormat::Text, BodyFormat::Cef, BodyFormat::Leef] {
+                for message_bytes in [MESSAGE_MIN, MESSAGE_DEFAULT] {
+                    let hostname = Some("h".repeat(300));
+                    let config =
+                        SyslogConfig { format, message_bytes, hostname, ..SyslogConfig::default() };
+                    let message =
+                        Format::new(&config).message(&serde_json::to_vec(&event).unwrap()).unwrap();
+                    assert!(message.len() <= message_bytes, "{}: {message}", message.len());
+                    // The header and the structured data are whole.
+                    parse(message.as_bytes());
+                }
+            }
+        }
+    }
+}
+
 /// A process names itself.
 #[test]
 fn a_line_end_in_a_parameter_ends_no_message() {
