@@ -1,6 +1,7 @@
-//! What crosses the boundary between the kernel programs and the daemon, and nothing else.
+//! What crosses the boundary between the kernel programs and the daemon, and what both must read in
+//! the same way, and nothing else.
 //!
-//! Everything here is plain data of fixed layout (`repr(C)`, no padding), in the host's byte
+//! All that crosses is plain data of fixed layout (`repr(C)`, no padding), in the host's byte
 //! order unless a field says otherwise. Both sides are built from this crate and ship together:
 //! there is no versioning between them.
 #![no_std]
@@ -22,6 +23,30 @@ pub const HEAD_LIMIT: u32 = 64 * 1024;
 pub const BUDGET_LIMIT: u32 = 64 * 1024;
 /// Words of the port bitmap: one bit a TCP port.
 pub const PORT_WORDS: u32 = 1024;
+
+/// A byte of a token, such as a method or a field's name (RFC 9110, section 5.6.2).
+#[inline(always)]
+#[must_use]
+pub const fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#'
+                | b'$'
+                | b'%'
+                | b'&'
+                | b'\''
+                | b'*'
+                | b'+'
+                | b'-'
+                | b'.'
+                | b'^'
+                | b'_'
+                | b'`'
+                | b'|'
+                | b'~'
+        )
+}
 
 /// [`Record::kind`]: a TCP segment, or a piece of one.
 pub const KIND_SEGMENT: u8 = 0;

@@ -9,7 +9,7 @@
 //! and a torn view makes more be copied or a count be off by one, nothing worse.
 
 use jotwatch_common::{
-    Counter, HEAD_LIMIT, OPAQUE_HTTP2, OPAQUE_NOT_HTTP, OPAQUE_TLS, TO_CLIENT, TO_SERVER,
+    Counter, HEAD_LIMIT, OPAQUE_HTTP2, OPAQUE_NOT_HTTP, OPAQUE_TLS, TO_CLIENT, TO_SERVER, is_tchar,
 };
 
 use crate::scan::{EXACT_LIMIT, Framing, Head};
@@ -196,28 +196,7 @@ pub(crate) const fn bodiless(first: u64) -> bool {
 #[inline(always)]
 #[must_use]
 pub const fn may_begin_request(b: u8) -> bool {
-    b.is_ascii_alphanumeric()
-        || matches!(
-            b,
-            b'!' | b'#'
-                | b'$'
-                | b'%'
-                | b'&'
-                | b'\''
-                | b'*'
-                | b'+'
-                | b'-'
-                | b'.'
-                | b'^'
-                | b'_'
-                | b'`'
-                | b'|'
-                | b'~'
-                | b'\t'..=b'\r'
-                | 0x1c..=b' '
-                | 0x85
-                | 0xa0
-        )
+    is_tchar(b) || matches!(b, b'\t'..=b'\r' | 0x1c..=b' ' | 0x85 | 0xa0)
 }
 
 /// What a connection's first request bytes say that it is not HTTP/1; 0 if they may be.

@@ -238,17 +238,11 @@ impl Scanner {
 
     #[inline(always)]
     fn run(&mut self, x: u64, load: &impl Fn(u32) -> u64) -> u32 {
-        let (x, found) = self.pass(x, load, special);
-        if found == 0 {
-            return MORE;
-        }
-        let ahead = first(found);
-        self.at += ahead;
-        if self.at >= self.len {
-            return CUT;
-        }
-        let y = x >> (ahead * 8);
-        let b = y as u8;
+        let x = match self.reach(x, load, special) {
+            Ok(x) => x,
+            Err(step) => return step,
+        };
+        let b = x as u8;
         if b == b'.' {
             self.dots += 1;
             self.dot = self.at;
@@ -294,25 +288,29 @@ impl Scanner {
         MORE
     }
 
-    /// Passes over up to [`ROW`] words in which nothing is found; gives the first in which something
-    /// is. May go on behind the last byte: whatever is found there, the step after it comes to
-    /// [`CUT`].
+    /// Goes on to the next byte that `find` finds, over up to [`ROW`] words; gives the bytes from there
+    /// to the end of their word. May go on behind the last byte: whatever is found there is cut.
+    ///
+    /// # Errors
+    /// [`MORE`] where nothing was found, [`CUT`] where the bytes ended before.
     #[inline(always)]
-    fn pass(
+    fn reach(
         &mut self,
         mut x: u64,
         load: &impl Fn(u32) -> u64,
         find: impl Fn(u64) -> u64,
-    ) -> (u64, u64) {
+    ) -> Result<u64, u32> {
         let mut i = 1;
         loop {
             let found = find(x);
             if found != 0 {
-                return (x, found);
+                let ahead = first(found);
+                self.at += ahead;
+                return if self.at >= self.len { Err(CUT) } else { Ok(x >> (ahead * 8)) };
             }
             self.at += 8;
             if i == ROW {
-                return (x, 0);
+                return Err(MORE);
             }
             x = load(self.at);
             i += 1;

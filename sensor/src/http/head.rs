@@ -6,6 +6,7 @@
 
 use std::mem::MaybeUninit;
 
+use jotwatch_common::is_tchar;
 use memchr::memchr;
 
 use super::{
@@ -283,27 +284,6 @@ impl Notes {
             self.0.push(Finding::new(id, detail));
         }
     }
-}
-
-const fn is_tchar(b: u8) -> bool {
-    b.is_ascii_alphanumeric()
-        || matches!(
-            b,
-            b'!' | b'#'
-                | b'$'
-                | b'%'
-                | b'&'
-                | b'\''
-                | b'*'
-                | b'+'
-                | b'-'
-                | b'.'
-                | b'^'
-                | b'_'
-                | b'`'
-                | b'|'
-                | b'~'
-        )
 }
 
 /// Whether `bytes` is a token of RFC 9110, section 5.6.2.

@@ -15,16 +15,11 @@ const fn text(name: &[u8; 8]) -> u64 {
 impl Scanner {
     #[inline(always)]
     pub(super) fn skip(&mut self, x: u64, load: &impl Fn(u32) -> u64) -> u32 {
-        let (x, found) = self.pass(x, load, |x| equal(x, b'\n') | equal(x, b'\r'));
-        if found == 0 {
-            return MORE;
-        }
-        let ahead = first(found);
-        self.at += ahead;
-        if self.at >= self.len {
-            return CUT;
-        }
-        self.line_end((x >> (ahead * 8)) as u8, load)
+        let x = match self.reach(x, load, |x| equal(x, b'\n') | equal(x, b'\r')) {
+            Ok(x) => x,
+            Err(step) => return step,
+        };
+        self.line_end(x as u8, load)
     }
 
     /// `b` at `at` is a CR or a LF.
@@ -147,16 +142,11 @@ impl Scanner {
     /// A field's name, up to its colon.
     #[inline(always)]
     pub(super) fn name(&mut self, x: u64, load: &impl Fn(u32) -> u64) -> u32 {
-        let (x, found) = self.pass(x, load, no_word);
-        if found == 0 {
-            return MORE;
-        }
-        let ahead = first(found);
-        self.at += ahead;
-        if self.at >= self.len {
-            return CUT;
-        }
-        if (x >> (ahead * 8)) as u8 != b':' || self.at == self.line {
+        let x = match self.reach(x, load, no_word) {
+            Ok(x) => x,
+            Err(step) => return step,
+        };
+        if x as u8 != b':' || self.at == self.line {
             // Some pass over such a line, some over all lines behind it, too, and some over neither.
             self.flags |= ODD;
         }
