@@ -261,7 +261,14 @@ impl Connection {
                 used.min(bytes.len())
             }
             (Chunk::Last(bytes), Direction::ToServer) => {
-                self.request_last(bytes, at, limits, out);
+                // Nothing follows what may have been the line of another request.
+                let used = match std::mem::take(&mut self.requests.body_doubtful) {
+                    true => self.push(direction, at, Chunk::Data(bytes), limits, out),
+                    false => 0,
+                };
+                if let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty()) {
+                    self.request_last(rest, at, limits, out);
+                }
                 bytes.len()
             }
             (Chunk::Last(bytes), Direction::ToClient) => bytes.len(),

@@ -40,18 +40,16 @@ impl Connection {
                 let refused = self.open.newest().is_some_and(|e| {
                     e.expects_continue && !matches!(e.response, Progress::Awaited)
                 });
-                match search::begins_with_request(bytes) {
-                    // RFC 9110, section 10.1.1: a client that is refused before it has sent the
-                    // body may leave the body out.
-                    Verdict::Yes if refused => {
+                match if refused { self.body_is_left_out(bytes) } else { Verdict::No } {
+                    Verdict::Yes => {
                         self.end_request(Progress::Cut, None, out);
                         self.requests.state = State::Head;
                     }
-                    Verdict::Open if refused && !self.body_is_within(bytes.len()) => {
+                    Verdict::Open => {
                         self.requests.body_doubtful = true;
                         return self.requests.wait(bytes.len(), at);
                     }
-                    _ => self.requests.scanned = 0,
+                    Verdict::No => self.requests.scanned = 0,
                 }
                 Turn::Used(0)
             }
@@ -91,9 +89,29 @@ impl Connection {
         }
     }
 
-    /// Whether the request body ends within `len` bytes.
-    fn body_is_within(&self, len: usize) -> bool {
-        matches!(self.requests.state, State::Length(left) if left <= len as u64)
+    /// Whether a request begins where a body should: a client that is refused before it has sent the
+    /// body may leave the body out (RFC 9110, section 10.1.1). A line that begins in the body and ends
+    /// behind it counts if it has a common method, or else if no request begins behind the body.
+    ///
+    /// What is no longer open stays so, whatever follows.
+    fn body_is_left_out(&self, bytes: &[u8]) -> Verdict {
+        let len = match self.requests.state {
+            State::Length(left) => usize::try_from(left).unwrap_or(usize::MAX),
+            _ => usize::MAX,
+        };
+        let (body, behind) = bytes.split_at_checked(len).unwrap_or((bytes, &[]));
+        match search::begins_with_request(body) {
+            Verdict::Open if !behind.is_empty() => {
+                let of_all = search::begins_with_request(bytes);
+                match search::begins_with_request(behind) {
+                    _ if search::begins_with_common_method(bytes) => of_all,
+                    Verdict::Yes => Verdict::No,
+                    Verdict::Open if of_all != Verdict::No => Verdict::Open,
+                    _ => of_all,
+                }
+            }
+            verdict => verdict,
+        }
     }
 
     fn request_start(&mut self, bytes: &[u8], at: Time, out: &mut Events) -> Turn {

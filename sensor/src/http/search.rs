@@ -86,14 +86,16 @@ pub(super) fn first_line_can_be_request(bytes: &[u8]) -> bool {
     line.len().checked_sub(8).and_then(|at| line.get(at..)).is_some_and(|v| v.starts_with(b"HTTP/"))
 }
 
+/// The methods that requests have in practice.
+const COMMON: [&[u8]; 9] =
+    [b"GET", b"POST", b"PUT", b"DELETE", b"HEAD", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE"];
+
 /// Where a request line begins in `line`, which has no line break: a method, a target without
 /// white space and a version of HTTP/1.
 ///
 /// The line may begin with the end of a lost body (JSON seldom ends in a line break). Then only a
 /// common method is taken for one.
 fn request_line(line: &[u8]) -> Option<usize> {
-    const COMMON: [&[u8]; 9] =
-        [b"GET", b"POST", b"PUT", b"DELETE", b"HEAD", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE"];
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let (before, version) = line.split_at_checked(line.len().checked_sub(8)?)?;
     minor_version(version)?;
@@ -144,6 +146,11 @@ pub(super) fn begins_with_request(bytes: &[u8]) -> Verdict {
         None if bytes.len() < LINE_BYTES && method_begins(bytes) != Verdict::No => Verdict::Open,
         _ => Verdict::No,
     }
+}
+
+/// Whether `bytes` begin with a common method and a blank.
+pub(super) fn begins_with_common_method(bytes: &[u8]) -> bool {
+    COMMON.iter().any(|method| bytes.strip_prefix(*method).is_some_and(|b| b.starts_with(b" ")))
 }
 
 /// `HTTP/1.1 200` and what follows a status code.

@@ -121,6 +121,35 @@ fn a_refused_body_may_be_left_out() {
 }
 
 #[test]
+fn a_short_body_that_may_be_left_out_is_told_from_a_request() {
+    let expect = post("Content-Length: 5\r\nExpect: 100-continue\r\n", "");
+    let refusal = "HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n";
+    let head = || [c(&expect), s(refusal)].to_vec();
+    for (sent, first, second) in [
+        // Left out.
+        (GET.to_owned(), "0 cut", "1 GET /"),
+        ("OPTIONS / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), "0 cut", "1 OPTIONS /"),
+        // Sent, and it may begin a request's line.
+        (format!("HELLO{GET}"), "0 done", "1 GET /"),
+        (format!("GET /{GET}"), "0 done", "1 GET /"),
+        (format!("hello{GET}"), "0 done", "1 GET /"),
+    ] {
+        let whole = run(&[head(), vec![c(&sent), s(OK)]].concat());
+        assert!(whole[2].starts_with(first), "{sent}: {whole:?}");
+        assert_eq!(whole[3..5], [second, "1 -> 200"], "{sent}: {whole:?}");
+        for cut in 1..sent.len() {
+            let (one, two) = sent.split_at(cut);
+            assert_eq!(run(&[head(), vec![c(one), c(two), s(OK)]].concat()), whole, "{cut}");
+        }
+    }
+    // Nothing follows that could tell.
+    let over = run(&[head(), vec![c("HELLO"), Pass::End(ToServer, false)]].concat());
+    assert!(over[2].starts_with("0 done"), "{over:?}");
+    let over = run(&[head(), vec![c("HEL"), Pass::End(ToServer, false)]].concat());
+    assert!(over[2].starts_with("0 cut"), "{over:?}");
+}
+
+#[test]
 fn responses_without_a_body() {
     for (request, answer) in [
         ("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"),
