@@ -2,6 +2,7 @@
 //! may have written them.
 
 use std::{
+    ffi::OsStr,
     fs::{self, DirBuilder, File, Metadata, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
@@ -36,6 +37,7 @@ pub(crate) fn write(path: &Path, pieces: &[&[u8]]) -> io::Result<()> {
     if let Some(dir) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     }
+    remove_leftovers(path);
     // Two may write at once: a reload does not wait for the thread before it. What a crash leaves
     // behind is in the way at most of a process with the same id.
     let fresh = path.with_extension(format!(
@@ -55,6 +57,28 @@ pub(crate) fn write(path: &Path, pieces: &[&[u8]]) -> io::Result<()> {
         let _ = fs::remove_file(&fresh);
     }
     written
+}
+
+/// Removes what processes before this one have left of the file when they were killed in the middle
+/// of writing it. A folder that can't be read keeps it.
+fn remove_leftovers(path: &Path) {
+    let (Some(dir), Some(stem)) = (path.parent(), path.file_stem().and_then(OsStr::to_str)) else {
+        return;
+    };
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let is_leftover = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(stem)?.strip_prefix('.')?.strip_suffix(".new"))
+            .and_then(|writer| writer.split_once('-'))
+            .is_some_and(|(writer, number)| {
+                writer.parse::<u32>().is_ok_and(|id| id != process::id())
+                    && number.parse::<u64>().is_ok()
+            });
+        if is_leftover {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -77,5 +101,22 @@ mod tests {
         std::os::unix::fs::symlink(&file, &link).unwrap();
         assert_eq!(io::read_to_string(open(&link).unwrap()).unwrap(), "x");
         assert_eq!(write(&pipe, &[b"y"]).map(|()| fs::read(&pipe).unwrap()).unwrap(), b"y");
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("learned.jsonl");
+        let [left, other, own, strange] =
+            ["learned.0-3.new", "other.0-3.new", "learned.new", "learned.0-x.new"]
+                .map(|name| dir.path().join(name));
+        let ours = dir.path().join(format!("learned.{}-999999.new", process::id()));
+        for path in [&left, &other, &own, &strange, &ours] {
+            fs::write(path, "x").unwrap();
+        }
+        write(&path, &[b"y"]).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"y");
+        assert!(!left.exists());
+        assert!([other, own, strange, ours].iter().all(|path| path.exists()));
     }
 }

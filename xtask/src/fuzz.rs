@@ -9,7 +9,7 @@
 
 use std::{
     fmt::Write as _,
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{
@@ -162,12 +162,9 @@ fn host() -> Result<String> {
 }
 
 /// Writes the seeds: a test of the sensor makes them, and has put them through every target first.
+/// Those of an older source stay: another run may be reading them.
 fn seeds(place: &Path) -> Result<()> {
     let seeds = place.join("seeds");
-    match fs::remove_dir_all(&seeds) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-        _ => {}
-    }
     eprintln!("fuzz: making the seeds");
     let mut test = setup::cargo();
     test.args(["test", "--quiet", "--package", "jotwatch", "--lib", "fuzz::seeds"]);
