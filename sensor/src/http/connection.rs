@@ -91,6 +91,15 @@ impl Side {
         self.first_line_judged = false;
     }
 
+    /// As [`State::absorb`]; what waited to be told from a head was the body's then.
+    pub(super) fn absorb(&mut self, n: u64) -> (u64, bool) {
+        let waiting = match std::mem::take(&mut self.body_doubtful) {
+            true => std::mem::take(&mut self.scanned) as u64,
+            false => 0,
+        };
+        self.state.absorb(n.saturating_add(waiting))
+    }
+
     /// Leaves `len` bytes for the next call.
     pub(super) fn wait(&mut self, len: usize, at: Time) -> Turn {
         if self.scanned == 0 {

@@ -479,9 +479,8 @@ impl Connection {
     }
 
     pub(super) fn request_gap(&mut self, n: u64, at: Time, out: &mut Events) {
-        self.requests.body_doubtful = false;
         let due = self.due_behind_gap();
-        let (absorbed, lost) = self.requests.state.absorb(n);
+        let (absorbed, lost) = self.requests.absorb(n);
         if absorbed > 0 {
             self.count_request(absorbed, at);
             // The body can't be had in full any more: no reason to wait.

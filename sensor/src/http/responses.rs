@@ -312,8 +312,7 @@ impl Connection {
     }
 
     pub(super) fn response_gap(&mut self, n: u64, at: Time, out: &mut Events) {
-        self.responses.body_doubtful = false;
-        let (absorbed, lost) = self.responses.state.absorb(n);
+        let (absorbed, lost) = self.responses.absorb(n);
         if absorbed > 0 {
             self.count_response(absorbed, at);
             if let Some(document) = self.open.oldest().and_then(|e| e.document.as_mut()) {

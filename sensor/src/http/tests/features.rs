@@ -150,6 +150,16 @@ fn a_short_body_that_may_be_left_out_is_told_from_a_request() {
 }
 
 #[test]
+fn what_waits_to_be_told_from_a_request_counts_where_bytes_are_lost_behind_it() {
+    let expect = post("Content-Length: 30\r\nExpect: 100-continue\r\n", "");
+    let refusal = "HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n";
+    let lost = Pass::Gap(ToServer, 21);
+    let seen = run(&[c(&expect), s(refusal), c("GET /aaaa"), lost, c(GET), s(OK)]);
+    assert_eq!(seen[2], format!("0 done {}/{}", expect.len() + 30, refusal.len()));
+    assert_eq!(seen[3..5], ["1 GET /", "1 -> 200"]);
+}
+
+#[test]
 fn responses_without_a_body() {
     for (request, answer) in [
         ("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"),
