@@ -20,6 +20,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use tempfile::TempDir;
 
 use crate::setup;
 
@@ -73,14 +74,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let wanted = if args.targets.is_empty() { &all } else { &args.targets };
     setup::ensure_tools(&["c++"], "libFuzzer is written in C++")?;
     let folder = build(&place, wanted)?;
-    seeds(&place)?;
+    let seeds = seeds(&place)?;
     let next = AtomicUsize::new(0);
     let outcomes = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..args.jobs {
             scope.spawn(|| {
                 while let Some(name) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let outcome = fuzz(&folder.join(name), name, &place, args);
+                    let outcome = fuzz(&folder.join(name), name, &place, seeds.path(), args);
                     let mut all = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
                     if let Ok(outcome) = &outcome {
                         eprintln!("{}", line(name, outcome));
@@ -162,26 +163,26 @@ fn host() -> Result<String> {
 }
 
 /// Writes the seeds: a test of the sensor makes them, and has put them through every target first.
-/// Those of an older source stay: another run may be reading them.
-fn seeds(place: &Path) -> Result<()> {
-    let seeds = place.join("seeds");
+/// In a folder of their own, as another run may be at work.
+fn seeds(place: &Path) -> Result<TempDir> {
+    let folder = tempfile::Builder::new().prefix("seeds-").tempdir_in(place)?;
     eprintln!("fuzz: making the seeds");
     let mut test = setup::cargo();
     test.args(["test", "--quiet", "--package", "jotwatch", "--lib", "fuzz::seeds"]);
     // From the workspace's root or not: the test has another working directory.
-    test.env("JOTWATCH_FUZZ_SEEDS", std::path::absolute(&seeds)?);
+    test.env("JOTWATCH_FUZZ_SEEDS", std::path::absolute(folder.path())?);
     ensure!(test.status()?.success(), "a seed does not go through its target");
-    ensure!(seeds.is_dir(), "no seeds were made");
-    Ok(())
+    ensure!(fs::read_dir(folder.path())?.next().is_some(), "no seeds were made");
+    Ok(folder)
 }
 
 /// Runs one target.
-fn fuzz(binary: &Path, name: &str, place: &Path, args: &Args) -> Result<Outcome> {
+fn fuzz(binary: &Path, name: &str, place: &Path, seeds: &Path, args: &Args) -> Result<Outcome> {
     let (corpus, crashes) = (place.join("corpus").join(name), place.join("crashes").join(name));
     fs::create_dir_all(&corpus)?;
     fs::create_dir_all(&crashes)?;
     let mut command = Command::new(binary);
-    command.arg(&corpus).arg(place.join("seeds").join(name));
+    command.arg(&corpus).arg(seeds.join(name));
     command.arg(format!("-max_total_time={}", args.seconds)).arg(format!("-seed={}", args.seed));
     command.arg(format!("-timeout={HANG_SECONDS}"));
     command.arg(format!("-rss_limit_mb={MAX_MEMORY}"));
