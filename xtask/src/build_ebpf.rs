@@ -267,7 +267,8 @@ fn record(v: &Versions, hashes: &[String]) -> String {
 }
 
 /// A field of the record; it holds nothing but strings.
-fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+/// The value of a line `name = "value"`, as records of tools have them.
+pub(crate) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|l| {
         l.strip_prefix(name)?
             .trim_start()

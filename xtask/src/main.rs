@@ -11,6 +11,7 @@ mod fuzz;
 mod ground;
 mod kernels;
 mod package;
+mod profile;
 mod progress;
 mod setup;
 mod soak;
@@ -32,6 +33,8 @@ struct Cli {
 enum Cmd {
     /// Measure the sensor: replay, live load, kernel programs, memory
     Bench(bench::Args),
+    /// Build the sensor as it is packaged
+    Build,
     /// Build the kernel programs into sensor/bpf/, installing what that needs
     BuildEbpf(build_ebpf::Args),
     /// Build the sensor for aarch64, and hold it to the capture cases under emulation
@@ -51,6 +54,8 @@ enum Cmd {
     Kernels(kernels::Args),
     /// Build the Debian package; with --test, install, upgrade, remove and purge it in a root of its own
     Package(package::Args),
+    /// Record what the sensor does most, by which release builds are optimised
+    Profile,
     /// Bring what the live tests, the demo and the benchmarks need to this machine
     Setup {
         /// Only these parts
@@ -67,6 +72,7 @@ enum Cmd {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Cmd::Bench(args) => bench::run(&args),
+        Cmd::Build => build(),
         Cmd::BuildEbpf(args) => build_ebpf::run(setup::workspace(), &args),
         Cmd::Cross(args) => cross::run(&args),
         Cmd::Demo(args) => demo::run(&args),
@@ -76,6 +82,7 @@ fn main() -> ExitCode {
         Cmd::Fuzz(args) => fuzz::run(&args),
         Cmd::Kernels(args) => kernels::run(&args),
         Cmd::Package(args) => package::run(&args),
+        Cmd::Profile => profile::run(),
         Cmd::Setup { parts } => setup::run(&parts),
         Cmd::Soak(args) => soak::run(&args),
         Cmd::Test(args) => test::run(&args),
@@ -88,4 +95,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn build() -> anyhow::Result<()> {
+    let folder = profile::build_sensor()?;
+    eprintln!("build: {}", folder.join("jotwatch").display());
+    Ok(())
 }

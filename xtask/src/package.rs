@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::{boot, setup};
+use crate::{boot, profile, setup};
 
 /// The highest exposure of the unit that is let pass, in tenths, as systemd-analyze rates it.
 const EXPOSURE: &str = "30";
@@ -37,11 +37,10 @@ pub(crate) struct Args {
 /// It does not build, or a step of the test is not as it should be.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let tool = cargo_deb()?;
-    let build: &[&str] = &["--quiet", "--package", "jotwatch"];
     let folder = if args.debug {
-        setup::build(build)?
+        setup::build(&["--quiet", "--package", "jotwatch"])?
     } else {
-        setup::build(&[build, &["--release"]].concat())?
+        profile::build_sensor()?
     };
     let out = setup::target_dir().join("package");
     generate(&folder.join("jotwatch"), &out)?;

@@ -266,10 +266,34 @@ pub(crate) fn services_dir() -> PathBuf {
 /// # Errors
 /// That they do not build, which cargo explains on standard error.
 pub(crate) fn build(args: &[&str]) -> anyhow::Result<PathBuf> {
+    build_in(&target_dir(), args, None)
+}
+
+/// As [`build`], below another target directory, with an option of the compiler's.
+///
+/// # Errors
+/// The same.
+pub(crate) fn build_in(
+    target: &Path,
+    args: &[&str],
+    option: Option<&str>,
+) -> anyhow::Result<PathBuf> {
     let mut build = cargo();
-    anyhow::ensure!(build.arg("build").args(args).status()?.success(), "the build failed");
+    build.arg("build").args(args).arg("--target-dir").arg(target);
+    if let Some(option) = option {
+        // Options of the environment hold, too; separated so, a path may hold a space.
+        let given = env::var("CARGO_ENCODED_RUSTFLAGS").or_else(|_| {
+            let flags = env::var("RUSTFLAGS")?;
+            Ok::<_, env::VarError>(flags.split_whitespace().collect::<Vec<_>>().join("\x1f"))
+        });
+        let given = given.unwrap_or_default();
+        let all: Vec<&str> =
+            given.split('\x1f').chain([option]).filter(|flag| !flag.is_empty()).collect();
+        build.env("CARGO_ENCODED_RUSTFLAGS", all.join("\x1f"));
+    }
+    anyhow::ensure!(build.status()?.success(), "the build failed");
     let profile = if args.contains(&"--release") { "release" } else { "debug" };
-    Ok(target_dir().join(profile))
+    Ok(target.join(profile))
 }
 
 /// The cargo that runs this, in the workspace.

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 
-use crate::setup;
+use crate::{profile, setup};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -36,12 +36,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     ensure!(setup::is_root(), "it takes root, for eBPF and for a network namespace of its own");
     setup::ensure_tools(&["ip", "bpftool"], "the soak")?;
     setup::ensure_nginx()?;
-    let mut words = vec!["--package=jotwatch", "--package=jotwatch-tests"];
-    words.extend(["--bin=jotwatch", "--bin=soak"]);
-    if !args.debug {
-        words.push("--release");
+    let mut tool = vec!["--package=jotwatch-tests", "--bin=soak"];
+    if args.debug {
+        setup::build(&["--package=jotwatch", "--bin=jotwatch"])?;
+    } else {
+        profile::build_sensor()?;
+        tool.push("--release");
     }
-    let binaries = setup::build(&words)?;
+    let binaries = setup::build(&tool)?;
     let mut soak = Command::new(binaries.join("soak"));
     match &args.what {
         Some(What::Kills { count }) => soak.args(["kills", &count.to_string()]),

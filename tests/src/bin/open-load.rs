@@ -9,7 +9,7 @@
 //! ("coordinated omission").
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     env,
     io::{self, ErrorKind, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
@@ -32,6 +32,10 @@ use serde_json::{Value, json};
 const TIMER: u64 = u64::MAX;
 /// How long answers may take after the last request was due.
 const GRACE: Duration = Duration::from_secs(5);
+/// Latencies are also told apart by such parts of the time: where a machine stands still now and then,
+/// as one does whose processors are lent to others, that is in some of them, and what a busy server
+/// adds is in most.
+const PART: Duration = Duration::from_millis(100);
 /// Header fields of an answer.
 const FIELDS: usize = 32;
 
@@ -149,7 +153,8 @@ fn run(arguments: &Arguments, request: &[u8]) -> Result<Value> {
     let mut schedule = Schedule::new(arguments.rate);
     let end = Duration::from_secs(arguments.seconds);
     let expected = arguments.rate * end.as_secs_f64() * 1.1;
-    let mut latencies: Vec<Duration> = Vec::with_capacity(expected as usize);
+    // From when a request was due, and how long it took.
+    let mut latencies: Vec<(Duration, Duration)> = Vec::with_capacity(expected as usize);
     let (mut due, mut in_time) = (0_u64, 0_u64);
     let mut events = Vec::with_capacity(256);
     let mut armed = None;
@@ -192,33 +197,60 @@ fn run(arguments: &Arguments, request: &[u8]) -> Result<Value> {
             if link.read()? {
                 let answered = began.elapsed();
                 let due = link.due.take().context("an answer without a request")?;
-                latencies.push(answered.saturating_sub(due));
+                latencies.push((due, answered.saturating_sub(due)));
                 in_time += u64::from(answered <= end);
                 idle.push_back(usize::try_from(number)?);
             }
         }
     }
+    let answered = latencies.len();
+    let parts_p99 = parts_p99(&latencies);
+    let mut latencies: Vec<Duration> = latencies.into_iter().map(|(_, took)| took).collect();
     latencies.sort_unstable();
-    let at = |part: usize| {
-        let latency =
-            latencies.get((latencies.len() * part / 1_000).min(latencies.len().max(1) - 1));
-        latency.map_or(0.0, |latency| latency.as_secs_f64() * 1e6)
-    };
+    let at = |part| micros(quantile(&latencies, part));
     Ok(json!({
         "due": due,
-        "answered": latencies.len(),
+        "answered": answered,
         "rate": in_time as f64 / end.as_secs_f64(),
         "p50": at(500),
         "p99": at(990),
+        "parts_p99": micros(parts_p99),
         "max": at(1_000),
     }))
+}
+
+/// The median of what 99 of 100 requests stay below in each [`PART`], by when they were due.
+fn parts_p99(latencies: &[(Duration, Duration)]) -> Duration {
+    let mut parts: BTreeMap<u128, Vec<Duration>> = BTreeMap::new();
+    for (due, took) in latencies {
+        parts.entry(due.as_nanos() / PART.as_nanos()).or_default().push(*took);
+    }
+    let mut p99s: Vec<Duration> = parts
+        .into_values()
+        .map(|mut part| {
+            part.sort_unstable();
+            quantile(&part, 990)
+        })
+        .collect();
+    p99s.sort_unstable();
+    quantile(&p99s, 500)
+}
+
+/// What so many of a thousand stay below, of latencies in order; 0 of none.
+fn quantile(latencies: &[Duration], of_thousand: usize) -> Duration {
+    let last = latencies.len().max(1) - 1;
+    latencies.get((latencies.len() * of_thousand / 1_000).min(last)).copied().unwrap_or_default()
+}
+
+fn micros(latency: Duration) -> f64 {
+    latency.as_secs_f64() * 1e6
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::{Schedule, answer_length};
+    use super::{PART, Schedule, answer_length, parts_p99};
 
     #[test]
     fn requests_fall_due_at_the_rate_and_alike_in_every_run() {
@@ -233,6 +265,27 @@ mod tests {
         // Exponential: 63 % of the pauses are below the mean.
         let below = moments[0].windows(2).filter(|w| w[1] - w[0] < Duration::from_millis(1));
         assert!((12_200..13_000).contains(&below.count()));
+    }
+
+    #[test]
+    fn a_pause_is_in_its_part_alone() {
+        let load = |slow: &dyn Fn(u32, u32) -> u64| -> Vec<_> {
+            let all = (0..9).flat_map(|part| (0..200).map(move |n| (part, n)));
+            // Each part's last one comes late, and in any order.
+            all.rev()
+                .map(|(part, n)| {
+                    (PART * part + PART / 200 * n, Duration::from_micros(slow(part, n)))
+                })
+                .collect()
+        };
+        let of = |slow: &dyn Fn(u32, u32) -> u64| parts_p99(&load(slow)).as_micros();
+        assert_eq!(of(&|_, n| u64::from(n) + 1), 199);
+        // Four of nine parts stood still, then five.
+        assert_eq!(of(&|part, n| if part % 2 == 1 { 9_000 } else { u64::from(n) + 1 }), 199);
+        assert_eq!(of(&|part, n| if part % 2 == 0 { 9_000 } else { u64::from(n) + 1 }), 9_000);
+        // A little in each part is seen.
+        assert_eq!(of(&|_, n| if n < 4 { 500 } else { 1 }), 500);
+        assert_eq!(parts_p99(&[]).as_micros(), 0);
     }
 
     #[test]

@@ -80,10 +80,14 @@ fn compare(
         bare.iter().zip(watched).map(|(bare, watched)| watched / bare).collect()
     };
     let (rates, p99s) = (of(|load| load.rate), of(|load| load.p99));
+    let parts = of(|load| load.parts_p99.unwrap_or(f64::NAN));
     let middle = |values: &[f64]| median(values.iter().copied());
-    for (who, rates, p99s) in [("bare", &rates[0], &p99s[0]), ("watched", &rates[1], &p99s[1])] {
-        table.figure(format!("{name}, {who}: requests/s"), thousands(middle(rates)));
-        table.figure("  99 % answered within", micros(middle(p99s)));
+    for (who, at) in [("bare", 0), ("watched", 1)] {
+        table.figure(format!("{name}, {who}: requests/s"), thousands(middle(&rates[at])));
+        table.figure("  99 % answered within", micros(middle(&p99s[at])));
+        if latency.is_finite() {
+            table.figure("  the same of most tenths of a second", micros(middle(&parts[at])));
+        }
     }
     let ratio = ratios(&rates);
     let met = middle(&ratio) >= rate;
@@ -93,6 +97,7 @@ fn compare(
     if latency.is_finite() {
         let met = middle(&ratio) <= latency;
         table.judged(title, spread(&ratio), format!("≤ {latency:.2}"), met);
+        table.figure("  of most tenths of a second", spread(&ratios(&parts)));
     } else {
         table.figure(title, spread(&ratio));
     }

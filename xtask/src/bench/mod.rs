@@ -9,6 +9,7 @@
 
 mod bulk;
 mod enforce;
+mod exercise;
 mod feeds;
 mod flame;
 mod growth;
@@ -36,8 +37,9 @@ use std::{
 
 use anyhow::{Result, bail, ensure};
 
+pub(crate) use self::exercise::exercise;
 use self::{stand::Stand, table::Table};
-use crate::setup;
+use crate::{profile, setup};
 
 /// How many CPUs the live parts use.
 const LIVE_CPUS: usize = 2;
@@ -151,9 +153,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         setup::ensure_tools(&["perf"], "a flame graph")?;
     }
     let programs: BTreeSet<&str> = parts.iter().flat_map(|part| part.programs()).copied().collect();
-    let programs: Vec<String> = programs.iter().map(|name| format!("--bin={name}")).collect();
-    let mut build = vec!["--release", "--package=jotwatch", "--package=jotwatch-tests"];
-    build.extend(programs.iter().map(String::as_str));
+    let (sensor, tools): (Vec<&str>, Vec<&str>) =
+        programs.into_iter().partition(|program| *program == "jotwatch");
+    if !sensor.is_empty() {
+        profile::build_sensor()?;
+    }
+    let tools: Vec<String> = tools.iter().map(|name| format!("--bin={name}")).collect();
+    let mut build = vec!["--release", "--package=jotwatch-tests"];
+    build.extend(tools.iter().map(String::as_str));
+    if tools.is_empty() {
+        build.push("--lib");
+    }
     let binaries = setup::build(&build)?;
     say(&format!("machine: {}\n", sys::machine()))?;
 

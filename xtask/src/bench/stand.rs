@@ -128,6 +128,8 @@ pub(super) struct Load {
     pub(super) p50: f64,
     /// The latency that 99 of 100 requests stay below, in microseconds.
     pub(super) p99: f64,
+    /// The median of that in each tenth of a second, where the load tells.
+    pub(super) parts_p99: Option<f64>,
     /// Requests that nginx read. Those on their way when the load ends may miss here: at most
     /// one a connection.
     pub(super) requests: u64,
@@ -197,6 +199,7 @@ impl Stand {
             rate: figure("rate")?,
             p50: figure("p50")?,
             p99: figure("p99")?,
+            parts_p99: Some(figure("parts_p99")?),
             // The second question counts itself.
             requests: self.requests()?.saturating_sub(before + 1),
             connections: LOAD_CONNECTIONS.into(),
@@ -244,6 +247,7 @@ impl Stand {
             rate: float(answered) / float(micros.max(1)) * 1e6,
             p50: float(p50),
             p99: float(p99),
+            parts_p99: None,
             // The second question counts itself.
             requests: self.requests()?.saturating_sub(before + 1),
             connections: LOAD_CONNECTIONS.into(),
