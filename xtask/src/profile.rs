@@ -1,10 +1,10 @@
 //! `cargo xtask profile`: how often each piece of the sensor runs, recorded for the compiler.
 //!
 //! The sensor that `cargo xtask build`, `package`, `bench` and `soak` make is optimised by a recording that
-//! is in the repository, as the kernel programs are: what runs with each request is laid out for speed and kept together, what hardly
-//! ever runs stands aside (rustc's `-C profile-use`). Functions are known by names that hold the compiler's
-//! version and the dependencies', so the recording is to be made anew with these; a function that has
-//! changed since is compiled without.
+//! is in the repository, as the kernel programs are: what runs with each request is laid out for speed and
+//! kept together, what hardly ever runs stands aside (rustc's `-C profile-use`). Functions are known by names
+//! that hold the compiler's version and the dependencies', so the recording is to be made anew with these; a
+//! function that has changed since is compiled without, and the compiler says which.
 
 use std::{
     env, fs,
@@ -112,14 +112,16 @@ pub(crate) fn run() -> Result<()> {
         _ => {}
     }
     bench::exercise(&binaries.join("jotwatch"), &tools.join("make-bench-capture"))?;
-    let recording = setup::workspace().join(RECORDING);
-    fs::create_dir_all(recording.parent().context("no folder")?)?;
+    let merged = root.join("merged.profdata");
     let mut merging = Command::new(merge);
     // Functions that never ran are as good as left out.
-    merging.args(["merge", "--sparse", "-o"]).arg(&recording).arg(&counts);
+    merging.args(["merge", "--sparse", "-o"]).arg(&merged).arg(&counts);
     setup::output(&mut merging, "gathering the counts")?;
-    fs::write(setup::workspace().join(VERSIONS), Versions::current()?.write())?;
-    say(&format!("{RECORDING} is written ({} bytes)", fs::metadata(&recording)?.len()));
+    let (recording, versions) = (setup::workspace().join(RECORDING), Versions::current()?.write());
+    fs::create_dir_all(recording.parent().context("no folder")?)?;
+    let bytes = fs::copy(&merged, recording)?;
+    fs::write(setup::workspace().join(VERSIONS), versions)?;
+    say(&format!("{RECORDING} is written ({bytes} bytes)"));
     Ok(())
 }
 
