@@ -69,7 +69,8 @@ impl Template {
         pieces.push(Piece::Text(plain));
         let template = Self(pieces);
         let rendered = template.render(&Value::Null);
-        serde_json::from_str::<serde::de::IgnoredAny>(&rendered)
+        // As a receiver reads it: a number may be JSON and yet larger than any.
+        serde_json::from_str::<Value>(&rendered)
             .map_err(|error| format!("what it makes is no JSON: {error}"))?;
         Ok(template)
     }
@@ -197,6 +198,7 @@ mod tests {
             ("{\"a\": {{/id}", "line 1: a place that does not end"),
             ("{\"a\": {{/id}}", "is no JSON"),
             ("severity {{/severity}}", "is no JSON"),
+            ("{\"a\": 1e999}", "number out of range"),
             ("", "is no JSON"),
         ] {
             let error = Template::parse(template).unwrap_err();
