@@ -107,10 +107,7 @@ pub(crate) fn run() -> Result<()> {
     let binaries = setup::build_in(&root, &SENSOR, Some(&counting))?;
     let tools =
         setup::build(&["--release", "--package=jotwatch-tests", "--bin=make-bench-capture"])?;
-    match fs::remove_dir_all(&counts) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-        _ => {}
-    }
+    setup::remove(&counts)?;
     bench::exercise(&binaries.join("jotwatch"), &tools.join("make-bench-capture"))?;
     let merged = root.join("merged.profdata");
     let mut merging = Command::new(merge);

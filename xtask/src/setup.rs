@@ -440,7 +440,8 @@ impl Stamp {
     }
 }
 
-fn remove(dir: &Path) -> Result {
+/// Removes a folder that may not be there.
+pub(crate) fn remove(dir: &Path) -> Result {
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("removing")(error)),
         _ => Ok(()),
