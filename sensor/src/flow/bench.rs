@@ -53,6 +53,8 @@ pub(crate) struct Bench {
     pub(crate) stream: Stream,
     pub(crate) limits: Limits,
     pub(crate) stats: FlowStats,
+    /// When what is confirmed is confirmed.
+    pub(crate) now: Time,
     pub(crate) out: Vec<Option<u8>>,
     pub(crate) end: Option<bool>,
 }
@@ -61,7 +63,8 @@ impl Bench {
     pub(crate) fn new(delivery: Delivery) -> Self {
         let limits = Limits::DEFAULT;
         let stats = FlowStats::default();
-        Self { stream: Stream::new(delivery), limits, stats, out: Vec::new(), end: None }
+        let stream = Stream::new(delivery);
+        Self { stream, limits, stats, now: T0, out: Vec::new(), end: None }
     }
 
     pub(crate) fn push(&mut self, segment: &Segment<'_>) {
@@ -82,12 +85,12 @@ impl Bench {
     }
 
     pub(crate) fn confirm(&mut self, upto: u32) {
-        self.stream.confirm(upto, &self.limits, &mut self.stats);
+        self.stream.confirm(upto, self.now, &self.limits, &mut self.stats);
         self.check();
     }
 
     pub(crate) fn accepted(&mut self, rcv_nxt: u32) {
-        self.stream.accepted(rcv_nxt, None, &self.limits, &mut self.stats);
+        self.stream.accepted(rcv_nxt, None, self.now, &self.limits, &mut self.stats);
         self.check();
     }
 
@@ -262,6 +265,7 @@ pub(crate) fn reads_what_linux_reads_or_says_that_it_may_not(
         }
         b.read(step.read);
         now = now + Duration::from_millis(step.pause);
+        b.now = now;
         if waits {
             b.expire(now);
         }
@@ -340,6 +344,7 @@ pub(crate) fn limits_hold_on_hostile_input(steps: &[Hostile], arrival: bool) {
             None => {}
         }
         now = now + Duration::from_millis(pause);
+        b.now = now;
         if kind % 4 == 0 {
             b.expire(now);
         }

@@ -153,12 +153,13 @@ impl Flow {
             Direction::ToClient => &mut self.to_server,
         };
         let rcv_nxt = segment.rcv_nxt.filter(|_| segment.direction == Direction::ToClient);
-        let told = rcv_nxt.is_some_and(|next| other.accepted(next, segment.ack, limits, stats));
+        let told = rcv_nxt
+            .is_some_and(|next| other.accepted(next, segment.ack, segment.at, limits, stats));
         if let Some(ack) = segment.ack
             && !told
             && !segment.flags.rst
         {
-            other.confirm(ack, limits, stats);
+            other.confirm(ack, segment.at, limits, stats);
         }
     }
 

@@ -46,6 +46,11 @@ impl Queue {
         self.segments.front().map(|segment| segment.start)
     }
 
+    /// Where the first segment begins, and when it arrived.
+    pub(super) fn first(&self) -> Option<(u64, Time)> {
+        self.segments.front().map(|segment| (segment.start, segment.at))
+    }
+
     /// Where the last segment begins.
     pub(super) fn last_start(&self) -> Option<u64> {
         self.segments.back().map(|segment| segment.start)

@@ -272,7 +272,8 @@ impl Stream {
         if !self.started && !self.start(segment, seq, rcv_nxt, limits) {
             return;
         }
-        let known = rcv_nxt.is_some_and(|next| self.accepted(next, Some(seq), limits, stats));
+        let known =
+            rcv_nxt.is_some_and(|next| self.accepted(next, Some(seq), segment.at, limits, stats));
         let start = self.unwrap(seq);
         let len = u64::from(segment.len).max(segment.payload.len() as u64).min(MAX_AHEAD);
         if segment.flags.rst {
@@ -301,12 +302,12 @@ impl Stream {
         self.close_in_order();
     }
 
-    /// The other side says that it received everything before `upto`.
+    /// The other side says, at `at`, that it received everything before `upto`.
     ///
     /// For bytes on their way to the service this is the service's word, and what was not seen of
     /// them is a gap. A client's word is only taken for bytes of which later ones have been seen:
     /// it may claim anything.
-    pub fn confirm(&mut self, upto: u32, limits: &Limits, stats: &mut FlowStats) {
+    pub fn confirm(&mut self, upto: u32, at: Time, limits: &Limits, stats: &mut FlowStats) {
         if !self.started || self.end != End::Open {
             return;
         }
@@ -320,7 +321,7 @@ impl Stream {
             // An acknowledgement inside of a hole says that the rest is still on its way.
             let waiting = self.rare.as_ref().and_then(|rare| rare.queue.first_start());
             if waiting.is_some_and(|first| first <= upto) {
-                self.advance(upto, limits, stats);
+                self.advance(upto, at, limits, stats);
             }
             self.confirmed = self.confirmed.max(upto.min(self.held.end()));
             self.close_in_order();
@@ -335,7 +336,7 @@ impl Stream {
                 // It read on behind this FIN: it had refused it.
                 self.fin = NO_FIN;
             }
-            self.advance(upto, limits, stats);
+            self.advance(upto, at, limits, stats);
             self.confirmed = self.confirmed.max(upto);
             self.ready = self.ready.max(upto);
             if closes {
@@ -345,13 +346,14 @@ impl Stream {
         self.release();
     }
 
-    /// The receiving socket expects `rcv_nxt` next: [`confirm`](Self::confirm) in the kernel's own
+    /// The receiving socket expects `rcv_nxt` next at `at`: [`confirm`](Self::confirm) in the kernel's own
     /// words. `near` is a number of the same sequence space in the record that brought it; a
     /// listening socket's `rcv_nxt` is near to nothing, and false is returned.
     pub fn accepted(
         &mut self,
         rcv_nxt: u32,
         near: Option<u32>,
+        at: Time,
         limits: &Limits,
         stats: &mut FlowStats,
     ) -> bool {
@@ -360,7 +362,7 @@ impl Stream {
                 || near.is_some_and(|near| is_near(rcv_nxt, near, limits)));
         if plausible {
             self.live = true;
-            self.confirm(rcv_nxt, limits, stats);
+            self.confirm(rcv_nxt, at, limits, stats);
         }
         plausible
     }

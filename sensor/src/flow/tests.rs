@@ -57,6 +57,24 @@ fn one_sided_captures_deliver_after_the_wait() {
 }
 
 #[test]
+fn a_gap_dates_from_when_it_was_told_of() {
+    let mut b = to_server();
+    b.push(&segment(10, b"abc"));
+    b.confirm(13);
+    assert_eq!((b.text().as_str(), b.stream.buffered()), ("abc", 0));
+    b.now = at(50);
+    b.confirm(20);
+    assert_eq!(b.stream.arrival(0), Some(at(50)));
+    // Not copied, so that it joins the gap, and confirmed by nobody.
+    b.push(&Segment { at: at(60), len: 5, ..segment(20, b"") });
+    assert_eq!(b.stream.deadline(&b.limits), Some(at(300)));
+    b.expire(at(299));
+    assert_eq!(b.text(), "abc.......");
+    b.expire(at(300));
+    assert_eq!(b.text(), "abc............");
+}
+
+#[test]
 fn the_segment_that_tcp_took_counts_over_the_one_it_refused() {
     let mut b = to_server();
     b.push(&live(100, b"GET /good", 100));

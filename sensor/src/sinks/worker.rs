@@ -233,7 +233,7 @@ impl Worker {
             return Err(error);
         }
         self.look_at_files()?;
-        if self.shared.stops_at().is_some_and(|until| until <= Instant::now()) {
+        if self.is_over() {
             return Ok(Next::End);
         }
         if self.batch.is_empty() {
@@ -251,12 +251,20 @@ impl Worker {
                     return Ok(Next::End);
                 }
             }
+            // It may have been ended while it waited: what came since is none of its own.
+            if self.is_over() {
+                return Ok(Next::End);
+            }
         }
         self.hand_over()?;
         if self.unconfirmed > 0 && (self.room() == 0 || self.since.elapsed() >= CONFIRM_AFTER) {
             self.confirm()?;
         }
         Ok(Next::GoOn)
+    }
+
+    fn is_over(&self) -> bool {
+        self.shared.stops_at().is_some_and(|until| until <= Instant::now())
     }
 
     fn reopen(&mut self) -> io::Result<()> {

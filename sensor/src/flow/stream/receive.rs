@@ -43,7 +43,7 @@ impl Stream {
             }
             // The sender's own TCP sent this: everything before it was lost to the capture.
             stats.holes_given_up += 1;
-            self.advance(new.start, limits, stats);
+            self.advance(new.start, new.at, limits, stats);
         }
         if new.len == 1 && new.end() == next && self.confirmed == next {
             // A keep-alive probe may carry one byte of garbage (RFC 9293, section 3.8.4).
@@ -119,8 +119,9 @@ impl Stream {
         }
     }
 
-    /// Makes everything before `upto` in order: what is not held becomes a gap.
-    pub(super) fn advance(&mut self, upto: u64, limits: &Limits, stats: &mut FlowStats) {
+    /// Makes everything before `upto` in order, as was told at `at`: what is not held becomes a
+    /// gap.
+    pub(super) fn advance(&mut self, upto: u64, at: Time, limits: &Limits, stats: &mut FlowStats) {
         loop {
             self.drain(limits, stats);
             let next = self.held.end();
@@ -128,9 +129,9 @@ impl Stream {
                 break;
             }
             let queue = self.rare.as_ref().map(|rare| &rare.queue);
-            let at = queue.and_then(Queue::oldest).or(self.held.arrival(next));
+            let at = queue.and_then(Queue::oldest).unwrap_or(at);
             let to = queue.and_then(Queue::first_start).map_or(upto, |first| first.min(upto));
-            self.held.push_gap(to - next, at.unwrap_or_default());
+            self.held.push_gap(to - next, at);
             stats.gap_bytes += to - next;
         }
         self.tidy();
@@ -138,9 +139,10 @@ impl Stream {
 
     /// Gives up the first hole.
     pub(super) fn skip_hole(&mut self, limits: &Limits, stats: &mut FlowStats) {
-        if let Some(first) = self.rare.as_ref().and_then(|rare| rare.queue.first_start()) {
+        let first = self.rare.as_ref().and_then(|rare| rare.queue.first());
+        if let Some((first, at)) = first {
             // One more, so that the segment behind the hole is taken too.
-            self.advance(first + 1, limits, stats);
+            self.advance(first + 1, at, limits, stats);
         }
         self.close_in_order();
     }
