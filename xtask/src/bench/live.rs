@@ -81,6 +81,7 @@ fn compare(
     };
     let (rates, p99s) = (of(|load| load.rate), of(|load| load.p99));
     let parts = of(|load| load.parts_p99.unwrap_or(f64::NAN));
+    let busy = of(|load| load.busy.as_secs_f64() * 1e6 / float(load.requests.max(1)));
     let middle = |values: &[f64]| median(values.iter().copied());
     for (who, at) in [("bare", 0), ("watched", 1)] {
         table.figure(format!("{name}, {who}: requests/s"), thousands(middle(&rates[at])));
@@ -88,6 +89,7 @@ fn compare(
         if latency.is_finite() {
             table.figure("  the same of most tenths of a second", micros(middle(&parts[at])));
         }
+        table.figure("  processors' time a request, in all", micros(middle(&busy[at])));
     }
     let ratio = ratios(&rates);
     let met = middle(&ratio) >= rate;

@@ -119,6 +119,24 @@ pub(super) fn request(addr: SocketAddr, target: &str, token: &str, more: &str) -
     format!("GET {target} HTTP/1.1\r\nHost: {addr}\r\nAuthorization: Bearer {token}\r\n{more}\r\n")
 }
 
+/// How long the processors have been busy since the machine started, all of them together (the first
+/// line of /proc/stat, proc_stat(5)): not idle, not waiting for a disk, not taken by the host.
+fn busy() -> Result<Duration> {
+    let stat = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
+    let line = stat.lines().next().and_then(|line| line.strip_prefix("cpu "));
+    let ticks: Vec<u64> = line.map(whole_numbers).unwrap_or_default();
+    let [user, nice, system, _idle, _iowait, irq, softirq, ..] = ticks[..] else {
+        bail!("/proc/stat begins in another way")
+    };
+    let ticks = user + nice + system + irq + softirq;
+    let a_second = rustix::param::clock_ticks_per_second().max(1);
+    Ok(Duration::from_nanos(ticks.saturating_mul(1_000_000_000 / a_second)))
+}
+
+fn whole_numbers(line: &str) -> Vec<u64> {
+    line.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+}
+
 /// What a load measured.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Load {
@@ -130,6 +148,8 @@ pub(super) struct Load {
     pub(super) p99: f64,
     /// The median of that in each tenth of a second, where the load tells.
     pub(super) parts_p99: Option<f64>,
+    /// How long the processors of the machine were busy with anything at all.
+    pub(super) busy: Duration,
     /// Requests that nginx read. Those on their way when the load ends may miss here: at most
     /// one a connection.
     pub(super) requests: u64,
@@ -176,7 +196,7 @@ impl Stand {
     /// Keep-alive requests with one good token that fall due at this rate, whatever becomes of
     /// those before: see `open-load`, whose latencies run from there.
     pub(super) fn paced_load(&self, addr: SocketAddr, rate: f64, seconds: u32) -> Result<Load> {
-        let before = self.requests()?;
+        let (before, busy) = (self.requests()?, busy()?);
         let mut command = Command::new(&self.open_load);
         command.arg(addr.to_string()).args(["--rate", &rate.to_string()]);
         command.args(["--seconds", &seconds.to_string()]);
@@ -188,6 +208,7 @@ impl Stand {
         let output = child.wait_with_output()?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "open-load ({}) says: {said}", output.status);
+        let busy = self::busy()?.saturating_sub(busy);
         let figures: Value = serde_json::from_slice(&output.stdout)?;
         let figure = |name: &str| {
             let figure = figures.get(name).and_then(Value::as_f64);
@@ -200,6 +221,7 @@ impl Stand {
             p50: figure("p50")?,
             p99: figure("p99")?,
             parts_p99: Some(figure("parts_p99")?),
+            busy,
             // The second question counts itself.
             requests: self.requests()?.saturating_sub(before + 1),
             connections: LOAD_CONNECTIONS.into(),
@@ -222,7 +244,7 @@ impl Stand {
                 end\n"
             ),
         )?;
-        let before = self.requests()?;
+        let (before, busy) = (self.requests()?, busy()?);
         let mut wrk = Command::new("wrk");
         wrk.args([format!("-t{LOAD_THREADS}"), format!("-c{LOAD_CONNECTIONS}")]);
         // A slow service is no error: its rate says it.
@@ -233,7 +255,7 @@ impl Stand {
         let numbers: Vec<u64> = said
             .lines()
             .find_map(|line| line.strip_prefix("load "))
-            .map(|line| line.split(' ').filter_map(|word| word.parse().ok()).collect())
+            .map(whole_numbers)
             .unwrap_or_default();
         let [answered, micros, p50, p99, ref errors @ ..] = numbers[..] else {
             bail!("wrk ({}) says: {said}{}", output.status, String::from_utf8_lossy(&output.stderr))
@@ -241,6 +263,7 @@ impl Stand {
         let names = ["connect", "read", "write", "status", "timeout"];
         let errors: Vec<_> = names.iter().zip(errors).filter(|(_, count)| **count > 0).collect();
         ensure!(errors.is_empty(), "wrk counts errors: {errors:?}");
+        let busy = self::busy()?.saturating_sub(busy);
         // wrk has gone, but nginx may still be reading what it left.
         thread::sleep(Duration::from_millis(100));
         Ok(Load {
@@ -248,6 +271,7 @@ impl Stand {
             p50: float(p50),
             p99: float(p99),
             parts_p99: None,
+            busy,
             // The second question counts itself.
             requests: self.requests()?.saturating_sub(before + 1),
             connections: LOAD_CONNECTIONS.into(),

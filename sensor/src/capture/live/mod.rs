@@ -142,6 +142,11 @@ pub const READ_LIMIT: usize = 65_536;
 /// While records come, the ring is looked at this often even if the kernel wakes nobody: each look
 /// takes a processor from the services, and an alert may well be 3 ms late.
 const BUSY_POLL: Duration = Duration::from_millis(3);
+/// The same where a look last found [`LOADED`] records or more: who works off 3 ms of them at once
+/// keeps a processor for so long that requests behind it on that processor wait noticeably.
+const LOADED_POLL: Duration = Duration::from_millis(1);
+/// They take about a tenth of a millisecond.
+const LOADED: usize = 64;
 /// Until then the kernel wakes nobody while little is pending: longer than [`BUSY_POLL`], so that
 /// under load the reader looks by itself. A wake from within a program is dear: on a virtual
 /// machine as much as ten segments.
@@ -284,6 +289,8 @@ pub struct Capture {
     decoder: Decoder,
     services: Services,
     last_record: Option<Instant>,
+    /// Records that the last [`read`](Self::read) handed on.
+    last_read: usize,
     records: u64,
     states: bool,
 }
@@ -349,6 +356,7 @@ impl Capture {
             decoder: Decoder::new(),
             services: Services::new(root, &config.ports),
             last_record: None,
+            last_read: 0,
             records: 0,
             states,
         };
@@ -378,7 +386,7 @@ impl Capture {
     /// The kernel wakes the reader when a sixteenth of the ring is pending, or when a record
     /// comes 4 milliseconds or more after the last wake (1 where it is to [`hurry`](Self::hurry)).
     /// In between, this looks by itself every 3 milliseconds, as long as records came within the
-    /// last 100 ms. What is ready to be read from one of `also` wakes it, too.
+    /// last 100 ms; every millisecond while they are many. What is ready to be read from one of `also` wakes it, too.
     ///
     /// # Errors
     /// The system's.
@@ -388,7 +396,8 @@ impl Capture {
         also: impl IntoIterator<Item = BorrowedFd<'fd>>,
     ) -> Result<(), Error> {
         let busy = self.last_record.is_some_and(|t| t.elapsed() < BUSY_FOR);
-        let wait = if busy { limit.min(BUSY_POLL) } else { limit };
+        let every = if self.last_read < LOADED { BUSY_POLL } else { LOADED_POLL };
+        let wait = if busy { limit.min(every) } else { limit };
         let wait = Timespec {
             tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(wait.subsec_nanos()),
@@ -426,6 +435,7 @@ impl Capture {
             n += 1;
             self.decoder.decode(&item, &mut self.services, &mut f);
         }
+        self.last_read = n;
         if n > 0 {
             self.records += n as u64;
             self.last_record = Some(Instant::now());
