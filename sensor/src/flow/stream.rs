@@ -346,9 +346,9 @@ impl Stream {
         self.release();
     }
 
-    /// The receiving socket expects `rcv_nxt` next at `at`: [`confirm`](Self::confirm) in the kernel's own
-    /// words. `near` is a number of the same sequence space in the record that brought it; a
-    /// listening socket's `rcv_nxt` is near to nothing, and false is returned.
+    /// The receiving socket expects `rcv_nxt` next at `at`: [`confirm`](Self::confirm) in the
+    /// kernel's own words. `near` is a number of the same sequence space in the record that brought
+    /// it; a listening socket's `rcv_nxt` is near to nothing, and false is returned.
     pub fn accepted(
         &mut self,
         rcv_nxt: u32,

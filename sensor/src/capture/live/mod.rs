@@ -386,7 +386,8 @@ impl Capture {
     /// The kernel wakes the reader when a sixteenth of the ring is pending, or when a record
     /// comes 4 milliseconds or more after the last wake (1 where it is to [`hurry`](Self::hurry)).
     /// In between, this looks by itself every 3 milliseconds, as long as records came within the
-    /// last 100 ms; every millisecond while they are many. What is ready to be read from one of `also` wakes it, too.
+    /// last 100 ms; every millisecond while they are many. What is ready to be read from one of
+    /// `also` wakes it, too.
     ///
     /// # Errors
     /// The system's.
