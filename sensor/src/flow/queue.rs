@@ -43,7 +43,7 @@ impl Queue {
 
     /// Where the first segment begins.
     pub(super) fn first_start(&self) -> Option<u64> {
-        self.segments.front().map(|segment| segment.start)
+        self.first().map(|(start, _)| start)
     }
 
     /// Where the first segment begins, and when it arrived.
